@@ -1,0 +1,8 @@
+"""The networks: `KronosTokenizer` and `Kronos`."""
+
+from kronos.nn.checkpoint import CheckpointError, save_checkpoint
+from kronos.nn.config import ConfigError, ModelConfig, TokenizerConfig
+from kronos.nn.model import Kronos
+from kronos.nn.tokenizer import KronosTokenizer
+
+__all__ = ["CheckpointError", "ConfigError", "Kronos", "KronosTokenizer", "ModelConfig", "TokenizerConfig", "save_checkpoint"]

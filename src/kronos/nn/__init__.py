@@ -5,4 +5,12 @@ from kronos.nn.config import ConfigError, ModelConfig, TokenizerConfig
 from kronos.nn.model import Kronos
 from kronos.nn.tokenizer import KronosTokenizer
 
-__all__ = ["CheckpointError", "ConfigError", "Kronos", "KronosTokenizer", "ModelConfig", "TokenizerConfig", "save_checkpoint"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "Kronos",
+    "KronosTokenizer",
+    "ModelConfig",
+    "TokenizerConfig",
+    "save_checkpoint",
+]

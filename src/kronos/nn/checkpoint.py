@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from kronos.files import write_file
 from kronos.nn.config import ConfigError, NetworkConfig
 
 CONFIG_NAME = constants.CONFIG_NAME
@@ -54,7 +54,9 @@ def locate(name: str | os.PathLike[str], filename: str, **hub_options: Any) -> P
     if folder.is_dir():
         path = folder / filename
         if not path.is_file():
-            raise CheckpointError(f"the folder {folder} has no {filename}; a checkpoint is {CONFIG_NAME} and {WEIGHTS_NAME}")
+            raise CheckpointError(
+                f"the folder {folder} has no {filename}; a checkpoint is {CONFIG_NAME} and {WEIGHTS_NAME}"
+            )
         return path
     try:
         return Path(hf_hub_download(repo_id=str(name), filename=filename, **hub_options))
@@ -90,28 +92,20 @@ def load_weights(network: nn.Module, path: Path, strict: bool = True) -> None:
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
     own = network.state_dict()
-    wrong = [f"{k} is {list(tensors[k].shape)}, expected {list(own[k].shape)}" for k in own.keys() & tensors.keys() if tensors[k].shape != own[k].shape]
+    wrong = [
+        f"{k} is {list(tensors[k].shape)}, expected {list(own[k].shape)}"
+        for k in own.keys() & tensors.keys()
+        if tensors[k].shape != own[k].shape
+    ]
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if wrong or (strict and (missing or extra)):
-        parts = [f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" for keys, what in
-                 ((sorted(wrong), "of another shape"), (missing, "missing"), (extra, "unknown")) if keys]
+        parts = [
+            f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+            for keys, what in ((sorted(wrong), "of another shape"), (missing, "missing"), (extra, "unknown"))
+            if keys
+        ]
         raise CheckpointError(f"{path} does not fit its configuration: tensors {'; '.join(parts)}")
     network.load_state_dict(tensors, strict=strict)
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write whole or not at all: into a temporary file beside it, then renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def write_weights(network: nn.Module, path: Path, half: bool = False) -> None:
@@ -126,7 +120,9 @@ def write_weights(network: nn.Module, path: Path, half: bool = False) -> None:
     write_file(path, save(tensors, metadata={"format": "pt"}))
 
 
-class HubCheckpoint(PyTorchModelHubMixin, library_name="kronos", tags=["kronos", "time-series-forecasting"], license="mit"):
+class HubCheckpoint(
+    PyTorchModelHubMixin, library_name="kronos", tags=["kronos", "time-series-forecasting"], license="mit"
+):
     """`from_pretrained`, `save_pretrained` and `push_to_hub`, with a checked configuration and without pickles."""
 
     config_class: ClassVar[type[NetworkConfig]]
@@ -162,7 +158,11 @@ class HubCheckpoint(PyTorchModelHubMixin, library_name="kronos", tags=["kronos",
             ConfigError: missing, unknown or impossible values in the configuration, by name.
         """
         options = dict(
-            force_download=force_download, token=token, cache_dir=cache_dir, local_files_only=local_files_only, revision=revision
+            force_download=force_download,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            revision=revision,
         )
         config_path = locate(pretrained_model_name_or_path, CONFIG_NAME, **options)
         config = cls.config_class.from_dict({**read_config(config_path), **overrides}, source=str(config_path))

@@ -44,7 +44,9 @@ class NetworkConfig:
     def to_dict(self) -> dict[str, Any]:
         """The keys of ``config.json``: all required ones, and the optional ones that are not at their default."""
         defaults = {f.name: f.default for f in fields(self)}
-        return {name: value for name, value in asdict(self).items() if defaults[name] is MISSING or value != defaults[name]}
+        return {
+            name: value for name, value in asdict(self).items() if defaults[name] is MISSING or value != defaults[name]
+        }
 
     def _check_counts(self, *names: str, least: int = 1) -> None:
         for name in names:
@@ -117,7 +119,9 @@ class TokenizerConfig(NetworkConfig):
         self._check_heads(self.d_model, self.n_heads, "heads")
         self._check_bits(self.s1_bits, self.s2_bits)
         if (self.s1_bits + self.s2_bits) % self.group_size:
-            raise ConfigError(f"group_size {self.group_size} does not divide s1_bits + s2_bits = {self.s1_bits + self.s2_bits}")
+            raise ConfigError(
+                f"group_size {self.group_size} does not divide s1_bits + s2_bits = {self.s1_bits + self.s2_bits}"
+            )
         if self.codebook_entropy not in ("bits", "groups"):
             raise ConfigError(f'codebook_entropy must be "bits" or "groups", found {self.codebook_entropy!r}')
         if self.codebook_entropy == "groups" and self.group_size > 12:

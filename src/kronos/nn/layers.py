@@ -62,7 +62,9 @@ class Visibility(NamedTuple):
         if padding_mask is None:
             return Visibility(None, torch.arange(steps, device=x.device)[None])
         if padding_mask.shape != (batch, steps):
-            raise ValueError(f"padding_mask must have the shape [{batch}, {steps}] of its window, found {list(padding_mask.shape)}")
+            raise ValueError(
+                f"padding_mask must have the shape [{batch}, {steps}] of its window, found {list(padding_mask.shape)}"
+            )
         real = ~padding_mask.bool()
         causal = torch.ones(steps, steps, dtype=torch.bool, device=x.device).tril()
         # A padded query sees itself: a row of a softmax with nothing in it would be NaN.
@@ -110,7 +112,9 @@ class Attention(nn.Module):
         if rotation is not None:
             q, k = rotation.last(q.shape[2])(q), rotation(k)
         dropout = self.attn_dropout_p if self.training else 0.0
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None)
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
+        )
         return self.resid_dropout(self.out_proj(out.transpose(1, 2).flatten(2)))
 
 
@@ -155,7 +159,9 @@ class Block(nn.Module):
 def run_blocks(blocks: nn.ModuleList, x_BTD: Tensor, sight: Visibility) -> Tensor:
     """Pass x through the blocks; their angles are the same, so they are computed once."""
     if len(blocks):
-        rotation = blocks[0].self_attn.rotary(sight.positions)  # type: ignore[union-attr]
+        first = blocks[0]
+        assert isinstance(first, Block)
+        rotation = first.self_attn.rotary(sight.positions)
         for block in blocks:
             x_BTD = block(x_BTD, rotation, sight.mask)
     return x_BTD

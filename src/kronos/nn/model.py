@@ -43,7 +43,9 @@ class SinusoidTable(nn.Module):
 
     def __init__(self, rows: int, d_model: int) -> None:
         super().__init__()
-        angles = torch.arange(rows).float()[:, None] * torch.exp(torch.arange(0, d_model, 2).float() * -(math.log(10000.0) / d_model))
+        angles = torch.arange(rows).float()[:, None] * torch.exp(
+            torch.arange(0, d_model, 2).float() * -(math.log(10000.0) / d_model)
+        )
         table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
         self.emb = nn.Embedding.from_pretrained(table, freeze=True)
 
@@ -115,7 +117,9 @@ class DualHead(nn.Module):
             real = ~padding_mask.bool()
             if not real.any():
                 raise ValueError("padding_mask leaves no bar to compute a loss on")
-            s1_logits, s2_logits, s1_targets, s2_targets = (t[real] for t in (s1_logits, s2_logits, s1_targets, s2_targets))
+            s1_logits, s2_logits, s1_targets, s2_targets = (
+                t[real] for t in (s1_logits, s2_logits, s1_targets, s2_targets)
+            )
         s1_loss = F.cross_entropy(s1_logits.flatten(0, -2), s1_targets.flatten())
         s2_loss = F.cross_entropy(s2_logits.flatten(0, -2), s2_targets.flatten())
         return (s1_loss + s2_loss) / 2, s1_loss, s2_loss
@@ -171,11 +175,15 @@ class Kronos(nn.Module, HubCheckpoint):
 
     def _context(self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None, sight: Visibility) -> Tensor:
         if s1_ids.shape != s2_ids.shape:
-            raise ValueError(f"s1_ids {list(s1_ids.shape)} and s2_ids {list(s2_ids.shape)} must have one shape [series, steps]")
+            raise ValueError(
+                f"s1_ids {list(s1_ids.shape)} and s2_ids {list(s2_ids.shape)} must have one shape [series, steps]"
+            )
         x_BTD = self.embedding(s1_ids, s2_ids)
         if stamp is not None:
             if stamp.shape[-2:] != (s1_ids.shape[1], len(TIME_FIELDS)):
-                raise ValueError(f"stamp must have the shape [series, {s1_ids.shape[1]}, 5] of its window, found {list(stamp.shape)}")
+                raise ValueError(
+                    f"stamp must have the shape [series, {s1_ids.shape[1]}, 5] of its window, found {list(stamp.shape)}"
+                )
             x_BTD = x_BTD + self.time_emb(stamp)
         return self.norm(run_blocks(self.transformer, self.token_drop(x_BTD), sight))
 
@@ -209,7 +217,9 @@ class Kronos(nn.Module, HubCheckpoint):
         s1_logits = self.head(context)
         if use_teacher_forcing:
             if s1_targets is None or s1_targets.shape != s1_ids.shape:
-                raise ValueError("use_teacher_forcing needs s1_targets: the next coarse tokens, of the same shape as s1_ids")
+                raise ValueError(
+                    "use_teacher_forcing needs s1_targets: the next coarse tokens, of the same shape as s1_ids"
+                )
             s1_next = s1_targets
         else:
             with torch.no_grad():

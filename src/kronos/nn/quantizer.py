@@ -71,11 +71,19 @@ class BinarySphericalQuantizer(nn.Module):
 
     def grouped_entropy(self, z_BTK: Tensor) -> Tensor:
         """Entropy of the average soft assignment over the 2^g codes of each group, summed over the groups."""
-        z_BTGg = z_BTK.unflatten(-1, (-1, self.group_size))
-        codes = torch.arange(2**self.group_size, device=z_BTK.device)
-        corners_Cg = self.corners(codes, self.group_size).to(z_BTK.dtype)
-        assigned = torch.softmax(2 * self.sharpness * z_BTGg @ corners_Cg.T, dim=-1)
-        return entropy(assigned.mean((0, 1))).sum()
+        z_NGg = z_BTK.flatten(0, 1).unflatten(-1, (-1, self.group_size))
+        # The soft assignment to a corner of a cube is the product of its bits' assignments, so the average over the bars of
+        # 2^g probabilities is one matrix product of two halves of 2^(g/2) each.
+        first, second = (
+            self._soft_codes(z)
+            for z in z_NGg.split((self.group_size // 2, self.group_size - self.group_size // 2), dim=-1)
+        )
+        return entropy(torch.einsum("ngc,ngd->gcd", first, second) / len(z_NGg)).sum()
+
+    def _soft_codes(self, z: Tensor) -> Tensor:
+        """softmax over the codes c in {-1, +1}^n / sqrt(K) of 2 <z, c>: [..., n] -> [..., 2^n]."""
+        corners = self.corners(torch.arange(2 ** z.shape[-1], device=z.device), z.shape[-1]).to(z.dtype)
+        return torch.softmax(2 * self.sharpness * z @ corners.T, dim=-1)
 
     def forward(self, x_BTK: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, T, K], any length -> quantised [B, T, K] and the loss (a scalar)."""

@@ -90,7 +90,9 @@ class KronosTokenizer(nn.Module, HubCheckpoint):
     def _decode(self, hidden_BTD: Tensor, sight: Visibility) -> Tensor:
         return self.head(run_blocks(self.decoder, hidden_BTD, sight))
 
-    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, padding_mask: Tensor | None = None
+    ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor, Tensor]:
         """Bars [B, T, d_in] -> ((coarse, full reconstruction [B, T, d_in]), L_bsq, quantised [B, T, K], ids [B, T])."""
         code, sight = self._embed_bars(x, padding_mask)
         quantised, bsq_loss = self.quantizer(code)
@@ -113,11 +115,15 @@ class KronosTokenizer(nn.Module, HubCheckpoint):
             return [self.quantizer.ids(s1), self.quantizer.ids(s2)]
         return self.quantizer.ids(quantised)
 
-    def decode(self, x: Tensor | list[Tensor] | tuple[Tensor, Tensor], half: bool = False, padding_mask: Tensor | None = None) -> Tensor:
+    def decode(
+        self, x: Tensor | list[Tensor] | tuple[Tensor, Tensor], half: bool = False, padding_mask: Tensor | None = None
+    ) -> Tensor:
         """Composite ids [B, T], or with half=True the pair (s1, s2) of them -> bars [B, T, d_in] in normalised units."""
         if half:
             s1, s2 = x
-            code = torch.cat((self.quantizer.corners(s1, self.s1_bits), self.quantizer.corners(s2, self.s2_bits)), dim=-1)
+            code = torch.cat(
+                (self.quantizer.corners(s1, self.s1_bits), self.quantizer.corners(s2, self.s2_bits)), dim=-1
+            )
         else:
             assert isinstance(x, Tensor)
             code = self.quantizer.corners(x, self.codebook_dim)

@@ -1,0 +1,47 @@
+# make demo   forecast the last 30 days of the S&P 500 sample with the embedded model, against what happened
+# make test   lint, types and tests
+# Both create the virtual environment (.venv) themselves; only Python 3.10+ and make are needed.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint test-hub test-slow calendars clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt tools/bootstrap.py
+	$(PYTHON) tools/bootstrap.py $(VENV)
+	@touch $@
+
+demo: setup
+	@mkdir -p demo
+	$(BIN)/kronos forecast --sample sp500 --holdout --horizon 30 --out demo/sp500.csv --plot demo/sp500.png
+	@echo "The table is demo/sp500.csv, the picture is demo/sp500.png"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+# make test-hub    also the published checkpoints, where the Hugging Face Hub can be reached
+test-hub: setup
+	$(BIN)/python -m pytest -q -m hub -rs
+
+# make test-slow   full-size runs
+test-slow: setup
+	$(BIN)/python -m pytest -q -m slow
+
+# make calendars   how often derived timestamps are right, on the data in ../shared
+calendars: setup
+	$(BIN)/python benchmarks/calendars.py
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,52 @@
+"""Kronos: forecasts of financial K-lines (candlesticks) by a foundation model.
+
+    import kronos
+    predictor = kronos.load("nano")
+    forecast = predictor.predict(df, x_timestamp, y_timestamp, pred_len)
+
+Everything below is imported when it is first used: PyTorch is slow to load, and ``kronos --help`` should not wait for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Kronos": "kronos.nn",
+    "KronosTokenizer": "kronos.nn",
+    "KronosPredictor": "kronos.predictor",
+    "CheckpointError": "kronos.nn",
+    "ConfigError": "kronos.nn",
+    "PairWarning": "kronos.hub.pairing",
+    "KlineError": "kronos.klines",
+    "clean": "kronos.klines",
+    "future_timestamps": "kronos.calendars",
+    "load": "kronos.hub.loading",
+    "read_klines": "kronos.klines",
+    "validate": "kronos.klines",
+}
+
+__all__ = [*_HOME, "__version__"]
+
+if TYPE_CHECKING:
+    from kronos.calendars import future_timestamps
+    from kronos.hub.loading import load
+    from kronos.hub.pairing import PairWarning
+    from kronos.klines import KlineError, clean, read_klines, validate
+    from kronos.nn import CheckpointError, ConfigError, Kronos, KronosTokenizer
+    from kronos.predictor import KronosPredictor
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'kronos' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,75 @@
+"""Drawing one token from logits: temperature, top-k and top-p (nucleus), in this order, each of which may be off.
+
+Legend: B rows, V codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn.
+
+    Attributes:
+        temperature: divides the logits; 0 is greedy.
+        top_k: keep the k likeliest codes; None or 0 is off.
+        top_p: keep the likeliest codes that together hold this probability; None or 1 is off. Applied after top_k.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature must be a finite number of at least 0, found {self.temperature!r}")
+        if self.top_k is not None and (self.top_k != int(self.top_k) or self.top_k < 0):
+            raise ValueError(f"top_k must be a whole number of at least 0, or None for off, found {self.top_k!r}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must lie in (0, 1], or None for off, found {self.top_p!r}")
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0 or self.top_k == 1
+
+
+def restrict(logits_BV: Tensor, sampling: Sampling) -> Tensor:
+    """Temperature applied, and every code that top-k or top-p leaves out at -inf. The likeliest code always stays."""
+    logits_BV = logits_BV / sampling.temperature
+    if sampling.top_k and sampling.top_k < logits_BV.shape[-1]:
+        least = logits_BV.topk(sampling.top_k, dim=-1).values[..., -1:]
+        logits_BV = logits_BV.masked_fill(logits_BV < least, -torch.inf)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        ordered, order = logits_BV.sort(dim=-1, descending=True)
+        p = ordered.softmax(-1)
+        # A code stays while the likelier ones before it have not yet reached top_p.
+        out = (p.cumsum(-1) - p) > sampling.top_p
+        out[..., 0] = False
+        logits_BV = logits_BV.masked_fill(out.scatter(-1, order, out), -torch.inf)
+    return logits_BV
+
+
+def draw(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Tensor:
+    """One code a row: logits [B, V] -> ids [B, 1]."""
+    if sampling.greedy:
+        return logits_BV.argmax(-1, keepdim=True)
+    p = restrict(logits_BV.float(), sampling).softmax(-1)
+    return torch.multinomial(p, 1, generator=generator)
+
+
+def sample_from_logits(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    sample_logits: bool = True,
+) -> Tensor:
+    """Kept interface: logits [B, V] -> ids [B, 1]; sample_logits=False takes the likeliest code instead of drawing."""
+    if not sample_logits:
+        return logits.argmax(-1, keepdim=True)
+    return draw(logits, Sampling(temperature, top_k, top_p))

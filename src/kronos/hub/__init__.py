@@ -1,0 +1,1 @@
+"""The model zoo: names, pinned revisions, checksums, pairing, and `load`."""

@@ -1,0 +1,142 @@
+"""`load`: from a name to a predictor that is ready to forecast."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kronos.hub.pairing import sha256_of
+from kronos.hub.zoo import ZOO, Entry, Published, entry_of
+from kronos.nn import CheckpointError, Kronos, KronosTokenizer
+from kronos.nn.checkpoint import CONFIG_NAME, HubCheckpoint, locate, read_config
+
+if TYPE_CHECKING:
+    import torch
+
+    from kronos.predictor import KronosPredictor
+
+PAIR_FILE = "pair.json"
+DEFAULT_CONTEXT = 512
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """What the two networks' own files do not say; ``pair.json`` in the folder of a local pair, all keys optional.
+
+    Attributes:
+        max_context: how many bars the model was trained to see.
+        temperature, top_p: recommended for sampling.
+    """
+
+    max_context: int = DEFAULT_CONTEXT
+    temperature: float = 1.0
+    top_p: float = 0.9
+
+    @classmethod
+    def read(cls, folder: Path) -> PairSettings:
+        path = folder / PAIR_FILE
+        if not path.is_file():
+            return cls()
+        values = read_config(path)
+        unknown = values.keys() - cls.__dataclass_fields__.keys()
+        if unknown:
+            raise CheckpointError(
+                f"{path} has unknown keys {', '.join(sorted(unknown))}; known: {', '.join(cls.__dataclass_fields__)}"
+            )
+        settings = cls(**values)
+        context = settings.max_context
+        if isinstance(context, bool) or not isinstance(context, int) or context < 1:
+            raise CheckpointError(f"max_context in {path} must be a whole number of at least 1, found {context!r}")
+        return settings
+
+
+def pair_settings(name: str | os.PathLike[str]) -> PairSettings:
+    """Context and recommended sampling of a zoo name, a Hub id or a local pair."""
+    entry = entry_of(str(name))
+    if entry is not None and entry.folder is None:
+        return PairSettings(max_context=entry.context)
+    return PairSettings.read(entry.folder if entry is not None and entry.folder is not None else Path(name))
+
+
+def load(
+    name_or_path: str | os.PathLike[str] = "nano",
+    *,
+    tokenizer: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    max_context: int | None = None,
+    clip: float = 5,
+    **hub_options: Any,
+) -> KronosPredictor:
+    """A ready predictor: the right tokenizer, the right context, eval mode, the best device there is.
+
+    Args:
+        name_or_path: "nano" (embedded, needs no network), "mini", "small", "base"; a Hub id; or a local folder that holds
+            the folders ``model`` and ``tokenizer``, or a model alone if ``tokenizer`` is given.
+        tokenizer: Hub id or folder of the tokenizer, where it does not follow from the name.
+        device: None takes cuda, else mps, else cpu.
+        max_context: None takes the model's own.
+        hub_options: revision, cache_dir, token, local_files_only, force_download, as in `from_pretrained`.
+
+    Raises:
+        CheckpointError: nothing of that name, the Hub out of reach (the message names the ways out), or a file that is not
+            the published one.
+        ValueError: a pair that does not fit together.
+    """
+    from kronos.predictor import KronosPredictor
+
+    entry, folder = entry_of(str(name_or_path)), Path(name_or_path)
+    settings = pair_settings(name_or_path)
+    if entry is not None and entry.model is not None and entry.tokenizer is not None:
+        if tokenizer is None:
+            loaded_tokenizer = _published(KronosTokenizer, entry.tokenizer, {**hub_options, "revision": None})
+        else:
+            loaded_tokenizer = KronosTokenizer.from_pretrained(tokenizer)
+        model = _published(Kronos, entry.model, hub_options)
+    else:
+        model_at, tokenizer_at = _local_pair(entry, folder, tokenizer)
+        loaded_tokenizer = KronosTokenizer.from_pretrained(
+            tokenizer_at, **({} if Path(tokenizer_at).is_dir() else hub_options)
+        )
+        model = Kronos.from_pretrained(model_at, **hub_options)
+    return KronosPredictor(model, loaded_tokenizer, device, max_context or settings.max_context, clip)
+
+
+def _published(network: type[HubCheckpoint], published: Published, hub_options: dict[str, Any]) -> Any:
+    """Load a published checkpoint at its pinned revision, and check that it is the published file."""
+    revision = hub_options.get("revision") or published.revision
+    options = {**hub_options, "revision": revision}
+    if revision == published.revision and published.sha256 is not None:
+        weights = locate(published.repo, "model.safetensors", **options)
+        found = sha256_of(weights)
+        if found != published.sha256:
+            raise CheckpointError(
+                f"{weights} is not the published {published.short}: its sha256 is {found}, expected {published.sha256}. Delete it and "
+                "download again (force_download=True)"
+            )
+    return network.from_pretrained(published.repo, **options)
+
+
+def _local_pair(entry: Entry | None, folder: Path, tokenizer: str | os.PathLike[str] | None) -> tuple[str, str]:
+    """Where model and tokenizer of a folder, of the embedded pair or of an unknown Hub id are."""
+    if entry is not None and entry.folder is not None:
+        folder = entry.folder
+    if (folder / "model" / CONFIG_NAME).is_file():
+        return str(folder / "model"), str(tokenizer or folder / "tokenizer")
+    if tokenizer is not None:
+        return str(folder), str(tokenizer)
+    if folder.is_dir():
+        what = (
+            "holds one network"
+            if (folder / CONFIG_NAME).is_file()
+            else f"has neither {CONFIG_NAME} nor folders model/ and tokenizer/"
+        )
+        raise CheckpointError(
+            f"the folder {folder} {what}; give a folder that holds model/ and tokenizer/, or name the tokenizer too (tokenizer=...)"
+        )
+    if "/" not in str(folder):
+        raise CheckpointError(f"no model {str(folder)!r}: the zoo has {', '.join(ZOO)}, and there is no such folder")
+    raise CheckpointError(
+        f"{str(folder)!r} is not a folder, nor in the zoo ({', '.join(ZOO)}); for another Hub id name its tokenizer too (tokenizer=...)"
+    )

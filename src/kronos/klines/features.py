@@ -1,0 +1,96 @@
+"""From a table of K-lines to what the networks see: the matrix of features, its scale, and the time features.
+
+Legend: T bars, 6 features in the order of `FEATURES` (spec, section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+PRICES = ("open", "high", "low", "close")
+FEATURES = (*PRICES, "volume", "amount")
+TIME_FIELDS = ("minute", "hour", "weekday", "day", "month")
+
+
+def to_matrix(frame: pd.DataFrame) -> np.ndarray:
+    """The feature matrix float32 [T, 6] of a table with at least open, high, low, close.
+
+    Volume absent: zero. Amount absent: volume times the mean of the four prices. An amount without volume is kept (the
+    reference drops it; spec, section 7). The table is not changed.
+
+    Raises:
+        ValueError: a price column is missing, or a value is missing, not finite or not a number: named by column and row.
+    """
+    missing = [name for name in PRICES if name not in frame.columns]
+    if missing:
+        raise ValueError(f"the table lacks {', '.join(missing)}; its columns are {', '.join(map(str, frame.columns))}")
+    present = [name for name in FEATURES if name in frame.columns]
+    try:
+        values = frame[present].to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"columns {', '.join(present)} must be numbers: {error}") from error
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"{int(bad.sum())} values are missing or infinite, the first in column {present[column]!r}, row {row} "
+            f"(index {frame.index[row]!r}); drop or repair those rows first, see kronos.klines.clean"
+        )
+    matrix = np.zeros((len(frame), len(FEATURES)), dtype=np.float32)
+    matrix[:, [FEATURES.index(name) for name in present]] = values
+    if "volume" in present and "amount" not in present:
+        matrix[:, 5] = matrix[:, 4] * matrix[:, :4].mean(axis=1)
+    return matrix
+
+
+class Scale(NamedTuple):
+    """Mean and population standard deviation of each feature over the lookback, [6] each."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @staticmethod
+    def of(lookback: np.ndarray) -> Scale:
+        """In float32 throughout, as the reference does it, so that published models see the very same numbers."""
+        return Scale(lookback.mean(axis=0), lookback.std(axis=0))
+
+    def normalise(self, bars: np.ndarray, clip: float) -> np.ndarray:
+        """[..., 6] in prices -> z-scores clipped to [-clip, clip]."""
+        return np.clip((bars - self.mean) / (self.std + np.float32(1e-5)), -clip, clip)
+
+    def restore(self, bars: np.ndarray) -> np.ndarray:
+        """[..., 6] z-scores -> prices."""
+        return bars * (self.std + np.float32(1e-5)) + self.mean
+
+
+def as_timestamps(
+    values: Iterable[object] | pd.Series | pd.DatetimeIndex, name: str = "timestamps"
+) -> pd.DatetimeIndex:
+    """Timestamps in any usual form (Series, DatetimeIndex, strings, zone-aware or not) as a DatetimeIndex.
+
+    Raises:
+        ValueError: one of them is missing or cannot be read, named by its position.
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise ValueError(f"{name} must be a sequence of timestamps, found {type(values).__name__}")
+    items = values if isinstance(values, (pd.Series, pd.Index, np.ndarray)) else list(values)
+    if len(items) and pd.api.types.is_numeric_dtype(pd.Series(items).dtype):
+        raise ValueError(f"{name} must be timestamps, found numbers; for epochs use pd.to_datetime(values, unit='ms')")
+    try:
+        index = pd.DatetimeIndex(pd.to_datetime(items))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be read as timestamps: {error}") from error
+    if index.hasnans:
+        raise ValueError(f"{name} has no timestamp at position {int(np.argmax(index.isna()))}")
+    return index
+
+
+def time_features(timestamps: Iterable[object] | pd.Series | pd.DatetimeIndex) -> np.ndarray:
+    """int64 [T, 5]: minute 0-59, hour 0-23, weekday 0-6 (Monday 0), day 1-31, month 1-12, of the bar's own local time."""
+    index = as_timestamps(timestamps)
+    columns = (index.minute, index.hour, index.day_of_week, index.day, index.month)
+    return np.stack([np.asarray(column) for column in columns], axis=1).astype(np.int64)

@@ -1,0 +1,34 @@
+"""``kronos check``: is this file fit to forecast from, and if not, which rows?"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command(short_help="Say what is in a file of K-lines and what is wrong with it.")
+@click.argument("file", type=click.Path())
+@click.option("--symbol", help="Which series of a table that holds several.")
+@click.option("--tz", help="Time zone of the timestamps, such as Asia/Shanghai.")
+def check(file: str, symbol: str | None, tz: str | None) -> None:
+    """Read FILE and report its columns, its span, its rhythm and every fault with its rows.
+
+    Exit code 0 if it can be forecast from as it is, 2 if not.
+    """
+    from kronos.calendars import describe_calendar
+    from kronos.klines import KlineError, read_klines
+
+    try:
+        bars = read_klines(file, symbol=symbol, tz=tz)
+    except KlineError as error:
+        click.echo(str(error))
+        sys.exit(2)
+    times = bars["timestamps"]
+    click.echo(f"{file}: {len(bars):,} bars, {times.iloc[0]} to {times.iloc[-1]}")
+    click.echo(f"columns: {', '.join(bars.columns)}")
+    click.echo(f"rhythm:  {describe_calendar(times)}")
+    if "validation" in bars.attrs:
+        click.echo(str(bars.attrs["validation"]))
+    else:
+        click.echo("no faults found")

@@ -13,6 +13,9 @@ import pandas as pd
 
 PRICES = ("open", "high", "low", "close")
 FEATURES = (*PRICES, "volume", "amount")
+LARGEST = 1e16
+"""Values beyond it have squares whose sum over a window is no float32."""
+NUMBER_KINDS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
 TIME_FIELDS = ("minute", "hour", "weekday", "day", "month")
 
 
@@ -23,16 +26,16 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
     reference drops it; spec, section 7). The table is not changed.
 
     Raises:
-        ValueError: a price column is missing, or a value is missing, not finite or not a number: named by column and row.
+        ValueError: a price column is missing or there twice, or a value is missing, not finite, too large or not a number:
+            named by column and row.
     """
     missing = [name for name in PRICES if name not in frame.columns]
     if missing:
         raise ValueError(f"the table lacks {', '.join(missing)}; its columns are {', '.join(map(str, frame.columns))}")
     present = [name for name in FEATURES if name in frame.columns]
-    try:
-        values = frame[present].to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"columns {', '.join(present)} must be numbers: {error}") from error
+    for name in present:
+        _check_numbers(frame[name], name)
+    values = frame[present].to_numpy(dtype=np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
@@ -41,10 +44,31 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
             f"(index {frame.index[row]!r}); drop or repair those rows first, see kronos.klines.clean"
         )
     matrix = np.zeros((len(frame), len(FEATURES)), dtype=np.float32)
-    matrix[:, [FEATURES.index(name) for name in present]] = values
-    if "volume" in present and "amount" not in present:
-        matrix[:, 5] = matrix[:, 4] * matrix[:, :4].mean(axis=1)
+    with np.errstate(over="ignore"):
+        matrix[:, [FEATURES.index(name) for name in present]] = values
+        if "volume" in present and "amount" not in present:
+            matrix[:, 5] = matrix[:, 4] * matrix[:, :4].mean(axis=1)
+    large = np.abs(matrix) > LARGEST
+    if large.any():
+        row, column = (int(i) for i in np.argwhere(large)[0])
+        raise ValueError(
+            f"{FEATURES[column]} in row {row} (index {frame.index[row]!r}) is beyond {LARGEST:g}, too large to normalise in "
+            "float32; give that column in a larger unit"
+        )
     return matrix
+
+
+def _check_numbers(column: pd.Series | pd.DataFrame, name: str) -> None:
+    if isinstance(column, pd.DataFrame):
+        raise ValueError(f"the table has {column.shape[1]} columns named {name!r}; keep one")
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind not in NUMBER_KINDS:
+        values = column.dropna()
+        example = next((v for v in values if isinstance(v, str)), values.iloc[0])
+        raise ValueError(
+            f"column {name!r} must hold numbers, found {kind} values such as {example!r}; convert it first, for example "
+            f"with pd.to_numeric(df[{name!r}])"
+        )
 
 
 class Scale(NamedTuple):
@@ -75,15 +99,16 @@ def as_timestamps(
     Raises:
         ValueError: one of them is missing or cannot be read, named by its position.
     """
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes, pd.DataFrame)) or not isinstance(values, Iterable):
         raise ValueError(f"{name} must be a sequence of timestamps, found {type(values).__name__}")
     items = values if isinstance(values, (pd.Series, pd.Index, np.ndarray)) else list(values)
-    if len(items) and pd.api.types.is_numeric_dtype(pd.Series(items).dtype):
+    if pd.api.types.infer_dtype(items, skipna=True) in (*NUMBER_KINDS[:-1], "boolean"):
         raise ValueError(f"{name} must be timestamps, found numbers; for epochs use pd.to_datetime(values, unit='ms')")
     try:
         index = pd.DatetimeIndex(pd.to_datetime(items))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be read as timestamps: {error}") from error
+        reason = str(error).split(". You might")[0]  # pandas adds a paragraph on arguments that are not the user's
+        raise ValueError(f"{name} cannot be read as timestamps: {reason}") from error
     if index.hasnans:
         raise ValueError(f"{name} has no timestamp at position {int(np.argmax(index.isna()))}")
     return index

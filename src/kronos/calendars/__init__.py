@@ -1,0 +1,10 @@
+"""The timestamps of the future: when the next bars of a market will be stamped.
+
+``future_timestamps`` continues a history of timestamps, either by the pattern that the history itself shows (sessions,
+lunch breaks, weekends, the clock that the market keeps) or by a named exchange calendar (holidays, early closes).
+"""
+
+from kronos.calendars.future import describe_calendar, future_timestamps
+from kronos.calendars.history import infer_frequency
+
+__all__ = ["describe_calendar", "future_timestamps", "infer_frequency"]

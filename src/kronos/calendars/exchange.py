@@ -1,0 +1,248 @@
+"""Named calendars: which sessions an exchange holds (``exchange_calendars``), and where its bars lie within them."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from kronos.calendars.history import DAY, HOUR, LAST_YEAR, History, Micros, utc_of, wall_of
+from kronos.calendars.pattern import after_change_of_labels, fill_holes, make_table, share, usual
+
+ALWAYS, WEEKDAYS, FX = "24/7", "24/5", "fx"  # need no table of holidays, so exchange_calendars is not imported for them
+COMMON = ("XNYS (NYSE, NASDAQ)", "XSHG (SSE, SZSE)", "XHKG", "XKRX", "XTKS", "XLON", "XETR", "24/7 (crypto)", "fx")
+ALIASES = {
+    "CRYPTO": ALWAYS, "24X7": ALWAYS, "FX": FX, "FOREX": FX, "24/7": ALWAYS, "24/5": WEEKDAYS, "US": "XNYS",
+    "SZSE": "XSHG", "XSHE": "XSHG", "CN": "XSHG", "HK": "XHKG", "KRX": "XKRX", "KOSPI": "XKRX", "KR": "XKRX",
+    "NSE": "XBOM", "XNSE": "XBOM", "XETRA": "XETR", "TSE": "XTKS", "JP": "XTKS", "AMEX": "XNYS", "EURONEXT": "XPAR",
+}  # fmt: skip
+LEARN_DAYS = 150  # bars within sessions are learned from about this many last days
+PATTERN_HALF_LIFE = 7.0
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Sessions of an exchange on its own wall clock, in microseconds. ``parts`` is (n, 2, 2): session, half, from/to.
+
+    A session without a break has its whole length as first half and an empty second one (from == to == close).
+    """
+
+    name: str
+    zone: tzinfo
+    days: Micros
+    parts: Micros
+
+    @property
+    def open(self) -> Micros:
+        return self.parts[:, 0, 0]
+
+    @property
+    def close(self) -> Micros:
+        return self.parts[:, 1, 1]
+
+    @property
+    def crosses_midnight(self) -> bool:
+        return bool(np.any(self.open < self.days * DAY))
+
+    def where(self, keep: Any) -> Sessions:
+        return Sessions(self.name, self.zone, self.days[keep], self.parts[keep])
+
+    def of(self, wall: Micros) -> Micros:
+        """For each stamp the position of its session, -1 for none: by date, or by closing time for night sessions."""
+        if self.crosses_midnight:
+            at = np.searchsorted(self.close, wall, side="right")
+            at = np.minimum(at, len(self.days) - 1)
+            return np.where(wall >= self.open[at], at, -1)
+        at = np.minimum(np.searchsorted(self.days, wall // DAY), len(self.days) - 1)
+        return np.where(self.days[at] == wall // DAY, at, -1)
+
+
+@dataclass(frozen=True)
+class SlotRule:
+    """Bars at the times of day that the history shows, cut on days that open late or close early."""
+
+    offsets: Micros  # microseconds since the session's midnight
+    opens: int
+    closes: int
+    since: int  # the day from which on the bars have these labels
+
+    def stamps(self, sessions: Sessions) -> Micros:
+        midnight = (sessions.days * DAY)[:, None]
+        late = np.maximum(sessions.open[:, None] - midnight - self.opens, 0)
+        early = np.maximum(self.closes - (sessions.close[:, None] - midnight), 0)
+        keep = (self.offsets >= self.offsets[0] + late) & (self.offsets <= self.offsets[-1] - early)
+        return np.asarray((midnight + self.offsets)[keep], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class HoursRule:
+    """Bars built from opening hours: every ``step`` from each opening, or on the ``grid`` of a clock's round times."""
+
+    step: int
+    edge: Literal["left", "right"]
+    grid: bool
+    clock: tzinfo | None = None  # whose round times; None: the exchange's own
+
+    def stamps(self, sessions: Sessions) -> Micros:
+        start, end = (self._on_grid_clock(sessions.parts[:, :, side].ravel(), sessions) for side in (0, 1))
+        real, step = end > start, self.step
+        start, end = start[real], end[real]
+        first = start // step * step if self.grid else start
+        counts = -(-(end - first) // step)
+        if self.edge == "right" and not self.grid:
+            counts = (end - first) // step
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        wall = np.unique(np.repeat(first, counts) + (within + (self.edge == "right")) * step)
+        return wall if self.clock is None else wall_of(utc_of(wall, self.clock), sessions.zone)
+
+    def _on_grid_clock(self, wall: Micros, sessions: Sessions) -> Micros:
+        return wall if self.clock is None else wall_of(utc_of(wall, sessions.zone), self.clock)
+
+
+Rule = SlotRule | HoursRule
+
+
+def resolve(name: str) -> str:
+    """The canonical name of a calendar, or ValueError with near matches. Case does not matter."""
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"calendar is {name!r}, expected a name such as {', '.join(COMMON)}, or None to learn it")
+    key = name.strip().upper()
+    if key in ALIASES:
+        return ALIASES[key]
+    import exchange_calendars
+
+    known = {str(each).upper(): str(each) for each in exchange_calendars.get_calendar_names(include_aliases=True)}
+    if key in known:
+        return str(exchange_calendars.resolve_alias(known[key]))
+    near = difflib.get_close_matches(key, [*known, *ALIASES], n=4, cutoff=0.5)
+    hint = f"; near: {', '.join(known.get(each, each) for each in near)}" if near else ""
+    raise ValueError(f"calendar {name!r} is unknown{hint}. Common ones: {', '.join(COMMON)}; None learns the pattern")
+
+
+def sessions_between(name: str, first_day: int, last_day: int) -> Sessions:
+    """Sessions from ``first_day`` to ``last_day`` (day numbers since 1970), as far as the calendar knows them."""
+    first, last = (min(pd.Timestamp(day * DAY, unit="us").year, LAST_YEAR) for day in (first_day, last_day))
+    everything = _load(name, first, last)
+    return everything.where((everything.days >= first_day) & (everything.days <= last_day))
+
+
+@lru_cache(maxsize=32)
+def _load(name: str, first_year: int, last_year: int) -> Sessions:
+    """Whole years are loaded, so that calls a few days apart share one slow build."""
+    import exchange_calendars
+
+    start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
+    try:
+        calendar = exchange_calendars.get_calendar(name, start=start, end=end)
+    except ValueError:
+        try:
+            default = exchange_calendars.get_calendar(name)  # some calendars know only a range of years: ask which
+        except ValueError as error:
+            raise ValueError(
+                f"exchange_calendars cannot build {name} ({str(error)[:100]}): use calendar=None, or another version of it"
+            ) from error
+        lowest, highest = default.bound_min(), default.bound_max()
+        start, end = max(start, lowest or start), min(end, highest or end)
+        if start >= end:
+            raise ValueError(
+                f"calendar {name} knows sessions from {_day(lowest)} to {_day(highest)}, needed are {first_year} to "
+                f"{last_year}: use calendar=None to continue the history's own pattern"
+            ) from None
+        calendar = exchange_calendars.get_calendar(name, start=start, end=end)
+    zone: Any = calendar.tz
+
+    def wall(times: pd.Series) -> Micros:
+        local = pd.DatetimeIndex(times).tz_convert(zone).tz_localize(None)
+        return np.asarray(local.as_unit("us").asi8, dtype=np.int64)
+
+    opens, closes = wall(calendar.opens), wall(calendar.closes)
+    pauses, resumes = wall(calendar.break_starts), wall(calendar.break_ends)
+    whole = calendar.break_starts.isna().to_numpy()
+    pauses, resumes = np.where(whole, closes, pauses), np.where(whole, closes, resumes)
+    parts = np.stack([np.stack([opens, pauses], axis=1), np.stack([resumes, closes], axis=1)], axis=1)
+    days = np.asarray(pd.DatetimeIndex(calendar.sessions).as_unit("us").asi8, dtype=np.int64) // DAY
+    return Sessions(name, zone, days, parts)
+
+
+def _day(bound: pd.Timestamp | None) -> str:
+    return "any time" if bound is None else f"{bound:%Y-%m-%d}"
+
+
+def learn_rule(history: History, wall: Micros, sessions: Sessions) -> Rule:
+    """Where bars lie within sessions: of the ways to build them, the one that rebuilds the recent history best.
+
+    The times of day that the history shows win ties once three sessions have been seen. Bars cut on the round times of
+    another clock (4-hour bars in UTC) and short histories need the ways that start from the opening hours.
+    Raises ValueError when hardly any bar lies in a session, because then the calendar is not this market's.
+    """
+    recent = wall >= wall[-1] - LEARN_DAYS * DAY
+    wall = wall[recent]
+    position = sessions.of(wall)
+    if np.mean(position >= 0) < 0.5:
+        raise ValueError(
+            f"only {np.mean(position >= 0):.0%} of the recent history lies in sessions of {sessions.name} "
+            f"({sessions.zone}): name the market's own calendar, or check the zone of the timestamps"
+        )
+    wall, position = wall[position >= 0], position[position >= 0]
+    lived = sessions.where(slice(int(position[0]), int(position[-1]) + 1))
+    rules: list[Rule] = []
+    step = history.frequency.step
+    slots = _learn_slots(wall, position - position[0], lived, step)
+    clocks: list[tzinfo | None] = [None]
+    if history.tz is not None and str(history.tz) != str(sessions.zone):
+        clocks.append(history.tz)
+    for clock in clocks:
+        for grid in (False, True) if clock is None else (True,):
+            rules += [HoursRule(step, "left", grid, clock)]
+            rules += [HoursRule(step, "right", grid, clock)]
+    judged = wall if slots is None else wall[wall >= slots.since * DAY]
+    scores = [_overlap(rule.stamps(lived), judged, step) for rule in rules]
+    best = int(np.argmax(scores))
+    if step > HOUR and len(rules) > 4 and max(scores[4:]) >= max(0.99, scores[best]):
+        return rules[4 + int(np.argmax(scores[4:]))]  # long bars are cut in the zone of their labels, if that fits
+    enough = len(np.unique(position)) >= 3
+    if slots is None or (_overlap(slots.stamps(lived), judged, step) < scores[best] + (-0.005 if enough else 0.05)):
+        return rules[best]
+    return slots if wall[-1] - wall[0] >= DAY else _completed(slots, rules[best], wall, lived.where(slice(-1, None)))
+
+
+def _completed(slots: SlotRule, hours: Rule, wall: Micros, last: Sessions) -> SlotRule:
+    """Slots of a history shorter than a day, with those of the opening hours added where the history does not reach."""
+    midnight = int(last.days[0]) * DAY
+    rest = hours.stamps(last)
+    one_day = last.days[0] == wall[0] // DAY
+    rest = rest[(rest > wall[-1]) & ((rest < wall[0] + DAY) | one_day)] - midnight
+    return SlotRule(np.union1d(slots.offsets, rest), slots.opens, slots.closes, slots.since)
+
+
+def _learn_slots(wall: Micros, position: Micros, lived: Sessions, step: int) -> SlotRule | None:
+    """Usual times of day within sessions of usual length; None when no such session was seen."""
+    midnight = lived.days * DAY
+    hours = np.stack([lived.open - midnight, lived.close - midnight], axis=1)
+    kinds, kind, counts = np.unique(hours, axis=0, return_inverse=True, return_counts=True)
+    regular = kind.ravel() == int(np.argmax(counts))
+    keep = regular[position]
+    if not keep.any():
+        return None
+    table = make_table(lived.days[position[keep]], wall[keep] - midnight[position[keep]])
+    table = after_change_of_labels(table)
+    shares = np.nan_to_num(share(table, np.ones(len(table.days), dtype=bool), PATTERN_HALF_LIFE)[0])
+    ever = table.seen.sum(axis=0) / np.maximum(table.known.sum(axis=0), 1)
+    offsets = fill_holes(table.times, usual(shares), shares, ever, len(table.days), step)
+    opens, closes = kinds[int(np.argmax(counts))]
+    return SlotRule(offsets, int(opens), int(closes), int(table.days[0]))
+
+
+def _overlap(rebuilt: Micros, wall: Micros, reach: int) -> float:
+    """Share of bars in common (Jaccard) within the history and ``reach`` before it.
+
+    The reach is one step: a history that begins one bar after the opening speaks for labels on the right edge.
+    """
+    rebuilt = rebuilt[(rebuilt >= wall[0] - reach) & (rebuilt <= wall[-1])]
+    common = len(np.intersect1d(rebuilt, wall))
+    return common / max(len(rebuilt) + len(wall) - common, 1)

@@ -1,0 +1,36 @@
+"""K-line tables: their columns, reading, validation, cleaning and features."""
+
+from kronos.klines.cleaning import CleanResult, clean
+from kronos.klines.columns import ALIASES, OPTIONAL_COLUMNS, PRICE_COLUMNS, VALUE_COLUMNS, KlineError
+from kronos.klines.features import FEATURES, Scale, as_timestamps, time_features, to_matrix
+from kronos.klines.files import MAX_FILE_BYTES
+from kronos.klines.reader import list_symbols, read_klines, read_table
+from kronos.klines.splitting import PAPER_RULES, SplitRule, infer_frequency, nearest_frequency, split_segments
+from kronos.klines.validation import Fault, Report, validate
+
+__all__ = [
+    "ALIASES",
+    "FEATURES",
+    "MAX_FILE_BYTES",
+    "OPTIONAL_COLUMNS",
+    "PAPER_RULES",
+    "PRICE_COLUMNS",
+    "VALUE_COLUMNS",
+    "CleanResult",
+    "Fault",
+    "KlineError",
+    "Report",
+    "Scale",
+    "SplitRule",
+    "as_timestamps",
+    "clean",
+    "infer_frequency",
+    "list_symbols",
+    "nearest_frequency",
+    "read_klines",
+    "read_table",
+    "split_segments",
+    "time_features",
+    "to_matrix",
+    "validate",
+]

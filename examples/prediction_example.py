@@ -1,0 +1,51 @@
+"""Forecast one series with the classes, as scripts for the published Kronos do, and draw it.
+
+python examples/prediction_example.py
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import sample  # noqa: E402
+
+import kronos  # noqa: E402
+from kronos.picture import forecast_picture  # noqa: E402
+from model import Kronos, KronosPredictor, KronosTokenizer  # noqa: E402
+
+# 1. A tokenizer and its model. The embedded pair needs no network; with one, take a published pair:
+#    KronosTokenizer.from_pretrained("NeoQuasar/Kronos-Tokenizer-base"), Kronos.from_pretrained("NeoQuasar/Kronos-small")
+NANO = Path(kronos.__file__).parent / "hub" / "nano"
+tokenizer = KronosTokenizer.from_pretrained(NANO / "tokenizer")
+model = Kronos.from_pretrained(NANO / "model")
+
+# 2. The predictor; device=None takes a GPU if there is one.
+predictor = KronosPredictor(model, tokenizer, device=None, max_context=512)
+
+# 3. History and the timestamps to forecast: the last 30 days are hidden, so that they can be compared.
+lookback, pred_len = 400, 30
+df = sample.bars("sp500")
+past, truth = df.iloc[-lookback - pred_len : -pred_len], df.iloc[-pred_len:]
+
+pred_df = predictor.predict(
+    df=past[sample.COLUMNS],
+    x_timestamp=past["timestamps"],
+    y_timestamp=truth["timestamps"],
+    pred_len=pred_len,
+    T=1.0,
+    top_p=0.9,
+    sample_count=10,
+    seed=0,
+    valid_candles=True,
+)
+print(pred_df.head())
+
+output = ROOT / "examples" / "output"
+output.mkdir(exist_ok=True)
+picture = forecast_picture(
+    past.set_index("timestamps").iloc[-120:], pred_df, truth=truth, title="S&P 500, 30 days by nano (mean of 10 paths)"
+)
+(output / "prediction_example.png").write_bytes(picture)
+print(f"picture: {output / 'prediction_example.png'}")

@@ -1,0 +1,31 @@
+"""Forecast from prices alone, on days that have not come yet: an exchange calendar gives their dates.
+
+python examples/prediction_wo_vol_example.py
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import sample  # noqa: E402
+
+import kronos  # noqa: E402
+from kronos.picture import forecast_picture  # noqa: E402
+
+predictor = kronos.load("nano")
+
+prices = ["open", "high", "low", "close"]
+past = sample.bars("nasdaq").iloc[-400:]
+future = kronos.future_timestamps(past["timestamps"], 30, calendar="XNYS")  # skips weekends and holidays
+
+forecast = predictor.predict(past[prices], past["timestamps"], future, 30, sample_count=10, seed=0, valid_candles=True)
+forecast = forecast[prices]  # volume and amount were not given: what the model says of them means nothing
+print(forecast.head())
+
+output = ROOT / "examples" / "output"
+output.mkdir(exist_ok=True)
+picture = forecast_picture(past.set_index("timestamps")[prices].iloc[-120:], forecast, title="NASDAQ, 30 days by nano, prices only")
+(output / "prediction_wo_vol_example.png").write_bytes(picture)
+print(f"picture: {output / 'prediction_wo_vol_example.png'}")

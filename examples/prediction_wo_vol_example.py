@@ -26,6 +26,8 @@ print(forecast.head())
 
 output = ROOT / "examples" / "output"
 output.mkdir(exist_ok=True)
-picture = forecast_picture(past.set_index("timestamps")[prices].iloc[-120:], forecast, title="NASDAQ, 30 days by nano, prices only")
+picture = forecast_picture(
+    past.set_index("timestamps")[prices].iloc[-120:], forecast, title="NASDAQ, 30 days by nano, prices only"
+)
 (output / "prediction_wo_vol_example.png").write_bytes(picture)
 print(f"picture: {output / 'prediction_wo_vol_example.png'}")

@@ -21,5 +21,6 @@ __all__ = [
 
 
 def calc_time_stamps(x_timestamp: pd.Series | pd.DatetimeIndex) -> pd.DataFrame:
-    """Minute, hour, weekday, day and month of each timestamp, a column each."""
-    return pd.DataFrame(time_features(as_timestamps(x_timestamp)), columns=list(TIME_FIELDS))
+    """Minute, hour, weekday, day and month of each timestamp, a column each, on the index of a Series."""
+    index = x_timestamp.index if isinstance(x_timestamp, pd.Series) else None
+    return pd.DataFrame(time_features(as_timestamps(x_timestamp)), columns=list(TIME_FIELDS), index=index)

@@ -82,7 +82,9 @@ def test_model_training_pass_matches_the_golden_logits_losses_and_gradient(case)
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize(("part", "network"), [("tokenizer", KronosTokenizer), ("model", Kronos)])
-def test_a_saved_checkpoint_has_exactly_the_keys_shapes_types_and_values_of_the_published_form(name, part, network, golden, tmp_path):
+def test_a_saved_checkpoint_has_exactly_the_keys_shapes_types_and_values_of_the_published_form(
+    name, part, network, golden, tmp_path
+):
     network.from_pretrained(golden / name / part).save_pretrained(tmp_path)
     ours, theirs = load_file(tmp_path / "model.safetensors"), load_file(golden / name / part / "model.safetensors")
     assert ours.keys() == theirs.keys()
@@ -96,7 +98,9 @@ def test_a_fresh_network_has_the_keys_shapes_types_and_buffers_of_the_published_
         for part, network in (("tokenizer", KronosTokenizer), ("model", Kronos)):
             loaded = network.from_pretrained(golden / name / part)
             fresh, published = network(**loaded.config.to_dict()).state_dict(), loaded.state_dict()
-            assert {k: (v.shape, v.dtype) for k, v in fresh.items()} == {k: (v.shape, v.dtype) for k, v in published.items()}
+            assert {k: (v.shape, v.dtype) for k, v in fresh.items()} == {
+                k: (v.shape, v.dtype) for k, v in published.items()
+            }
             for key in published:
                 if key.endswith(("inv_freq", "basis")):
                     torch.testing.assert_close(fresh[key], published[key], atol=1e-6, rtol=1e-6)
@@ -108,4 +112,6 @@ def test_fixed_time_tables_are_the_sinusoids_of_the_specification(golden):
     assert not table.requires_grad
     for hour, column in ((0, 0), (5, 6), (23, 39)):
         angle = torch.tensor(hour * 10000.0 ** (-(column // 2 * 2) / config.d_model))
-        torch.testing.assert_close(table[hour, column], angle.cos() if column % 2 else angle.sin(), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            table[hour, column], angle.cos() if column % 2 else angle.sin(), atol=1e-6, rtol=1e-5
+        )

@@ -31,7 +31,9 @@ def cpu_index() -> list[str]:
 
 def main() -> None:
     if sys.version_info < (3, 10):
-        sys.exit(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}; name another: make PYTHON=python3.12")
+        sys.exit(
+            f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}; name another: make PYTHON=python3.12"
+        )
     target = Path(sys.argv[1] if len(sys.argv) > 1 else ".venv")
     if not (target / "bin" / "python").exists():
         print(f"creating {target} with Python {sys.version.split()[0]}", flush=True)

@@ -21,12 +21,12 @@ def _candles(axes: Axes, at: np.ndarray, bars: pd.DataFrame, up: str, down: str)
     """One candle a bar at the x positions ``at``: wick from low to high, body from open to close."""
     rising = (bars["close"] >= bars["open"]).to_numpy()
     colours = np.where(rising, up, down)
-    axes.vlines(at, bars["low"], bars["high"], colors=colours, linewidth=0.9)
+    axes.vlines(at, bars["low"].to_numpy(), bars["high"].to_numpy(), colors=list(colours), linewidth=0.9)
     bottom = bars[["open", "close"]].min(axis=1).to_numpy()
     height = (bars["close"] - bars["open"]).abs().to_numpy()
     # A bar that closes where it opened still shows, as a line.
     span = float(bars["high"].max() - bars["low"].min()) or 1.0
-    axes.bar(at, np.maximum(height, span * 0.002), bottom=bottom, width=0.7, color=colours)
+    axes.bar(at, np.maximum(height, span * 0.002), bottom=bottom, width=0.7, color=list(colours))
 
 
 def _time_axis(axes: Axes, times: pd.DatetimeIndex) -> None:
@@ -79,7 +79,7 @@ def forecast_picture(
     axes.set_ylabel("price")
     if volume:
         rising = history["close"] >= history["open"]
-        below.bar(past, history["volume"], width=0.7, color=np.where(rising, UP, DOWN), alpha=0.7)
+        below.bar(past, history["volume"], width=0.7, color=list(np.where(rising, UP, DOWN)), alpha=0.7)
         if "volume" in forecast.columns:
             below.bar(future, forecast["volume"], width=0.7, color=FORECAST_UP, alpha=0.7)
         below.set_ylabel("volume")

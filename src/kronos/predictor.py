@@ -6,6 +6,7 @@ Legend: S series, P paths, L lookback, H horizon, 6 features.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from kronos.hub.pairing import check_pair
 from kronos.klines.features import FEATURES, Scale, as_timestamps, time_features, to_matrix
 from kronos.nn import Kronos, KronosTokenizer
 
+TOKENS_PER_PASS = 2**17
+"""How many tokens the networks see at once: the logits of a pass then take about half a GiB with 10-bit tokens."""
+
 Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
 
 
@@ -27,6 +31,19 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_count(name: str, value: int) -> None:
+    if not _is_whole(value) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
 
 
 class _Window:
@@ -77,8 +94,9 @@ class KronosPredictor:
         clip: float = 5,
     ) -> None:
         check_pair(tokenizer, model)
-        if max_context < 1 or clip <= 0:
-            raise ValueError(f"max_context must be at least 1 and clip positive, found {max_context} and {clip}")
+        _check_count("max_context", max_context)
+        if not _is_real(clip) or not clip > 0:
+            raise ValueError(f"clip must be a positive number, found {clip!r}")
         try:
             self.device = torch.device(device if device is not None else best_device())
             self.tokenizer = tokenizer.to(self.device).eval()
@@ -184,12 +202,11 @@ class KronosPredictor:
     ) -> list[_Window]:
         if isinstance(frames, pd.DataFrame):
             raise ValueError("expected a list of DataFrames, found one DataFrame; use predict() for one series")
-        if isinstance(pred_len, bool) or not isinstance(pred_len, (int, np.integer)) or pred_len < 1:
-            raise ValueError(f"pred_len must be a whole number of at least 1, found {pred_len!r}")
+        _check_count("pred_len", pred_len)
         if not len(frames) == len(pasts) == len(futures) or not len(frames):
             raise ValueError(
-                f"a list of tables and as many lists of timestamps are needed, found {len(frames)} tables, {len(pasts)} x_timestamps "
-                f"and {len(futures)} y_timestamps"
+                f"a list of tables and as many lists of timestamps are needed, found {len(frames)} tables, "
+                f"{len(pasts)} x_timestamps and {len(futures)} y_timestamps"
             )
         windows = []
         for number, (frame, past, future) in enumerate(zip(frames, pasts, futures, strict=True)):
@@ -198,6 +215,13 @@ class KronosPredictor:
             except ValueError as error:
                 raise ValueError(f"series {number}: {error}" if len(frames) > 1 else str(error)) from error
         return windows
+
+    def _generator(self, seed: int | None) -> torch.Generator | None:
+        if seed is None:
+            return None
+        if not _is_whole(seed) or not -(2**63) <= seed < 2**64:
+            raise ValueError(f"seed must be a whole number of at most 64 bits, or None, found {seed!r}")
+        return torch.Generator(self.device).manual_seed(int(seed))
 
     def _sample(
         self,
@@ -208,31 +232,46 @@ class KronosPredictor:
         seed: int | None,
         verbose: bool,
     ) -> np.ndarray:
-        """float32 [S, P, H, 6] in prices; series of one lookback share a pass."""
-        if isinstance(sample_count, bool) or not isinstance(sample_count, (int, np.integer)) or sample_count < 1:
-            raise ValueError(f"sample_count must be a whole number of at least 1, found {sample_count!r}")
-        generator = None if seed is None else torch.Generator(self.device).manual_seed(seed)
+        """float32 [S, P, H, 6] in prices; series of one lookback share a pass, as far as memory goes."""
+        _check_count("sample_count", sample_count)
+        generator = self._generator(seed)
         paths = np.empty((len(windows), sample_count, pred_len, len(FEATURES)), dtype=np.float32)
         by_lookback: dict[int, list[int]] = {}
         for i, window in enumerate(windows):
             by_lookback.setdefault(len(window.bars), []).append(i)
         for members in by_lookback.values():
-            group = [windows[i] for i in members]
-            generated = generate_paths(
-                self.tokenizer,
-                self.model,
-                np.stack([w.bars for w in group]),
-                np.stack([w.stamp for w in group]),
-                np.stack([w.future_stamp for w in group]),
-                self.max_context,
-                pred_len,
-                self.clip,
-                sampling,
-                sample_count,
-                generator,
-                verbose,
-            )
-            normalised = generated[:, :, -pred_len:].cpu().numpy()
-            for i, window, series in zip(members, group, normalised, strict=True):
-                paths[i] = window.scale.restore(series)
+            rows = max(1, TOKENS_PER_PASS // min(len(windows[members[0]].bars) + pred_len, self.max_context))
+            together = max(1, rows // sample_count)
+            for start in range(0, len(members), together):
+                for first in range(0, sample_count, rows):
+                    part, count = members[start : start + together], min(rows, sample_count - first)
+                    drawn = self._one_pass([windows[i] for i in part], pred_len, sampling, count, generator, verbose)
+                    for i, series in zip(part, drawn, strict=True):
+                        paths[i, first : first + count] = windows[i].scale.restore(series)
         return paths
+
+    def _one_pass(
+        self,
+        group: Sequence[_Window],
+        pred_len: int,
+        sampling: Sampling,
+        count: int,
+        generator: torch.Generator | None,
+        verbose: bool,
+    ) -> np.ndarray:
+        """Normalised float32 [S, count, H, 6] of series of one lookback."""
+        generated = generate_paths(
+            self.tokenizer,
+            self.model,
+            np.stack([w.bars for w in group]),
+            np.stack([w.stamp for w in group]),
+            np.stack([w.future_stamp for w in group]),
+            self.max_context,
+            pred_len,
+            self.clip,
+            sampling,
+            count,
+            generator,
+            verbose,
+        )
+        return generated[:, :, -pred_len:].cpu().numpy()

@@ -12,6 +12,18 @@ from kronos.cli.forecast import forecast
 from kronos.cli.models import models
 
 
+def _as_options(message: str) -> str:
+    """The Python spelling of a remedy, as options of the command line."""
+    for python, option in (
+        ('clean="drop"', "--clean drop"),
+        ("symbol=", "--symbol"),
+        ("tz=", "--tz"),
+        ("calendar=None", "no --calendar"),
+    ):
+        message = message.replace(python, option)
+    return message
+
+
 class _Commands(click.Group):
     """Faults of the user's input end with exit code 2 and one line; Ctrl-C ends with 130 and nothing half written."""
 
@@ -22,7 +34,7 @@ class _Commands(click.Group):
             if isinstance(error, BrokenPipeError):
                 sys.exit(1)
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            click.echo(f"kronos: {lines[0]}", err=True)
+            click.echo(f"kronos: {_as_options(lines[0])}", err=True)
             sys.exit(2)
         except (KeyboardInterrupt, click.Abort):
             click.echo("kronos: stopped; nothing was written", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
@@ -23,23 +23,47 @@ DEFAULT_LOOKBACK = 400
 
 @click.command(short_help="Forecast the next bars of a file.")
 @click.argument("file", required=False, type=click.Path())
-@click.option("--sample", type=click.Choice(list(SAMPLES)), help="Forecast a built-in sample (daily bars, 1999 to 2018) instead of FILE.")
-@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder. See: kronos models")
+@click.option(
+    "--sample",
+    type=click.Choice(list(SAMPLES)),
+    help="Forecast a built-in sample (daily bars, 1999 to 2018) instead of FILE.",
+)
+@click.option(
+    "--model",
+    default="nano",
+    show_default=True,
+    help="nano, mini, small, base, a Hub id, or a folder. See: kronos models",
+)
 @click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
-@click.option("--lookback", type=int, help=f"Bars to look back on.  [default: {DEFAULT_LOOKBACK}, or what the file and the model's context hold]")
+@click.option(
+    "--lookback",
+    type=int,
+    help=f"Bars to look back on.  [default: {DEFAULT_LOOKBACK}, or what the file and the model's context hold]",
+)
 @click.option("--horizon", type=int, default=30, show_default=True, help="Bars to forecast.")
 @click.option("--holdout", is_flag=True, help="Hide the last HORIZON bars, forecast them, and compare.")
-@click.option("--calendar", help="Exchange calendar, so that holidays are skipped: XSHG, XNYS, 24/7, ...  [default: learned from the file]")
+@click.option(
+    "--calendar",
+    help="Exchange calendar, so that holidays are skipped: XSHG, XNYS, 24/7, ...  [default: learned from the file]",
+)
 @click.option("--paths", type=int, default=20, show_default=True, help="Sample paths; the forecast is their mean.")
 @click.option("--temperature", type=float, help="Below 1: more certain; 0: greedy.  [default: the model's]")
-@click.option("--top-p", type=float, help="Draw from the likeliest codes that hold this probability.  [default: the model's]")
+@click.option(
+    "--top-p", type=float, help="Draw from the likeliest codes that hold this probability.  [default: the model's]"
+)
 @click.option("--top-k", type=int, default=0, show_default=True, help="Draw from the k likeliest codes; 0 is off.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option("--symbol", help="Which series of a file that holds several.")
 @click.option("--tz", help="Time zone of the file's timestamps, such as Asia/Shanghai.")
-@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows (see: kronos check FILE).")
-@click.option("--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last. Repeatable.")
+@click.option(
+    "--clean",
+    type=click.Choice(["drop", "split", "sort"]),
+    help="What to do with faulty rows (see: kronos check FILE).",
+)
+@click.option(
+    "--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last. Repeatable."
+)
 @click.option("--out", type=click.Path(), help="Write the forecast: .csv, .parquet or .json.")
 @click.option("--plot", type=click.Path(), help="Draw history and forecast: .png, .svg or .pdf.")
 @click.option("--quiet", is_flag=True, help="No table, no progress.")
@@ -73,7 +97,7 @@ class _Options(NamedTuple):
     device: str | None
     symbol: str | None
     tz: str | None
-    clean: str | None
+    clean: Literal["drop", "split", "sort"] | None
     mapping: tuple[str, ...]
     out: str | None
     plot: str | None
@@ -120,7 +144,9 @@ def _window(bars: pd.DataFrame, options: _Options, context: int) -> tuple[pd.Dat
     truth = None
     if options.holdout:
         if len(bars) < options.horizon + 2:
-            raise ValueError(f"--holdout hides {options.horizon} bars and needs 2 more to look back on; the file has {len(bars)}")
+            raise ValueError(
+                f"--holdout hides {options.horizon} bars and needs 2 more to look back on; the file has {len(bars)}"
+            )
         bars, truth = bars.iloc[: -options.horizon], bars.iloc[-options.horizon :]
     lookback = options.lookback or min(len(bars), DEFAULT_LOOKBACK, max(context - options.horizon, context // 2))
     if lookback > len(bars):
@@ -137,27 +163,35 @@ def _forecast(file: str | None, sample: str | None, options: _Options) -> None:
     bars = read_klines(path, symbol=options.symbol, tz=options.tz, clean=options.clean, columns=columns)
     if not options.quiet and "cleaning" in bars.attrs:
         click.echo(bars.attrs["cleaning"], err=True)
+    import pandas as pd
+
+    from kronos.generation.sampling import Sampling
     from kronos.hub.loading import load, pair_settings
     from kronos.klines import VALUE_COLUMNS
 
-    predictor = load(options.model, tokenizer=options.tokenizer, device=options.device)
     advice = pair_settings(options.model)
-    past, truth = _window(bars, options, predictor.max_context)
+    past, truth = _window(bars, options, advice.max_context)
     if truth is not None:
-        future = truth["timestamps"]
+        future = pd.DatetimeIndex(truth["timestamps"])
     else:
         from kronos.calendars import future_timestamps
 
         future = future_timestamps(bars["timestamps"], options.horizon, options.calendar)
+    sampling = Sampling(
+        advice.temperature if options.temperature is None else options.temperature,
+        options.top_k,
+        advice.top_p if options.top_p is None else options.top_p,
+    )
+    predictor = load(options.model, tokenizer=options.tokenizer, device=options.device)
     values = [c for c in VALUE_COLUMNS if c in past.columns]
     paths = predictor.predict_samples(
         past[values],
         past["timestamps"],
         future,
         options.horizon,
-        T=advice.temperature if options.temperature is None else options.temperature,
-        top_p=advice.top_p if options.top_p is None else options.top_p,
-        top_k=options.top_k,
+        T=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
         sample_count=options.paths,
         seed=options.seed,
         verbose=not options.quiet and sys.stderr.isatty(),
@@ -171,14 +205,14 @@ def _forecast(file: str | None, sample: str | None, options: _Options) -> None:
     _draw(result, past, truth, options, title)
 
 
-def _table(paths: np.ndarray, future: pd.Series | pd.DatetimeIndex, values: list[str]) -> pd.DataFrame:
+def _table(paths: np.ndarray, future: pd.DatetimeIndex, values: list[str]) -> pd.DataFrame:
     """Mean of the paths [P, H, 6], and the bounds between which 80 % of the closes lie."""
     import numpy as np
     import pandas as pd
 
     from kronos.klines import FEATURES
 
-    table = pd.DataFrame(paths.mean(0), columns=list(FEATURES), index=pd.DatetimeIndex(future, name="timestamps"))[values]
+    table = pd.DataFrame(paths.mean(0), columns=list(FEATURES), index=future.rename("timestamps"))[values]
     if len(paths) > 1:
         table["close_q10"], table["close_q90"] = np.quantile(paths[:, :, 3], [0.1, 0.9], axis=0)
     return table
@@ -205,7 +239,10 @@ def _show(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:
             table.add_row("...")
             continue
         time = shown.index[i]
-        cells = [f"{v:,.0f}" if c in ("volume", "amount") and abs(v) >= 1000 else f"{v:.6g}" for c, v in shown.iloc[i].items()]
+        cells = [
+            f"{v:,.0f}" if c in ("volume", "amount") and abs(v) >= 1000 else f"{v:.6g}"
+            for c, v in shown.iloc[i].items()
+        ]
         table.add_row(f"{time:%Y-%m-%d}" if daily else f"{time:%Y-%m-%d %H:%M}", *cells)
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)
@@ -218,7 +255,9 @@ def _compare(result: pd.DataFrame, truth: pd.DataFrame | None, last: float) -> N
     actual = truth["close"].to_numpy()
     error, naive = abs(result["close"].to_numpy() - actual).mean(), abs(last - actual).mean()
     verdict = "better than" if error < naive else "worse than" if error > naive else "the same as"
-    click.echo(f"mean absolute error of close: {error:.6g}, {verdict} the last price ({naive:.6g}); one window proves nothing")
+    click.echo(
+        f"mean absolute error of close: {error:.6g}, {verdict} the last price ({naive:.6g}); one window proves nothing"
+    )
     if "close_q10" in result.columns:
         inside = ((actual >= result["close_q10"]) & (actual <= result["close_q90"])).sum()
         click.echo(f"{inside} of {len(actual)} closes fell between the paths' 10 % and 90 % quantiles")
@@ -253,5 +292,7 @@ def _draw(result: pd.DataFrame, past: pd.DataFrame, truth: pd.DataFrame | None, 
     target = Path(options.plot)
     shown = past.iloc[-max(60, 3 * options.horizon) :].set_index("timestamps")
     band = (result["close_q10"].to_numpy(), result["close_q90"].to_numpy()) if "close_q10" in result.columns else None
-    write_file(target, forecast_picture(shown, result, band=band, truth=truth, title=title, kind=target.suffix.lower()[1:]))
+    write_file(
+        target, forecast_picture(shown, result, band=band, truth=truth, title=title, kind=target.suffix.lower()[1:])
+    )
     click.echo(f"picture written to {options.plot}", err=True)

@@ -6,9 +6,13 @@ Legend: B rows, V codes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
+
+COLDEST = 1e-8
+"""Below this temperature float32 logits cannot be divided without overflow, and only the likeliest code is ever drawn."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,24 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
+        if not _is_real(self.temperature) or not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature must be a finite number of at least 0, found {self.temperature!r}")
-        if self.top_k is not None and (self.top_k != int(self.top_k) or self.top_k < 0):
+        if self.top_k is not None and (not _is_whole(self.top_k) or self.top_k < 0):
             raise ValueError(f"top_k must be a whole number of at least 0, or None for off, found {self.top_k!r}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
+        if self.top_p is not None and (not _is_real(self.top_p) or not 0 < self.top_p <= 1):
             raise ValueError(f"top_p must lie in (0, 1], or None for off, found {self.top_p!r}")
 
     @property
     def greedy(self) -> bool:
-        return self.temperature == 0 or self.top_k == 1
+        return self.temperature < COLDEST or self.top_k == 1
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def restrict(logits_BV: Tensor, sampling: Sampling) -> Tensor:
@@ -47,7 +59,7 @@ def restrict(logits_BV: Tensor, sampling: Sampling) -> Tensor:
     if sampling.top_p is not None and sampling.top_p < 1:
         ordered, order = logits_BV.sort(dim=-1, descending=True)
         p = ordered.softmax(-1)
-        # A code stays while the likelier ones before it have not yet reached top_p.
+        # A code goes where the likelier ones before it already hold more than top_p.
         out = (p.cumsum(-1) - p) > sampling.top_p
         out[..., 0] = False
         logits_BV = logits_BV.masked_fill(out.scatter(-1, order, out), -torch.inf)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import sha256_of
 from kronos.hub.zoo import ZOO, Entry, Published, entry_of
 from kronos.nn import CheckpointError, Kronos, KronosTokenizer
@@ -49,6 +50,10 @@ class PairSettings:
         context = settings.max_context
         if isinstance(context, bool) or not isinstance(context, int) or context < 1:
             raise CheckpointError(f"max_context in {path} must be a whole number of at least 1, found {context!r}")
+        try:
+            Sampling(settings.temperature, top_p=settings.top_p)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}") from error
         return settings
 
 
@@ -77,7 +82,7 @@ def load(
         tokenizer: Hub id or folder of the tokenizer, where it does not follow from the name.
         device: None takes cuda, else mps, else cpu.
         max_context: None takes the model's own.
-        hub_options: revision, cache_dir, token, local_files_only, force_download, as in `from_pretrained`.
+        hub_options: revision (of the model), cache_dir, token, local_files_only, force_download, as in `from_pretrained`.
 
     Raises:
         CheckpointError: nothing of that name, the Hub out of reach (the message names the ways out), or a file that is not
@@ -87,20 +92,21 @@ def load(
     from kronos.predictor import KronosPredictor
 
     entry, folder = entry_of(str(name_or_path)), Path(name_or_path)
+    tokenizer_options = {**hub_options, "revision": None}  # a revision belongs to one repository
     settings = pair_settings(name_or_path)
     if entry is not None and entry.model is not None and entry.tokenizer is not None:
         if tokenizer is None:
-            loaded_tokenizer = _published(KronosTokenizer, entry.tokenizer, {**hub_options, "revision": None})
+            loaded_tokenizer = _published(KronosTokenizer, entry.tokenizer, tokenizer_options)
         else:
-            loaded_tokenizer = KronosTokenizer.from_pretrained(tokenizer)
+            loaded_tokenizer = KronosTokenizer.from_pretrained(tokenizer, **tokenizer_options)
         model = _published(Kronos, entry.model, hub_options)
     else:
         model_at, tokenizer_at = _local_pair(entry, folder, tokenizer)
-        loaded_tokenizer = KronosTokenizer.from_pretrained(
-            tokenizer_at, **({} if Path(tokenizer_at).is_dir() else hub_options)
-        )
+        loaded_tokenizer = KronosTokenizer.from_pretrained(tokenizer_at, **tokenizer_options)
         model = Kronos.from_pretrained(model_at, **hub_options)
-    return KronosPredictor(model, loaded_tokenizer, device, max_context or settings.max_context, clip)
+    return KronosPredictor(
+        model, loaded_tokenizer, device, settings.max_context if max_context is None else max_context, clip
+    )
 
 
 def _published(network: type[HubCheckpoint], published: Published, hub_options: dict[str, Any]) -> Any:
@@ -112,8 +118,8 @@ def _published(network: type[HubCheckpoint], published: Published, hub_options: 
         found = sha256_of(weights)
         if found != published.sha256:
             raise CheckpointError(
-                f"{weights} is not the published {published.short}: its sha256 is {found}, expected {published.sha256}. Delete it and "
-                "download again (force_download=True)"
+                f"{weights} is not the published {published.short}: its sha256 is {found}, expected {published.sha256}. "
+                "Delete it and download again (force_download=True)"
             )
     return network.from_pretrained(published.repo, **options)
 
@@ -123,6 +129,10 @@ def _local_pair(entry: Entry | None, folder: Path, tokenizer: str | os.PathLike[
     if entry is not None and entry.folder is not None:
         folder = entry.folder
     if (folder / "model" / CONFIG_NAME).is_file():
+        if tokenizer is None and not (folder / "tokenizer").is_dir():  # never take its relative path for a Hub id
+            raise CheckpointError(
+                f"the folder {folder} has a model but no folder tokenizer; add it, or name the tokenizer (tokenizer=...)"
+            )
         return str(folder / "model"), str(tokenizer or folder / "tokenizer")
     if tokenizer is not None:
         return str(folder), str(tokenizer)
@@ -138,5 +148,6 @@ def _local_pair(entry: Entry | None, folder: Path, tokenizer: str | os.PathLike[
     if "/" not in str(folder):
         raise CheckpointError(f"no model {str(folder)!r}: the zoo has {', '.join(ZOO)}, and there is no such folder")
     raise CheckpointError(
-        f"{str(folder)!r} is not a folder, nor in the zoo ({', '.join(ZOO)}); for another Hub id name its tokenizer too (tokenizer=...)"
+        f"{str(folder)!r} is not a folder, nor in the zoo ({', '.join(ZOO)}); for another Hub id name its tokenizer too "
+        "(tokenizer=...)"
     )

@@ -55,7 +55,8 @@ def check_pair(tokenizer: KronosTokenizer, model: Kronos) -> None:
     theirs, ours = (tokenizer.s1_bits, tokenizer.s2_bits), (model.s1_bits, model.s2_bits)
     if theirs != ours:
         raise ValueError(
-            f"the tokenizer writes {theirs[0]} + {theirs[1]} bits a bar, the model reads {ours[0]} + {ours[1]}: they do not belong together"
+            f"the tokenizer writes {theirs[0]} + {theirs[1]} bits a bar, the model reads {ours[0]} + {ours[1]}: "
+            "they do not belong together"
         )
     if tokenizer.d_in != len(FEATURES):
         raise ValueError(
@@ -67,8 +68,9 @@ def check_pair(tokenizer: KronosTokenizer, model: Kronos) -> None:
     for entry in ZOO.values():
         if entry.model == known_model and entry.tokenizer is not None and entry.tokenizer != known_tokenizer:
             warnings.warn(
-                f"{known_model.short} was trained with {entry.tokenizer.short}, not with {known_tokenizer.short}: its forecasts will be "
-                f'meaningless. Use KronosTokenizer.from_pretrained("{entry.tokenizer.repo}"), or kronos.load("{entry.name}")',
+                f"{known_model.short} was trained with {entry.tokenizer.short}, not with {known_tokenizer.short}: its "
+                f'forecasts will be meaningless. Use KronosTokenizer.from_pretrained("{entry.tokenizer.repo}"), or '
+                f'kronos.load("{entry.name}")',
                 PairWarning,
                 stacklevel=3,
             )

@@ -35,7 +35,7 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
     present = [name for name in FEATURES if name in frame.columns]
     for name in present:
         _check_numbers(frame[name], name)
-    values = frame[present].to_numpy(dtype=np.float64)
+    values = np.column_stack([frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in present])
     bad = ~np.isfinite(values)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, constants, hf_hub_download
+from huggingface_hub import (
+    PyTorchModelHubMixin,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.utils import HfHubHTTPError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -59,6 +67,8 @@ def locate(name: str | os.PathLike[str], filename: str, **hub_options: Any) -> P
             )
         return path
     try:
+        if not hub_options.get("local_files_only"):
+            _knock(str(name), filename, **hub_options)
         return Path(hf_hub_download(repo_id=str(name), filename=filename, **hub_options))
     except Exception as error:  # the client's many errors share no base class
         reason = " ".join(str(error).split())[:300]
@@ -66,6 +76,29 @@ def locate(name: str | os.PathLike[str], filename: str, **hub_options: Any) -> P
             f"{str(name)!r} is no local folder, and {filename} could not be had from the Hugging Face Hub "
             f"({type(error).__name__}: {reason}). {WAYS_OUT}"
         ) from error
+
+
+def _knock(
+    repo: str,
+    filename: str,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    force_download: bool = False,
+    **_: Any,
+) -> None:
+    """One request before a file that is not in the cache is downloaded, so that a machine without network is told at once.
+
+    The client's own download retries a refused connection for half a minute before it says so.
+    """
+    if not force_download and isinstance(try_to_load_from_cache(repo, filename, cache_dir, revision), str):
+        return
+    try:
+        get_hf_file_metadata(
+            hf_hub_url(repo, filename, revision=revision), token=token, timeout=constants.HF_HUB_ETAG_TIMEOUT
+        )
+    except HfHubHTTPError:  # the Hub answers; what its answer means is the download's to say
+        return
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -105,6 +138,11 @@ def load_weights(network: nn.Module, path: Path, strict: bool = True) -> None:
             if keys
         ]
         raise CheckpointError(f"{path} does not fit its configuration: tensors {'; '.join(parts)}")
+    broken = [k for k, v in tensors.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path} holds values that are not finite in {', '.join(broken[:3])}: its training diverged"
+        )
     network.load_state_dict(tensors, strict=strict)
 
 
@@ -157,13 +195,13 @@ class HubCheckpoint(
             CheckpointError: nothing there, the Hub out of reach, or weights that do not fit.
             ConfigError: missing, unknown or impossible values in the configuration, by name.
         """
-        options = dict(
-            force_download=force_download,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            revision=revision,
-        )
+        options: dict[str, Any] = {
+            "force_download": force_download,
+            "token": token,
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+            "revision": revision,
+        }
         config_path = locate(pretrained_model_name_or_path, CONFIG_NAME, **options)
         config = cls.config_class.from_dict({**read_config(config_path), **overrides}, source=str(config_path))
         weights = locate(pretrained_model_name_or_path, WEIGHTS_NAME, **options)

@@ -39,7 +39,10 @@ class NetworkConfig:
             problems.append(f"has unknown {', '.join(map(str, unknown))} (known: {', '.join(known)})")
         if problems:
             raise ConfigError(f"{source} {' and '.join(problems)}")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of ``config.json``: all required ones, and the optional ones that are not at their default."""

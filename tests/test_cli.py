@@ -1,0 +1,238 @@
+"""The command line as a user meets it: tables, pictures, one clear line and exit code 2 for what is wrong, nothing half written."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from kronos.cli import main
+
+
+@pytest.fixture
+def pair(golden, tmp_path_factory):
+    """A pair of random weights that forecasts in no time."""
+    folder = tmp_path_factory.mktemp("pair") / "tiny"
+    shutil.copytree(golden / "tiny", folder)
+    (folder / "pair.json").write_text(json.dumps({"max_context": 32}))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder with one good file of 5-minute bars."""
+    rng = np.random.default_rng(0)
+    close = 100 + rng.normal(0, 0.1, 300).cumsum()
+    table = pd.DataFrame(
+        {"Date": pd.date_range("2024-03-04 09:00", periods=300, freq="5min"), "Open": close, "High": close + 0.1}
+    )
+    table["Low"], table["Close"], table["Volume"] = (
+        close - 0.1,
+        close + rng.uniform(-0.1, 0.1, 300),
+        rng.integers(1, 999, 300),
+    )
+    table.to_csv(tmp_path / "bars.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def refused(*arguments):
+    """Exit code 2 and exactly one line, which is returned."""
+    lines = run(*arguments, code=2).output.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_help_names_every_command_and_loads_nothing_heavy():
+    output = run("--help").output
+    assert all(command in output for command in ("forecast", "check", "models"))
+    heavy = "import sys, kronos.cli; print([m for m in ('torch', 'pandas', 'numpy', 'matplotlib', 'rich') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout.strip()
+    assert found == "[]"
+
+
+def test_forecast_help_teaches_with_examples():
+    output = run("forecast", "--help").output
+    assert "kronos forecast prices.csv --horizon 48 --calendar XSHG" in output
+    assert "[default: 30]" in output
+
+
+@pytest.mark.parametrize(
+    ("ending", "read"), [(".csv", pd.read_csv), (".parquet", pd.read_parquet), (".json", pd.read_json)]
+)
+def test_a_forecast_is_written_as_the_ending_says(ending, read, folder, pair):
+    run("forecast", "bars.csv", "--model", pair, "--horizon", 5, "--paths", 4, "--out", f"f{ending}")
+    table = read(folder / f"f{ending}")
+    assert list(table.columns) == ["timestamps", "open", "high", "low", "close", "volume", "close_q10", "close_q90"]
+    assert list(pd.to_datetime(table["timestamps"])) == list(pd.date_range("2024-03-05 10:00", periods=5, freq="5min"))
+    assert (table["high"] >= table[["open", "close"]].max(axis=1) - 1e-6).all()
+    assert (table["low"] <= table[["open", "close"]].min(axis=1) + 1e-6).all()
+    assert (table["close_q10"] <= table["close_q90"]).all()
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_a_picture_is_drawn_as_the_ending_says(ending, start, folder, pair):
+    run("forecast", "bars.csv", "--model", pair, "--horizon", 5, "--paths", 2, "--plot", f"f{ending}")
+    content = (folder / f"f{ending}").read_bytes()
+    assert content.startswith(start)
+    assert len(content) > 5_000
+
+
+def test_the_terminal_shows_every_step_of_a_short_forecast_and_both_ends_of_a_long_one(folder, pair):
+    short = run("forecast", "bars.csv", "--model", pair, "--horizon", 5, "--paths", 2).output
+    assert all(time in short for time in ("10:00", "10:05", "10:20"))
+    long = run("forecast", "bars.csv", "--model", pair, "--horizon", 60, "--paths", 2).output
+    assert "..." in long
+    assert len(long.splitlines()) < 40
+
+
+def test_holdout_compares_with_what_happened_and_with_the_last_price(folder, pair):
+    output = run("forecast", "bars.csv", "--model", pair, "--horizon", 6, "--paths", 10, "--holdout").output
+    bars = pd.read_csv("bars.csv")
+    naive = (bars["Close"].iloc[-6:] - bars["Close"].iloc[-7]).abs().mean()
+    assert "actual close" in output
+    assert f"the last price ({naive:.6g})" in output
+    assert "of 6 closes fell between" in output
+
+
+def test_the_same_seed_gives_the_same_file_and_another_seed_another(folder, pair):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(
+            "forecast",
+            "bars.csv",
+            "--model",
+            pair,
+            "--horizon",
+            4,
+            "--paths",
+            3,
+            "--seed",
+            seed,
+            "--out",
+            f"{name}.csv",
+            "--quiet",
+        )
+    a, b, c = ((folder / f"{n}.csv").read_bytes() for n in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_a_named_calendar_skips_the_holiday(folder, pair):
+    days = pd.bdate_range("2024-05-01", periods=40)
+    days = days[(days != "2024-05-27") & (days != "2024-06-19")]
+    prices = np.linspace(10, 11, len(days))
+    pd.DataFrame({"date": days, "open": prices, "high": prices + 1, "low": prices - 1, "close": prices}).to_csv(
+        "daily.csv", index=False
+    )
+    run("forecast", "daily.csv", "--model", pair, "--horizon", 6, "--paths", 2, "--calendar", "XNYS", "--out", "f.csv")
+    dates = list(pd.read_csv("f.csv")["timestamps"])
+    assert "2024-07-04" not in dates
+    assert "2024-07-05" in dates or max(dates) < "2024-07-04"
+    assert "volume" not in pd.read_csv("f.csv").columns
+
+
+def test_quiet_prints_nothing_on_standard_output(folder, pair):
+    assert run("forecast", "bars.csv", "--model", pair, "--horizon", 2, "--paths", 1, "--quiet").stdout == ""
+
+
+def test_columns_can_be_mapped(folder, pair):
+    table = pd.read_csv("bars.csv").rename(columns={"Close": "Settle"})
+    table.to_csv("odd.csv", index=False)
+    assert "close" in refused("forecast", "odd.csv", "--model", pair)
+    run("forecast", "odd.csv", "--model", pair, "--horizon", 2, "--paths", 1, "--map", "close=Settle")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["absent.csv"], "absent.csv"),
+        ([], "give a FILE"),
+        (["bars.csv", "--sample", "sp500"], "not both"),
+        (["bars.csv", "--horizon", "0"], "--horizon must lie in 1..10,000, found 0"),
+        (["bars.csv", "--paths", "-3"], "--paths must lie in"),
+        (["bars.csv", "--lookback", "5000"], "300 bars"),
+        (["bars.csv", "--holdout", "--horizon", "300"], "--holdout hides 300 bars"),
+        (["bars.csv", "--out", "f.xlsx"], ".csv, .parquet, .json"),
+        (["bars.csv", "--plot", "no/such/f.png"], "there is no folder"),
+        (["bars.csv", "--map", "close"], "ROLE=COLUMN"),
+        (["bars.csv", "--model", "nosuch"], "the zoo has nano, mini, small, base"),
+        (["bars.csv", "--calendar", "XNYZ"], "XNYS"),
+        (["bars.csv", "--temperature", "-1"], "temperature"),
+        (["bars.csv", "--top-p", "1.5"], "top_p"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(arguments, says, folder, pair):
+    extra = [] if "--model" in arguments else ["--model", str(pair)]
+    assert says in refused("forecast", *arguments, *extra)
+    assert [p.name for p in folder.iterdir()] == ["bars.csv"]
+
+
+def test_a_faulty_file_is_refused_in_one_line_that_names_the_remedy_and_reads_with_it(folder, pair):
+    table = pd.read_csv("bars.csv")
+    table.loc[7, "Close"] = np.nan
+    table.loc[9, "High"] = -1
+    table.to_csv("dirty.csv", index=False)
+    line = refused("forecast", "dirty.csv", "--model", pair, "--plot", "f.png")
+    assert "missing value 1" in line
+    assert "--clean drop" in line
+    assert not (folder / "f.png").exists()
+    assert "data row 8" in run("check", "dirty.csv", code=2).output
+    run("forecast", "dirty.csv", "--model", pair, "--horizon", 2, "--paths", 1, "--clean", "drop")
+
+
+def test_check_describes_a_good_file(folder):
+    output = run("check", "bars.csv").output
+    assert "300 bars" in output
+    assert "5-minute bars" in output
+    assert "no faults found" in output
+
+
+def test_models_lists_the_zoo_with_contexts_and_pairing():
+    output = run("models").output
+    for name in ("nano", "mini", "small", "base"):
+        assert name in output
+    assert "2048" in output
+    assert "Kronos-Tokenizer-2k" in output
+
+
+def test_ctrl_c_leaves_nothing_and_ends_with_130(folder, pair):
+    command = [
+        sys.executable,
+        "-c",
+        "from kronos.cli import main; main()",
+        "forecast",
+        "bars.csv",
+        "--model",
+        str(pair),
+    ]
+    process = subprocess.Popen(
+        [*command, "--horizon", "10000", "--paths", "1", "--out", "f.csv", "--plot", "f.png"],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert b"stopped" in said
+    assert [p.name for p in folder.iterdir()] == ["bars.csv"]
+
+
+def test_the_embedded_model_forecasts_the_sample_without_a_network(folder):
+    run("forecast", "--sample", "sp500", "--horizon", 3, "--lookback", 64, "--paths", 2, "--holdout", "--out", "f.csv")
+    table = pd.read_csv("f.csv")
+    assert len(table) == 3
+    assert table["close"].between(2000, 3500).all()

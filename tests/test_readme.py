@@ -1,0 +1,68 @@
+"""The commands and the code of both READMEs run as they stand."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from arch.data import sp500
+
+ROOT = Path(__file__).parent.parent
+READMES = ["README.md", "README.zh-CN.md"]
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+COMMANDS = sorted({line for name in READMES for block in blocks(name, "bash") for line in block.splitlines() if line})
+PYTHON = sorted({re.sub(r"  # .*", "", block) for name in READMES for block in blocks(name, "python")})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty folder with a file of real bars."""
+    table = sp500.load().iloc[-600:]
+    table.to_csv(tmp_path / "prices.csv")
+    return tmp_path
+
+
+def run(arguments: list[str], folder: Path) -> str:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment.pop("DISPLAY", None)
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_there_are_commands_and_code_and_both_readmes_have_the_same():
+    assert len(COMMANDS) == 8
+    assert len(PYTHON) == 1
+    assert blocks(READMES[0], "bash") == blocks(READMES[1], "bash")
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("kronos")])
+def test_command_line_of_the_readme(command, folder):
+    run(shlex.split(command), folder)
+    words = shlex.split(command)
+    for option in ("--plot", "--out"):
+        if option in words:
+            assert (folder / words[words.index(option) + 1]).stat().st_size > 500
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python")])
+def test_example_of_the_readme_runs_without_network_and_display_and_writes_a_picture(command):
+    output = run([sys.executable, *shlex.split(command)[1:]], ROOT)
+    pictures = re.findall(r"picture: (.+)", output)
+    assert pictures
+    for picture in pictures:
+        assert Path(picture).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_of_the_readme(code, folder):
+    check = "\nassert list(forecast.index) == list(future) and paths.shape == (1, 10, 24, 6)\nprint('done')"
+    assert "done" in run([sys.executable, "-c", code + check], folder)

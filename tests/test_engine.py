@@ -1,0 +1,155 @@
+"""The engine computes what the reference loop computes: tokens equal under greedy decoding, bars to rounding."""
+
+import pytest
+import torch
+
+from kronos.generation import engine, reference
+from kronos.generation.sampling import Sampling
+from kronos.nn import Kronos, KronosTokenizer
+
+GREEDY = Sampling(top_k=1)
+
+
+@pytest.fixture(scope="module", params=[("tiny", False), ("tiny", True), ("tiny-fixed-te", False)], ids=["tiny", "rotary", "fixed"])
+def pair(request, golden):
+    name, rotary = request.param
+    folder = golden / name
+    model = Kronos.from_pretrained(folder / "model", dependency_rotary=rotary)
+    return KronosTokenizer.from_pretrained(folder / "tokenizer"), model
+
+
+def history(pair, series, lookback, horizon, seed=0):
+    """Tokens [S, L] twice and time features [S, L + K, 5]."""
+    generator = torch.Generator().manual_seed(seed)
+    tokenizer, _ = pair
+    s1, s2 = (torch.randint(2**b, (series, lookback), generator=generator) for b in (tokenizer.s1_bits, tokenizer.s2_bits))
+    rows = [60, 24, 7, 32, 13]
+    stamp = torch.stack([torch.randint(n, (series, lookback + horizon), generator=generator) for n in rows], dim=-1)
+    return s1, s2, stamp
+
+
+def uniforms(rows, horizon, seed=1):
+    return torch.rand(rows, horizon, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("lookback", "horizon", "context"),
+    [(20, 10, 32), (23, 10, 32), (32, 1, 32), (30, 14, 32), (45, 8, 32), (5, 40, 16), (1, 6, 32), (2, 5, 3)],
+    ids=["inside", "fills", "full", "slides", "long", "horizon_over_context", "one_bar", "tiny_context"],
+)
+def test_greedy_tokens_equal_those_of_the_reference_loop(pair, lookback, horizon, context):
+    _, model = pair
+    s1, s2, stamp = history(pair, 3, lookback, horizon)
+    want = reference.generate_tokens(model, s1, s2, stamp, horizon, context, GREEDY)
+    got = engine.generate_tokens(model, s1, s2, stamp, uniforms(3, horizon), context, GREEDY)
+    assert got[0].equal(want[0][:, lookback:])
+    assert got[1].equal(want[1][:, lookback:])
+
+
+@pytest.mark.parametrize("context", [32, 14])
+def test_logits_of_drawn_paths_equal_those_of_a_recomputed_window(pair, context, monkeypatch):
+    """Paths that share a prefix and differ after it: every step's logits are those of reading the whole window anew."""
+    _, model = pair
+    lookback, horizon, paths = 10, 8, 4
+    s1, s2, stamp = history(pair, 2, lookback, horizon)
+    seen = []
+    monkeypatch.setattr(engine, "pick", lambda logits, sampling, u, real=engine.pick: seen.append(logits) or real(logits, sampling, u))
+    new1, new2 = engine.generate_tokens(model, s1, s2, stamp, uniforms(8, horizon), context, Sampling())
+    assert len({tuple(row.tolist()) for row in new1}) > 4
+    whole1, whole2 = (torch.cat((old.repeat_interleave(paths, 0), new), 1) for old, new in ((s1, new1), (s2, new2)))
+    stamps = stamp.repeat_interleave(paths, 0)
+    with torch.inference_mode():
+        for i in range(horizon):
+            window = slice(max(0, lookback + i - context), lookback + i)
+            s1_logits, hidden = model.decode_s1(whole1[:, window], whole2[:, window], stamps[:, window])
+            torch.testing.assert_close(seen[2 * i], s1_logits[:, -1], atol=1e-5, rtol=1e-5)
+            fine = model.decode_s2(hidden, new1[:, i : i + 1])[:, -1]
+            torch.testing.assert_close(seen[2 * i + 1], fine, atol=1e-5, rtol=1e-5)
+
+
+def test_left_padded_series_of_different_lookbacks_get_the_tokens_they_get_alone(pair):
+    _, model = pair
+    horizon, lookbacks = 6, [20, 13, 1, 8]
+    s1, s2, stamp = history(pair, 4, 20, horizon)
+    hidden = torch.stack([torch.arange(20) < 20 - n for n in lookbacks])
+    together = engine.generate_tokens(model, s1, s2, stamp, uniforms(4, horizon), 32, GREEDY, hidden)
+    for i, n in enumerate(lookbacks):
+        alone = engine.generate_tokens(
+            model, s1[i : i + 1, -n:], s2[i : i + 1, -n:], stamp[i : i + 1, -n - horizon :], uniforms(1, horizon), 32, GREEDY
+        )
+        assert together[0][i].equal(alone[0][0])
+        assert together[1][i].equal(alone[1][0])
+
+
+@pytest.mark.parametrize("stride", [1, 5, 15])
+def test_strided_sliding_evaluates_the_model_on_the_context_it_says(pair, stride, monkeypatch):
+    """Each step's logits are exact for a window between max_context - stride and max_context bars."""
+    _, model = pair
+    lookback, horizon, context = 14, 20, 16
+    s1, s2, stamp = history(pair, 2, lookback, horizon)
+    seen = []
+    monkeypatch.setattr(engine, "pick", lambda logits, sampling, u, real=engine.pick: seen.append(logits) or real(logits, sampling, u))
+    new1, new2 = engine.generate_tokens(model, s1, s2, stamp, uniforms(2, horizon), context, GREEDY, stride=stride)
+    whole1, whole2 = torch.cat((s1, new1), 1), torch.cat((s2, new2), 1)
+    widths = []
+    with torch.inference_mode():
+        for i in range(horizon):
+            now = lookback + i
+            for width in range(min(now, context), max(0, min(now, context) - stride) - 1, -1):
+                window = slice(now - width, now)
+                logits = model.decode_s1(whole1[:, window], whole2[:, window], stamp[:, window])[0][:, -1]
+                if torch.allclose(logits, seen[2 * i], atol=1e-5, rtol=1e-5):
+                    widths.append(width)
+                    break
+    assert len(widths) == horizon
+    assert widths[:3] == [14, 15, 16]
+    assert min(widths[3:]) == context - stride
+
+
+@pytest.mark.parametrize(("lookback", "horizon", "context"), [(20, 10, 32), (28, 14, 32), (45, 8, 32), (6, 12, 16)])
+def test_decoded_bars_equal_those_of_the_reference(pair, lookback, horizon, context):
+    tokenizer, _ = pair
+    s1, s2, _ = history(pair, 2, lookback, horizon)
+    new1, new2, _ = history(pair, 6, horizon, 1, seed=5)
+    got = engine.decode_suffix(tokenizer, s1, s2, new1, new2, context)
+    whole = (torch.cat((old.repeat_interleave(3, 0), new), 1) for old, new in ((s1, new1), (s2, new2)))
+    want = reference.decode_tail(tokenizer, *whole, horizon, context)[:, -horizon:]
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+
+
+def test_decoding_of_left_padded_series_equals_decoding_them_alone(pair):
+    tokenizer, _ = pair
+    s1, s2, _ = history(pair, 2, 15, 1)
+    new1, new2, _ = history(pair, 2, 6, 1, seed=3)
+    hidden = torch.stack([torch.arange(15) < 15 - n for n in (15, 4)])
+    together = engine.decode_suffix(tokenizer, s1, s2, new1, new2, 32, hidden)
+    alone = engine.decode_suffix(tokenizer, s1[1:, -4:], s2[1:, -4:], new1[1:], new2[1:], 32)
+    torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_picks_follow_the_restricted_distribution():
+    """Chi-square of many draws from evenly random numbers, temperature, top-k and top-p together."""
+    logits = torch.tensor([2.0, 1.5, 1.0, 0.0, -1.0, -3.0])
+    sampling = Sampling(0.8, top_k=5, top_p=0.9)
+    want = engine.restrict(logits[None], sampling).softmax(-1)[0].double()
+    draws = 200_000
+    u = torch.rand(draws, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    counts = torch.bincount(engine.pick(logits.expand(draws, -1), sampling, u), minlength=6).double()
+    assert (counts[want == 0] == 0).all()
+    kept = want > 0
+    chi2 = ((counts[kept] - draws * want[kept]) ** 2 / (draws * want[kept])).sum()
+    assert chi2 < 25
+    extremes = torch.tensor([0.0, 1.0 - 2**-53], dtype=torch.float64)
+    assert engine.pick(logits.expand(2, -1), sampling, extremes).tolist() == [0, int(kept.nonzero().max())]
+
+
+def test_what_cannot_be_is_refused(pair):
+    tokenizer, model = pair
+    s1, s2, stamp = history(pair, 2, 20, 20)
+    hidden = torch.zeros(2, 20, dtype=torch.bool)
+    with pytest.raises(ValueError, match="group them by lookback"):
+        engine.generate_tokens(model, s1, s2, stamp, uniforms(2, 20), 32, GREEDY, hidden)
+    with pytest.raises(ValueError, match=r"stride must lie in 0\.\.31"):
+        engine.generate_tokens(model, s1, s2, stamp, uniforms(2, 20), 32, GREEDY, stride=32)
+    with pytest.raises(ValueError, match="leaves no history"):
+        engine.decode_suffix(tokenizer, s1, s2, s1, s2, 20)

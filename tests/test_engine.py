@@ -10,7 +10,9 @@ from kronos.nn import Kronos, KronosTokenizer
 GREEDY = Sampling(top_k=1)
 
 
-@pytest.fixture(scope="module", params=[("tiny", False), ("tiny", True), ("tiny-fixed-te", False)], ids=["tiny", "rotary", "fixed"])
+@pytest.fixture(
+    scope="module", params=[("tiny", False), ("tiny", True), ("tiny-fixed-te", False)], ids=["tiny", "rotary", "fixed"]
+)
 def pair(request, golden):
     name, rotary = request.param
     folder = golden / name
@@ -22,7 +24,9 @@ def history(pair, series, lookback, horizon, seed=0):
     """Tokens [S, L] twice and time features [S, L + K, 5]."""
     generator = torch.Generator().manual_seed(seed)
     tokenizer, _ = pair
-    s1, s2 = (torch.randint(2**b, (series, lookback), generator=generator) for b in (tokenizer.s1_bits, tokenizer.s2_bits))
+    s1, s2 = (
+        torch.randint(2**b, (series, lookback), generator=generator) for b in (tokenizer.s1_bits, tokenizer.s2_bits)
+    )
     rows = [60, 24, 7, 32, 13]
     stamp = torch.stack([torch.randint(n, (series, lookback + horizon), generator=generator) for n in rows], dim=-1)
     return s1, s2, stamp
@@ -53,7 +57,9 @@ def test_logits_of_drawn_paths_equal_those_of_a_recomputed_window(pair, context,
     lookback, horizon, paths = 10, 8, 4
     s1, s2, stamp = history(pair, 2, lookback, horizon)
     seen = []
-    monkeypatch.setattr(engine, "pick", lambda logits, sampling, u, real=engine.pick: seen.append(logits) or real(logits, sampling, u))
+    monkeypatch.setattr(
+        engine, "pick", lambda logits, sampling, u, real=engine.pick: seen.append(logits) or real(logits, sampling, u)
+    )
     new1, new2 = engine.generate_tokens(model, s1, s2, stamp, uniforms(8, horizon), context, Sampling())
     assert len({tuple(row.tolist()) for row in new1}) > 4
     whole1, whole2 = (torch.cat((old.repeat_interleave(paths, 0), new), 1) for old, new in ((s1, new1), (s2, new2)))
@@ -75,7 +81,13 @@ def test_left_padded_series_of_different_lookbacks_get_the_tokens_they_get_alone
     together = engine.generate_tokens(model, s1, s2, stamp, uniforms(4, horizon), 32, GREEDY, hidden)
     for i, n in enumerate(lookbacks):
         alone = engine.generate_tokens(
-            model, s1[i : i + 1, -n:], s2[i : i + 1, -n:], stamp[i : i + 1, -n - horizon :], uniforms(1, horizon), 32, GREEDY
+            model,
+            s1[i : i + 1, -n:],
+            s2[i : i + 1, -n:],
+            stamp[i : i + 1, -n - horizon :],
+            uniforms(1, horizon),
+            32,
+            GREEDY,
         )
         assert together[0][i].equal(alone[0][0])
         assert together[1][i].equal(alone[1][0])
@@ -88,7 +100,9 @@ def test_strided_sliding_evaluates_the_model_on_the_context_it_says(pair, stride
     lookback, horizon, context = 14, 20, 16
     s1, s2, stamp = history(pair, 2, lookback, horizon)
     seen = []
-    monkeypatch.setattr(engine, "pick", lambda logits, sampling, u, real=engine.pick: seen.append(logits) or real(logits, sampling, u))
+    monkeypatch.setattr(
+        engine, "pick", lambda logits, sampling, u, real=engine.pick: seen.append(logits) or real(logits, sampling, u)
+    )
     new1, new2 = engine.generate_tokens(model, s1, s2, stamp, uniforms(2, horizon), context, GREEDY, stride=stride)
     whole1, whole2 = torch.cat((s1, new1), 1), torch.cat((s2, new2), 1)
     widths = []

@@ -530,11 +530,11 @@ def test_bars_beyond_the_clip_are_clipped_for_tensors_as_for_arrays(networks, ar
     assert run(clipped).equal(first)
 
 
-@pytest.mark.parametrize("tokens", [1, 2 * (LOOKBACK + HORIZON), 7 * (LOOKBACK + HORIZON)])
-def test_however_the_work_is_cut_for_memory_the_forecasts_are_the_same(predictor, past, x, y, tokens, monkeypatch):
-    frames = [past, past * 2, past * 3]
-    arguments = (frames, [x] * 3, [y] * 3, HORIZON)
-    whole = predictor.predict_samples(*arguments, **GREEDY | {"sample_count": 5})
-    monkeypatch.setattr("kronos.predictor.TOKENS_PER_PASS", tokens)
-    cut = predictor.predict_samples(*arguments, **GREEDY | {"sample_count": 5})
+@pytest.mark.parametrize("memory", [1, 300_000, 2_000_000])
+def test_however_the_work_is_cut_for_memory_the_paths_are_the_same(predictor, past, x, y, memory, monkeypatch):
+    frames = [past, past.iloc[3:], past.iloc[7:]]
+    arguments = (frames, [x, x.iloc[3:], x.iloc[7:]], [y] * 3, HORIZON)
+    whole = predictor.predict_samples(*arguments, sample_count=5, seed=1, verbose=False)
+    monkeypatch.setattr("kronos.generation.paths.DEFAULT_MEMORY", memory)
+    cut = predictor.predict_samples(*arguments, sample_count=5, seed=1, verbose=False)
     np.testing.assert_allclose(cut, whole, rtol=1e-5, atol=1e-3)

@@ -14,14 +14,11 @@ import pandas as pd
 import torch
 
 from kronos.forecast import valid_candles as make_valid
-from kronos.generation.reference import generate_paths
+from kronos.generation.paths import Window, sample_paths
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
 from kronos.klines.features import FEATURES, Scale, as_timestamps, time_features, to_matrix
 from kronos.nn import Kronos, KronosTokenizer
-
-TOKENS_PER_PASS = 2**17
-"""How many tokens the networks see at once: the logits of a pass then take about half a GiB with 10-bit tokens."""
 
 Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
 
@@ -46,7 +43,7 @@ def _check_count(name: str, value: int) -> None:
         raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
 
 
-class _Window:
+class _Series:
     """One series made ready: normalised bars, time features, and the scale to map its forecast back."""
 
     def __init__(
@@ -68,8 +65,7 @@ class _Window:
             )
         bars = to_matrix(frame)
         self.scale = Scale.of(bars)
-        self.bars = self.scale.normalise(bars, clip)
-        self.stamp, self.future_stamp = time_features(past), time_features(self.future)
+        self.window = Window(self.scale.normalise(bars, clip), time_features(past), time_features(self.future))
 
 
 class KronosPredictor:
@@ -167,9 +163,9 @@ class KronosPredictor:
         seed: int | None = None,
         valid_candles: bool = False,
     ) -> list[pd.DataFrame]:
-        """`predict` for many series, of any lookbacks, in as few passes as there are different lookbacks."""
+        """`predict` for many series, of any lookbacks, in batches that fit in memory."""
         windows = self._windows(df_list, x_timestamp_list, y_timestamp_list, pred_len)
-        paths = self._sample(windows, pred_len, Sampling(T, top_k, top_p), sample_count, seed, verbose)
+        paths = self._sample(windows, Sampling(T, top_k, top_p), sample_count, seed, verbose)
         return [
             pd.DataFrame(make_valid(mean) if valid_candles else mean, columns=list(FEATURES), index=window.future)
             for mean, window in zip(paths.mean(axis=1), windows, strict=True)
@@ -195,11 +191,11 @@ class KronosPredictor:
         if isinstance(df, pd.DataFrame):
             df, x_timestamp, y_timestamp = [df], [x_timestamp], [y_timestamp]  # type: ignore[list-item]
         windows = self._windows(df, x_timestamp, y_timestamp, pred_len)  # type: ignore[arg-type]
-        return make_valid(self._sample(windows, pred_len, Sampling(T, top_k, top_p), sample_count, seed, verbose))
+        return make_valid(self._sample(windows, Sampling(T, top_k, top_p), sample_count, seed, verbose))
 
     def _windows(
         self, frames: Sequence[pd.DataFrame], pasts: Sequence[Timestamps], futures: Sequence[Timestamps], pred_len: int
-    ) -> list[_Window]:
+    ) -> list[_Series]:
         if isinstance(frames, pd.DataFrame):
             raise ValueError("expected a list of DataFrames, found one DataFrame; use predict() for one series")
         _check_count("pred_len", pred_len)
@@ -211,67 +207,37 @@ class KronosPredictor:
         windows = []
         for number, (frame, past, future) in enumerate(zip(frames, pasts, futures, strict=True)):
             try:
-                windows.append(_Window(frame, past, future, pred_len, self.clip))
+                windows.append(_Series(frame, past, future, pred_len, self.clip))
             except ValueError as error:
                 raise ValueError(f"series {number}: {error}" if len(frames) > 1 else str(error)) from error
         return windows
 
-    def _generator(self, seed: int | None) -> torch.Generator | None:
+    def _seed(self, seed: int | None) -> int:
+        """The seed itself, or one from PyTorch's global stream."""
         if seed is None:
-            return None
+            return int(torch.randint(2**63 - 1, ()).item())
         if not _is_whole(seed) or not -(2**63) <= seed < 2**64:
             raise ValueError(f"seed must be a whole number of at most 64 bits, or None, found {seed!r}")
-        return torch.Generator(self.device).manual_seed(int(seed))
+        return int(seed) % 2**64
 
     def _sample(
         self,
-        windows: Sequence[_Window],
-        pred_len: int,
+        windows: Sequence[_Series],
         sampling: Sampling,
         sample_count: int,
         seed: int | None,
         verbose: bool,
     ) -> np.ndarray:
-        """float32 [S, P, H, 6] in prices; series of one lookback share a pass, as far as memory goes."""
+        """float32 [S, P, H, 6] in prices."""
         _check_count("sample_count", sample_count)
-        generator = self._generator(seed)
-        paths = np.empty((len(windows), sample_count, pred_len, len(FEATURES)), dtype=np.float32)
-        by_lookback: dict[int, list[int]] = {}
-        for i, window in enumerate(windows):
-            by_lookback.setdefault(len(window.bars), []).append(i)
-        for members in by_lookback.values():
-            rows = max(1, TOKENS_PER_PASS // min(len(windows[members[0]].bars) + pred_len, self.max_context))
-            together = max(1, rows // sample_count)
-            for start in range(0, len(members), together):
-                for first in range(0, sample_count, rows):
-                    part, count = members[start : start + together], min(rows, sample_count - first)
-                    drawn = self._one_pass([windows[i] for i in part], pred_len, sampling, count, generator, verbose)
-                    for i, series in zip(part, drawn, strict=True):
-                        paths[i, first : first + count] = windows[i].scale.restore(series)
-        return paths
-
-    def _one_pass(
-        self,
-        group: Sequence[_Window],
-        pred_len: int,
-        sampling: Sampling,
-        count: int,
-        generator: torch.Generator | None,
-        verbose: bool,
-    ) -> np.ndarray:
-        """Normalised float32 [S, count, H, 6] of series of one lookback."""
-        generated = generate_paths(
+        drawn = sample_paths(
             self.tokenizer,
             self.model,
-            np.stack([w.bars for w in group]),
-            np.stack([w.stamp for w in group]),
-            np.stack([w.future_stamp for w in group]),
+            [series.window for series in windows],
+            sample_count,
             self.max_context,
-            pred_len,
-            self.clip,
             sampling,
-            count,
-            generator,
-            verbose,
+            self._seed(seed),
+            verbose=verbose,
         )
-        return generated[:, :, -pred_len:].cpu().numpy()
+        return np.stack([series.scale.restore(paths) for series, paths in zip(windows, drawn, strict=True)])

@@ -48,7 +48,9 @@ class Cache:
         series, paths, filled = rows // self.paths, self.paths, self.filled
         q_NHTE = q_NHTE * size**-0.5
         # [N, H, T, E] -> [S, H, P x T, E]: all queries of a series against its one prefix
-        shared = q_NHTE.view(series, paths, heads, steps, size).transpose(1, 2).reshape(series, heads, paths * steps, size)
+        shared = (
+            q_NHTE.view(series, paths, heads, steps, size).transpose(1, 2).reshape(series, heads, paths * steps, size)
+        )
         to_prefix = shared @ self.key.transpose(2, 3)
         if hidden_SL is not None:
             to_prefix = to_prefix.masked_fill(hidden_SL[:, None, None], -torch.inf)
@@ -58,11 +60,15 @@ class Cache:
             later = torch.ones(steps, filled, dtype=torch.bool, device=q_NHTE.device).triu(filled - steps + 1)
             to_own = to_own.masked_fill(later, -torch.inf)
         prefix = to_prefix.shape[-1]
-        to_prefix = to_prefix.view(series, heads, paths, steps, prefix).transpose(1, 2).reshape(rows, heads, steps, prefix)
+        to_prefix = (
+            to_prefix.view(series, heads, paths, steps, prefix).transpose(1, 2).reshape(rows, heads, steps, prefix)
+        )
         weight = torch.cat((to_prefix, to_own), dim=-1).softmax(-1)
         on_prefix = weight[..., :prefix].view(series, paths, heads, steps, prefix).transpose(1, 2)
         from_prefix = on_prefix.reshape(series, heads, paths * steps, prefix) @ self.value
-        from_prefix = from_prefix.view(series, heads, paths, steps, size).transpose(1, 2).reshape(rows, heads, steps, size)
+        from_prefix = (
+            from_prefix.view(series, heads, paths, steps, size).transpose(1, 2).reshape(rows, heads, steps, size)
+        )
         return from_prefix + weight[..., prefix:] @ own_value
 
 
@@ -137,7 +143,14 @@ class Window:
     """The model's window of S series with P paths each: prefilled once, then extended bar by bar."""
 
     def __init__(
-        self, model: Kronos, s1_SL: Tensor, s2_SL: Tensor, stamp_SL5: Tensor, hidden_SL: Tensor | None, paths: int, room: int
+        self,
+        model: Kronos,
+        s1_SL: Tensor,
+        s2_SL: Tensor,
+        stamp_SL5: Tensor,
+        hidden_SL: Tensor | None,
+        paths: int,
+        room: int,
     ) -> None:
         self.model, self.paths = model, paths
         embedded = model.embedding(s1_SL, s2_SL) + model.time_emb(stamp_SL5)

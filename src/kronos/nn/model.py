@@ -133,6 +133,7 @@ class Kronos(nn.Module, HubCheckpoint):
     """
 
     config_class = ModelConfig
+    config: ModelConfig
 
     def __init__(
         self,

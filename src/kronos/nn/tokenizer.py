@@ -39,6 +39,7 @@ class KronosTokenizer(nn.Module, HubCheckpoint):
     """
 
     config_class = TokenizerConfig
+    config: TokenizerConfig
 
     def __init__(
         self,

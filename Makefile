@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-hub test-slow calendars clean
+.PHONY: help setup demo test lint test-hub test-slow bench calendars clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -38,6 +38,10 @@ test-hub: setup
 # make test-slow   full-size runs
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow
+
+# make bench      the engine against the reference loop
+bench: setup
+	$(BIN)/python benchmarks/generate.py
 
 # make calendars   how often derived timestamps are right, on the data in ../shared
 calendars: setup

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from kronos.generation.sampling import Sampling, restrict
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.nn.layers import Attention, Block, Rotation
+from kronos.nn.layers import Block, Rotation, Visibility
 
 Progress = Callable[[int], None]
 
@@ -87,15 +87,6 @@ class Prefix:
         return (first[:, None] + torch.arange(steps, device=first.device)).repeat_interleave(paths, dim=0)
 
 
-def _split(attention: Attention, projected: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    q, k, v = (attention.heads(p) for p in projected)
-    return q, k, v
-
-
-def _feed_forward(block: Block, x: Tensor) -> Tensor:
-    return x + block.ffn(block.norm2(x))
-
-
 def prefill_blocks(
     blocks: nn.ModuleList, x_SLD: Tensor, hidden_SL: Tensor | None, paths: int, room: int
 ) -> tuple[Tensor, Prefix]:
@@ -105,8 +96,6 @@ def prefill_blocks(
         positions, mask = torch.arange(length, device=x_SLD.device)[None], None
         lengths = torch.full((series,), length, device=x_SLD.device)
     else:
-        from kronos.nn.layers import Visibility
-
         mask, positions = Visibility.of(x_SLD, hidden_SL)
         lengths = (~hidden_SL).sum(1)
     caches: list[Cache] = []
@@ -115,10 +104,11 @@ def prefill_blocks(
         attention = block.self_attn
         rotation = attention.rotary(positions)
         normed = block.norm1(x_SLD)
-        q, k, v = _split(attention, (attention.q_proj(normed), attention.k_proj(normed), attention.v_proj(normed)))
-        q, k = rotation(q), rotation(k)
+        q, (k, v) = rotation(attention.queries(normed)), attention.keys_values(normed)
+        k = rotation(k)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        x_SLD = _feed_forward(block, x_SLD + attention.out_proj(out.transpose(1, 2).flatten(2)))
+        x_SLD = x_SLD + attention.merge(out)
+        x_SLD = x_SLD + block.ffn(block.norm2(x_SLD))
         caches.append(Cache(k, v, paths, room))
     return x_SLD, Prefix(caches, hidden_SL, lengths)
 
@@ -132,10 +122,10 @@ def extend_blocks(blocks: nn.ModuleList, x_NTD: Tensor, prefix: Prefix, paths: i
         if rotation is None:
             rotation = attention.rotary(prefix.positions(x_NTD.shape[1], paths))
         normed = block.norm1(x_NTD)
-        q, k, v = _split(attention, (attention.q_proj(normed), attention.k_proj(normed), attention.v_proj(normed)))
+        k, v = attention.keys_values(normed)
         cache.append(rotation(k), v)
-        out = cache.attend(rotation(q), prefix.hidden)
-        x_NTD = _feed_forward(block, x_NTD + attention.out_proj(out.transpose(1, 2).flatten(2)))
+        x_NTD = x_NTD + attention.merge(cache.attend(rotation(attention.queries(normed)), prefix.hidden))
+        x_NTD = x_NTD + block.ffn(block.norm2(x_NTD))
     return x_NTD
 
 
@@ -157,7 +147,7 @@ class Window:
         x, self.prefix = prefill_blocks(model.transformer, embedded, hidden_SL, paths, room)
         context = model.norm(x)
         attention = model.dep_layer.cross_attn
-        key, value = attention.heads(attention.k_proj(context)), attention.heads(attention.v_proj(context))
+        key, value = attention.keys_values(context)
         if model.dependency_rotary:
             length = context.shape[1]
             real = torch.arange(length, device=context.device)[None] - (length - self.prefix.length_S)[:, None]
@@ -177,10 +167,10 @@ class Window:
         """[N, V2], of the next bar, given its coarse token."""
         layer = self.model.dep_layer
         attention = layer.cross_attn
-        q = attention.heads(attention.q_proj(self.model.embedding.emb_s1(s1_N)[:, None]))
+        q = attention.queries(self.model.embedding.emb_s1(s1_N)[:, None])
         if self.model.dependency_rotary:
             q = attention.rotary(self.at_N[:, None])(q)
-        out = attention.out_proj(self.dependency.attend(q, self.hidden).transpose(1, 2).flatten(2))
+        out = attention.merge(self.dependency.attend(q, self.hidden))
         return self.model.head.cond_forward(layer.norm(self.last_ND[:, None] + out))[:, 0]
 
     def step(self, s1_N: Tensor, s2_N: Tensor, stamp_N5: Tensor) -> None:
@@ -190,7 +180,7 @@ class Window:
         context = model.norm(extend_blocks(model.transformer, x, self.prefix, self.paths))
         self.last_ND, self.at_N = context[:, 0], self.at_N + 1
         attention = model.dep_layer.cross_attn
-        key, value = attention.heads(attention.k_proj(context)), attention.heads(attention.v_proj(context))
+        key, value = attention.keys_values(context)
         if model.dependency_rotary:
             key = attention.rotary(self.at_N[:, None])(key)
         self.dependency.append(key, value)

@@ -104,18 +104,31 @@ class Attention(nn.Module):
         """[B, T, D] -> [B, H, T, E]"""
         return x_BTD.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
 
+    def keys_values(self, memory_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys, not yet rotated, and values, [B, H, T, E] each."""
+        return self.heads(self.k_proj(memory_BTD)), self.heads(self.v_proj(memory_BTD))
+
+    def queries(self, query_BTD: Tensor) -> Tensor:
+        """Queries, not yet rotated, [B, H, Tq, E]."""
+        return self.heads(self.q_proj(query_BTD))
+
+    def merge(self, attended_BHTE: Tensor) -> Tensor:
+        """[B, H, Tq, E] -> [B, Tq, D]"""
+        return self.resid_dropout(self.out_proj(attended_BHTE.transpose(1, 2).flatten(2)))
+
     def forward(
         self, query_BTD: Tensor, memory_BTD: Tensor, rotation: Rotation | None, mask: Tensor | None, causal: bool
     ) -> Tensor:
         """The queries belong to the last Tq steps of the memory; rotation None leaves both unrotated."""
-        q, k, v = (self.heads(p) for p in (self.q_proj(query_BTD), self.k_proj(memory_BTD), self.v_proj(memory_BTD)))
+        q, (k, v) = self.queries(query_BTD), self.keys_values(memory_BTD)
         if rotation is not None:
             q, k = rotation.last(q.shape[2])(q), rotation(k)
         dropout = self.attn_dropout_p if self.training else 0.0
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
+        return self.merge(
+            F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
+            )
         )
-        return self.resid_dropout(self.out_proj(out.transpose(1, 2).flatten(2)))
 
 
 class SwiGLU(nn.Module):

@@ -126,7 +126,8 @@ def resolve(name: str) -> str:
 
 def sessions_between(name: str, first_day: int, last_day: int) -> Sessions:
     """Sessions from ``first_day`` to ``last_day`` (day numbers since 1970), as far as the calendar knows them."""
-    first, last = (min(pd.Timestamp(day * DAY, unit="us").year, LAST_YEAR) for day in (first_day, last_day))
+    # Holiday rules look a year ahead, which must still be a time that pandas can hold.
+    first, last = (min(pd.Timestamp(day * DAY, unit="us").year, LAST_YEAR - 1) for day in (first_day, last_day))
     everything = _load(name, first, last)
     return everything.where((everything.days >= first_day) & (everything.days <= last_day))
 

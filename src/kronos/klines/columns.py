@@ -7,6 +7,7 @@ Ground floor of the room: `reader` finds a table's columns with `find_columns` a
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -257,7 +258,13 @@ def _epoch_to_ns(values: np.ndarray, name: str) -> np.ndarray:
 
 def _from_texts(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
     try:  # the usual case, ten times faster; it refuses mixed offsets and anything that is not year first
-        return pd.to_datetime(cells, format="ISO8601")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            times = pd.to_datetime(cells, format="ISO8601")
+        # pandas 2 gives objects for mixed offsets, and lends one cell's zone to cells without any.
+        known = pd.api.types.is_datetime64_any_dtype(times.dtype)
+        if known and (times.dt.tz is None or cells.str.contains(_OFFSET, regex=True).all()):
+            return times
     except ValueError:
         pass
     texts = cells.str.replace(r"[年月]", "-", regex=True).str.replace("日", "", regex=False)
@@ -316,10 +323,12 @@ def set_zone(times: pd.Series, tz: str, name: str = "timestamps") -> pd.Series:
         aware = times.dt.tz is not None
         zoned: pd.Series = times.dt.tz_convert(tz) if aware else times.dt.tz_localize(tz, ambiguous="infer")
         return zoned
-    except (KeyError, ValueError) as error:  # zoneinfo raises both
+    except Exception as error:  # zoneinfo raises KeyError and ValueError, pytz under pandas 2 errors of its own
         if "zone" in str(error).lower() or isinstance(error, KeyError):
             raise KlineError(f"unknown time zone {tz!r}: use a name like 'Asia/Shanghai' or 'UTC'") from error
         reason = str(error).split(". ")[0].split(", try")[0]
+        if type(error).__name__ == "NonExistentTimeError":  # pytz says only which
+            reason += " is a nonexistent time"
         raise KlineError(f"column {name!r} cannot be local time of {tz}: {reason}; store UTC or offsets") from error
 
 

@@ -39,6 +39,8 @@ ARROW_ENDINGS = (".parquet", ".pq", ".feather", ".arrow")
 _SEPARATORS = (",", ";", "\t", "|")
 _HEAD_BYTES = 65536
 _HEADER_LINES = 5  # a title or a web address may stand above the header
+# The default of pandas 2 reads some numbers off by the last digit; pandas 3 does not, and deprecates the option.
+_EXACT: dict[str, Any] = {"float_precision": "round_trip"} if pd.__version__.startswith("2.") else {}
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*")
 
 
@@ -257,4 +259,5 @@ def _parse_text(source: Path | io.BytesIO, header: _Header, encoding: str) -> pd
             dtype=as_text,
             skipinitialspace=True,
             low_memory=False,
+            **_EXACT,
         )

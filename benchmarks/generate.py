@@ -28,8 +28,11 @@ SIZES = {
     "small": {"d_model": 512, "n_layers": 8, "n_heads": 8, "ff_dim": 1024},
     "base": {"d_model": 832, "n_layers": 12, "n_heads": 16, "ff_dim": 2048},
 }
-CASES = [("mini", 400, 112, 512), ("small", 400, 112, 512), ("small", 512, 120, 512)]
-PATHS = (1, 5, 30)
+CASES = [
+    ("mini", 400, 112, 512, (1, 5, 30)),
+    ("small", 400, 112, 512, (1, 5, 30)),
+    ("small", 512, 120, 512, (1,)),  # slides at every step, where nothing can be reused
+]
 
 
 def network(size: str) -> Kronos:
@@ -49,7 +52,7 @@ def timed(work: Callable[[], object], repeats: int) -> tuple[float, float]:
 
 
 def measure(
-    size: str, lookback: int, horizon: int, context: int, repeats: int, sampling: Sampling
+    size: str, lookback: int, horizon: int, context: int, many: tuple[int, ...], repeats: int, sampling: Sampling
 ) -> Iterator[dict[str, Any]]:
     """A row for each number of paths."""
     model = network(size)
@@ -60,7 +63,7 @@ def measure(
         reference.generate_tokens(model, s1, s2, stamp, horizon, context, sampling)
 
     one, _ = timed(recompute, min(repeats, 2))
-    for paths in PATHS:
+    for paths in many:
         numbers = torch.rand(paths, horizon, 2, dtype=torch.float64)
         cached = partial(engine.generate_tokens, model, s1, s2, stamp, numbers, context, sampling)
         cached()  # the first run also sets up the threads
@@ -85,7 +88,8 @@ def main() -> None:
             results.append(row)
             print(
                 f"{row['model']:6} {row['lookback']:8} {row['horizon']:7} {row['paths']:5} {row['reference_s']:12.2f} "
-                f"{row['engine_s']:11.3f} {row['spread_s']:9.3f} {row['ratio']:6.1f} {row['ms_per_step']:8.2f}"
+                f"{row['engine_s']:11.3f} {row['spread_s']:9.3f} {row['ratio']:6.1f} {row['ms_per_step']:8.2f}",
+                flush=True,
             )
     print(json.dumps({"benchmark": "generate", "results": results}))
 

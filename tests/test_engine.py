@@ -32,6 +32,16 @@ def history(pair, series, lookback, horizon, seed=0):
     return s1, s2, stamp
 
 
+@pytest.fixture
+def seen(monkeypatch):
+    """The logits that tokens are picked from, coarse and fine in turn."""
+    logits = []
+    monkeypatch.setattr(
+        engine, "pick", lambda x, sampling, u, real=engine.pick: logits.append(x) or real(x, sampling, u)
+    )
+    return logits
+
+
 def uniforms(rows, horizon, seed=1):
     return torch.rand(rows, horizon, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -51,15 +61,11 @@ def test_greedy_tokens_equal_those_of_the_reference_loop(pair, lookback, horizon
 
 
 @pytest.mark.parametrize("context", [32, 14])
-def test_logits_of_drawn_paths_equal_those_of_a_recomputed_window(pair, context, monkeypatch):
+def test_logits_of_drawn_paths_equal_those_of_a_recomputed_window(pair, context, seen):
     """Paths that share a prefix and differ after it: every step's logits are those of reading the whole window anew."""
     _, model = pair
     lookback, horizon, paths = 10, 8, 4
     s1, s2, stamp = history(pair, 2, lookback, horizon)
-    seen = []
-    monkeypatch.setattr(
-        engine, "pick", lambda logits, sampling, u, real=engine.pick: seen.append(logits) or real(logits, sampling, u)
-    )
     new1, new2 = engine.generate_tokens(model, s1, s2, stamp, uniforms(8, horizon), context, Sampling())
     assert len({tuple(row.tolist()) for row in new1}) > 4
     whole1, whole2 = (torch.cat((old.repeat_interleave(paths, 0), new), 1) for old, new in ((s1, new1), (s2, new2)))
@@ -94,15 +100,11 @@ def test_left_padded_series_of_different_lookbacks_get_the_tokens_they_get_alone
 
 
 @pytest.mark.parametrize("stride", [1, 5, 15])
-def test_strided_sliding_evaluates_the_model_on_the_context_it_says(pair, stride, monkeypatch):
+def test_strided_sliding_evaluates_the_model_on_the_context_it_says(pair, stride, seen):
     """Each step's logits are exact for a window between max_context - stride and max_context bars."""
     _, model = pair
     lookback, horizon, context = 14, 20, 16
     s1, s2, stamp = history(pair, 2, lookback, horizon)
-    seen = []
-    monkeypatch.setattr(
-        engine, "pick", lambda logits, sampling, u, real=engine.pick: seen.append(logits) or real(logits, sampling, u)
-    )
     new1, new2 = engine.generate_tokens(model, s1, s2, stamp, uniforms(2, horizon), context, GREEDY, stride=stride)
     whole1, whole2 = torch.cat((s1, new1), 1), torch.cat((s2, new2), 1)
     widths = []

@@ -52,13 +52,18 @@ def test_greedy_forecast_matches_the_golden_forecast(folder, name, golden):
     np.testing.assert_allclose(got.to_numpy(), want[got.columns].to_numpy(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.hub
-@pytest.mark.parametrize("lookback", [256, 512])
-def test_published_small_matches_its_published_forecast(lookback, golden, shared_data):
+@pytest.fixture(scope="module")
+def predictor():
+    """The published Kronos-small, where the Hub can be reached."""
     try:
-        predictor = kronos.load("small", device="cpu")
+        return kronos.load("small", device="cpu")
     except kronos.CheckpointError as error:
         pytest.skip(f"the published weights cannot be had here: {error}")
+
+
+@pytest.mark.hub
+@pytest.mark.parametrize("lookback", [256, 512])
+def test_published_small_matches_its_published_forecast(lookback, predictor, golden, shared_data):
     bars = pd.read_csv(shared_data / "csv" / "XSHG_5min_600977.csv", parse_dates=["timestamps"])
     want = pd.read_csv(golden / "published" / f"forecast_{lookback}.csv", parse_dates=["timestamps"])
     past = bars.iloc[:lookback]
@@ -78,11 +83,7 @@ def test_published_small_matches_its_published_forecast(lookback, golden, shared
 
 @pytest.mark.hub
 @pytest.mark.parametrize(("lookback", "mse"), [(512, 0.008979), (256, 0.003741)])
-def test_published_small_has_its_published_error(lookback, mse, shared_data):
-    try:
-        predictor = kronos.load("small", device="cpu")
-    except kronos.CheckpointError as error:
-        pytest.skip(f"the published weights cannot be had here: {error}")
+def test_published_small_has_its_published_error(lookback, mse, predictor, shared_data):
     bars = pd.read_csv(shared_data / "csv" / "XSHG_5min_600977.csv", parse_dates=["timestamps"])
     origins = bars.iloc[lookback : len(bars) - 30].sample(n=4, random_state=123).index
     prices = ["open", "high", "low", "close"]

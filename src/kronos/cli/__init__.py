@@ -37,7 +37,7 @@ class _Commands(click.Group):
             click.echo(f"kronos: {_as_options(lines[0])}", err=True)
             sys.exit(2)
         except (KeyboardInterrupt, click.Abort):
-            click.echo("kronos: stopped; nothing was written", err=True)
+            click.echo("kronos: stopped; no file was left half written", err=True)
             sys.exit(130)
 
 

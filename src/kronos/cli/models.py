@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import click
@@ -29,7 +30,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
             with safe_open(path, framework="numpy") as file:
                 keys = [k for k in file.keys() if not k.endswith(("inv_freq", "basis"))]  # noqa: SIM118 (not a dict)
                 shapes = [file.get_slice(k).get_shape() for k in keys]
-            counts.append(sum(_product(shape) for shape in shapes))
+            counts.append(sum(math.prod(shape) for shape in shapes))
         return (
             entry.name, f"{_millions(counts[0])} + {_millions(counts[1])}", f"{sizes / 1e6:.1f} MB", str(entry.context),
             "embedded", "its own", "built in",
@@ -42,13 +43,6 @@ def _row(entry: Entry) -> tuple[str, ...]:
         entry.name, f"{_millions(model.parameters)} + {_millions(tokenizer.parameters)}", size, str(entry.context), model.repo,
         tokenizer.short, state,
     )  # fmt: skip
-
-
-def _product(shape: list[int]) -> int:
-    result = 1
-    for n in shape:
-        result *= n
-    return result
 
 
 def _millions(n: int) -> str:

@@ -42,16 +42,23 @@ class Cache:
         self.own_key[:, :, steps], self.own_value[:, :, steps] = key_NHTE, value_NHTE
         self.filled = steps.stop
 
+    def _by_series(self, x_NHTX: Tensor) -> Tensor:
+        """[N, H, T, X] -> [S, H, P x T, X]: what all paths of a series ask of its one prefix."""
+        rows, heads, steps, size = x_NHTX.shape
+        split = x_NHTX.view(rows // self.paths, self.paths, heads, steps, size)
+        return split.transpose(1, 2).flatten(2, 3)
+
+    def _by_row(self, x_SHQX: Tensor) -> Tensor:
+        """[S, H, P x T, X] -> [N, H, T, X]"""
+        series, heads, queries, size = x_SHQX.shape
+        split = x_SHQX.view(series, heads, self.paths, queries // self.paths, size)
+        return split.transpose(1, 2).flatten(0, 1)
+
     def attend(self, q_NHTE: Tensor, hidden_SL: Tensor | None) -> Tensor:
         """Attention of the latest T bars of every row to the prefix, to its own suffix and, causally, to each other."""
-        rows, heads, steps, size = q_NHTE.shape
-        series, paths, filled = rows // self.paths, self.paths, self.filled
-        q_NHTE = q_NHTE * size**-0.5
-        # [N, H, T, E] -> [S, H, P x T, E]: all queries of a series against its one prefix
-        shared = (
-            q_NHTE.view(series, paths, heads, steps, size).transpose(1, 2).reshape(series, heads, paths * steps, size)
-        )
-        to_prefix = shared @ self.key.transpose(2, 3)
+        steps, filled = q_NHTE.shape[2], self.filled
+        q_NHTE = q_NHTE * q_NHTE.shape[3] ** -0.5
+        to_prefix = self._by_series(q_NHTE) @ self.key.transpose(2, 3)
         if hidden_SL is not None:
             to_prefix = to_prefix.masked_fill(hidden_SL[:, None, None], -torch.inf)
         own_key, own_value = self.own_key[:, :, :filled], self.own_value[:, :, :filled]
@@ -60,15 +67,8 @@ class Cache:
             later = torch.ones(steps, filled, dtype=torch.bool, device=q_NHTE.device).triu(filled - steps + 1)
             to_own = to_own.masked_fill(later, -torch.inf)
         prefix = to_prefix.shape[-1]
-        to_prefix = (
-            to_prefix.view(series, heads, paths, steps, prefix).transpose(1, 2).reshape(rows, heads, steps, prefix)
-        )
-        weight = torch.cat((to_prefix, to_own), dim=-1).softmax(-1)
-        on_prefix = weight[..., :prefix].view(series, paths, heads, steps, prefix).transpose(1, 2)
-        from_prefix = on_prefix.reshape(series, heads, paths * steps, prefix) @ self.value
-        from_prefix = (
-            from_prefix.view(series, heads, paths, steps, size).transpose(1, 2).reshape(rows, heads, steps, size)
-        )
+        weight = torch.cat((self._by_row(to_prefix), to_own), dim=-1).softmax(-1)
+        from_prefix = self._by_row(self._by_series(weight[..., :prefix]) @ self.value)
         return from_prefix + weight[..., prefix:] @ own_value
 
 
@@ -78,12 +78,11 @@ class Prefix:
 
     caches: list[Cache]
     hidden: Tensor | None
-    length_S: Tensor
-    """Bars of each window without its padding: the position of the next bar."""
+    positions_SL: Tensor
 
-    def positions(self, steps: int, paths: int) -> Tensor:
+    def next_positions(self, steps: int, paths: int) -> Tensor:
         """Positions [N, T] of the next T bars after those already in the caches."""
-        first = self.length_S + self.caches[0].filled
+        first = self.positions_SL[:, -1] + 1 + self.caches[0].filled
         return (first[:, None] + torch.arange(steps, device=first.device)).repeat_interleave(paths, dim=0)
 
 
@@ -91,37 +90,27 @@ def prefill_blocks(
     blocks: nn.ModuleList, x_SLD: Tensor, hidden_SL: Tensor | None, paths: int, room: int
 ) -> tuple[Tensor, Prefix]:
     """Run a left-padded window through the blocks, keeping keys and values: [S, L, D] -> [S, L, D] and the prefix."""
-    series, length, _ = x_SLD.shape
-    if hidden_SL is None:
-        positions, mask = torch.arange(length, device=x_SLD.device)[None], None
-        lengths = torch.full((series,), length, device=x_SLD.device)
-    else:
-        mask, positions = Visibility.of(x_SLD, hidden_SL)
-        lengths = (~hidden_SL).sum(1)
+    mask, positions = Visibility.of(x_SLD, hidden_SL)
+    rotation = _rotation(blocks, positions)
     caches: list[Cache] = []
     for block in blocks:
         assert isinstance(block, Block)
-        attention = block.self_attn
-        rotation = attention.rotary(positions)
-        normed = block.norm1(x_SLD)
+        attention, normed = block.self_attn, block.norm1(x_SLD)
         q, (k, v) = rotation(attention.queries(normed)), attention.keys_values(normed)
         k = rotation(k)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         x_SLD = x_SLD + attention.merge(out)
         x_SLD = x_SLD + block.ffn(block.norm2(x_SLD))
         caches.append(Cache(k, v, paths, room))
-    return x_SLD, Prefix(caches, hidden_SL, lengths)
+    return x_SLD, Prefix(caches, hidden_SL, positions.expand(len(x_SLD), -1))
 
 
 def extend_blocks(blocks: nn.ModuleList, x_NTD: Tensor, prefix: Prefix, paths: int) -> Tensor:
     """Run T new bars of every row through the blocks, after what the caches hold: [N, T, D] -> [N, T, D]."""
-    rotation: Rotation | None = None
+    rotation = _rotation(blocks, prefix.next_positions(x_NTD.shape[1], paths))
     for block, cache in zip(blocks, prefix.caches, strict=True):
         assert isinstance(block, Block)
-        attention = block.self_attn
-        if rotation is None:
-            rotation = attention.rotary(prefix.positions(x_NTD.shape[1], paths))
-        normed = block.norm1(x_NTD)
+        attention, normed = block.self_attn, block.norm1(x_NTD)
         k, v = attention.keys_values(normed)
         cache.append(rotation(k), v)
         x_NTD = x_NTD + attention.merge(cache.attend(rotation(attention.queries(normed)), prefix.hidden))
@@ -129,7 +118,14 @@ def extend_blocks(blocks: nn.ModuleList, x_NTD: Tensor, prefix: Prefix, paths: i
     return x_NTD
 
 
-class Window:
+def _rotation(blocks: nn.ModuleList, positions: Tensor) -> Rotation:
+    """The blocks' angles are the same, so they are computed once."""
+    first = blocks[0]
+    assert isinstance(first, Block)
+    return first.self_attn.rotary(positions)
+
+
+class ModelWindow:
     """The model's window of S series with P paths each: prefilled once, then extended bar by bar."""
 
     def __init__(
@@ -149,15 +145,13 @@ class Window:
         attention = model.dep_layer.cross_attn
         key, value = attention.keys_values(context)
         if model.dependency_rotary:
-            length = context.shape[1]
-            real = torch.arange(length, device=context.device)[None] - (length - self.prefix.length_S)[:, None]
-            key = attention.rotary(real.clamp_min(0))(key)
+            key = attention.rotary(self.prefix.positions_SL)(key)
         # The latest context belongs to each row's own part, where the next ones follow it.
         self.dependency = Cache(key[:, :, :-1], value[:, :, :-1], paths, room + 1)
         self.dependency.append(*(t[:, :, -1:].repeat_interleave(paths, dim=0) for t in (key, value)))
         self.hidden = None if hidden_SL is None else hidden_SL[:, :-1]
         self.last_ND = context[:, -1].repeat_interleave(paths, dim=0)
-        self.at_N = (self.prefix.length_S - 1).repeat_interleave(paths)
+        self.at_N = self.prefix.positions_SL[:, -1].repeat_interleave(paths)
 
     def coarse_logits(self) -> Tensor:
         """[N, V1], of the next bar."""
@@ -238,14 +232,14 @@ def generate_tokens(
         if done == 0:
             part = slice(max(0, lookback - keep), lookback)
             hidden = None if hidden_SL is None else hidden_SL[:, part]
-            window = Window(model, s1_SL[:, part], s2_SL[:, part], stamp_SLK5[:, part], hidden, paths, steps - 1)
+            window = ModelWindow(model, s1_SL[:, part], s2_SL[:, part], stamp_SLK5[:, part], hidden, paths, steps - 1)
         else:
             s1, s2 = (
                 torch.cat((old.repeat_interleave(paths, dim=0), new[:, :done]), dim=1)[:, -keep:]
                 for old, new in ((s1_SL, new1), (s2_SL, new2))
             )
             stamp = stamp_SLK5[:, now - keep : now].repeat_interleave(paths, dim=0)
-            window = Window(model, s1, s2, stamp, None, 1, steps - 1)
+            window = ModelWindow(model, s1, s2, stamp, None, 1, steps - 1)
         for i in range(done, done + steps):
             if i > done:
                 window.step(new1[:, i - 1], new2[:, i - 1], stamp_NK5[:, i - 1])
@@ -276,14 +270,9 @@ def decode_suffix(
     keep = min(s1_SL.shape[1], max_context - horizon)
     if keep < 1:
         raise ValueError(f"a horizon of {horizon} bars leaves no history in a window of {max_context}")
-    quantizer = tokenizer.quantizer
-
-    def embed(s1: Tensor, s2: Tensor) -> Tensor:
-        code = torch.cat((quantizer.corners(s1, tokenizer.s1_bits), quantizer.corners(s2, tokenizer.s2_bits)), dim=-1)
-        return tokenizer.post_quant_embed(code.to(tokenizer.post_quant_embed.weight.dtype))
-
     hidden = None if hidden_SL is None else hidden_SL[:, -keep:]
     if not len(tokenizer.decoder):
-        return tokenizer.head(embed(new1_NK, new2_NK))
-    _, prefix = prefill_blocks(tokenizer.decoder, embed(s1_SL[:, -keep:], s2_SL[:, -keep:]), hidden, paths, horizon)
-    return tokenizer.head(extend_blocks(tokenizer.decoder, embed(new1_NK, new2_NK), prefix, paths))
+        return tokenizer.head(tokenizer.embed_codes(new1_NK, new2_NK))
+    history = tokenizer.embed_codes(s1_SL[:, -keep:], s2_SL[:, -keep:])
+    _, prefix = prefill_blocks(tokenizer.decoder, history, hidden, paths, horizon)
+    return tokenizer.head(extend_blocks(tokenizer.decoder, tokenizer.embed_codes(new1_NK, new2_NK), prefix, paths))

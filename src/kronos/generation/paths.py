@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kronos.generation import engine
 from kronos.generation.reference import decode_tail
@@ -159,11 +158,7 @@ def sample_batch(
             torch.cat((old.repeat_interleave(count, 0), new), dim=1) for old, new in ((s1, new1), (s2, new2))
         )
         out = decode_tail(tokenizer, whole1, whole2, horizon, max_context)[:, -horizon:]
-    return _to_numpy(out.unflatten(0, (len(windows), count)))
-
-
-def _to_numpy(values: Tensor) -> np.ndarray:
-    return values.float().cpu().numpy()
+    return out.unflatten(0, (len(windows), count)).float().cpu().numpy()
 
 
 def sample_paths(

@@ -11,7 +11,7 @@ from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import sha256_of
 from kronos.hub.zoo import ZOO, Entry, Published, entry_of
 from kronos.nn import CheckpointError, Kronos, KronosTokenizer
-from kronos.nn.checkpoint import CONFIG_NAME, HubCheckpoint, locate, read_config
+from kronos.nn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, HubCheckpoint, locate, read_config
 
 if TYPE_CHECKING:
     import torch
@@ -114,7 +114,7 @@ def _published(network: type[HubCheckpoint], published: Published, hub_options: 
     revision = hub_options.get("revision") or published.revision
     options = {**hub_options, "revision": revision}
     if revision == published.revision and published.sha256 is not None:
-        weights = locate(published.repo, "model.safetensors", **options)
+        weights = locate(published.repo, WEIGHTS_NAME, **options)
         found = sha256_of(weights)
         if found != published.sha256:
             raise CheckpointError(

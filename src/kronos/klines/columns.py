@@ -1,6 +1,6 @@
 """The columns of a K-line table: their names in the wild, and how their cells become times and numbers.
 
-Ground floor of the room: `reader` finds a table's columns with `find_columns` and turns cells into values with
+Ground floor of the room: `files` finds a table's columns with `find_columns`, `reader` turns cells into values with
 `parse_timestamps` and `parse_numbers`; `validation` judges the values. Nothing here opens a file.
 """
 

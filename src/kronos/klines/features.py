@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-PRICES = ("open", "high", "low", "close")
-FEATURES = (*PRICES, "volume", "amount")
+from kronos.klines.columns import PRICE_COLUMNS, VALUE_COLUMNS
+
+FEATURES = VALUE_COLUMNS
 LARGEST = 1e16
 """Values beyond it have squares whose sum over a window is no float32."""
 NUMBER_KINDS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
@@ -29,7 +30,7 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
         ValueError: a price column is missing or there twice, or a value is missing, not finite, too large or not a number:
             named by column and row.
     """
-    missing = [name for name in PRICES if name not in frame.columns]
+    missing = [name for name in PRICE_COLUMNS if name not in frame.columns]
     if missing:
         raise ValueError(f"the table lacks {', '.join(missing)}; its columns are {', '.join(map(str, frame.columns))}")
     present = [name for name in FEATURES if name in frame.columns]

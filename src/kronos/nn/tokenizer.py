@@ -122,11 +122,13 @@ class KronosTokenizer(nn.Module, HubCheckpoint):
         """Composite ids [B, T], or with half=True the pair (s1, s2) of them -> bars [B, T, d_in] in normalised units."""
         if half:
             s1, s2 = x
-            code = torch.cat(
-                (self.quantizer.corners(s1, self.s1_bits), self.quantizer.corners(s2, self.s2_bits)), dim=-1
-            )
         else:
             assert isinstance(x, Tensor)
-            code = self.quantizer.corners(x, self.codebook_dim)
-        hidden = self.post_quant_embed(code.to(self.post_quant_embed.weight.dtype))
+            s1, s2 = x & (2**self.s1_bits - 1), x >> self.s1_bits
+        hidden = self.embed_codes(s1, s2)
         return self._decode(hidden, Visibility.of(hidden, padding_mask))
+
+    def embed_codes(self, s1: Tensor, s2: Tensor) -> Tensor:
+        """Token pairs [B, T] -> what the decoder's blocks read [B, T, D]."""
+        corners = (self.quantizer.corners(s1, self.s1_bits), self.quantizer.corners(s2, self.s2_bits))
+        return self.post_quant_embed(torch.cat(corners, dim=-1).to(self.post_quant_embed.weight.dtype))

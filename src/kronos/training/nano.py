@@ -10,6 +10,7 @@ Each command resumes where it was stopped. Only public data under MIT or Apache-
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +39,8 @@ MODEL_WINDOWS = (
 )
 """The model sees short and long lookbacks in turn, so that both work at inference."""
 VALIDATION_BATCHES = 8
+
+Losses = tuple[Tensor, Tensor, Tensor]
 
 
 def tokenizer_validation(tokenizer: KronosTokenizer, batches: list[Batch]) -> Metrics:
@@ -89,7 +92,9 @@ def train_tokenizer(
         save_checkpoint(tokenizer.eval(), folder / "checkpoint")
 
 
-def token_losses(model: Kronos, tokenizer: KronosTokenizer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def token_losses(
+    model: Kronos, tokenizer: KronosTokenizer, batch: Batch, compute: Callable[..., Losses] | None = None
+) -> Losses:
     """(mean, s1, s2) cross entropy in nats of a batch, the fine token conditioned on the true coarse token.
 
     The published recipe conditions on a coarse token drawn from the model, which trains a blurred p(s2 | s1); the true one
@@ -97,10 +102,10 @@ def token_losses(model: Kronos, tokenizer: KronosTokenizer, batch: Batch) -> tup
     """
     with torch.no_grad():
         s1, s2 = tokenizer.encode(batch.bars, half=True)
-    return model_losses(model, s1, s2, batch.stamp)
+    return (compute or model_losses)(model, s1, s2, batch.stamp)
 
 
-def model_losses(model: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def model_losses(model: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor) -> Losses:
     s1_logits, s2_logits = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1], use_teacher_forcing=True, s1_targets=s1[:, 1:])
     return model.head.compute_loss(s1_logits, s2_logits, s1[:, 1:], s2[:, 1:])
 
@@ -122,9 +127,7 @@ def train_model(
 
     def loss_of(step: int) -> tuple[Tensor, Metrics]:
         batch = samplers[step % len(samplers)].batch(step)
-        with torch.no_grad():
-            s1, s2 = tokenizer.encode(batch.bars, half=True)
-        loss, s1_loss, s2_loss = compute(model, s1, s2, batch.stamp)
+        loss, s1_loss, s2_loss = token_losses(model, tokenizer, batch, compute)
         return loss, {"s1": s1_loss.item(), "s2": s2_loss.item()}
 
     def validate() -> Metrics:

@@ -219,7 +219,7 @@ def test_off_means_off_for_top_k_and_top_p(predictor, past, x, y):
 
 def test_greedy_is_temperature_zero_or_top_k_one(predictor, past, x, y, forecast):
     pd.testing.assert_frame_equal(predictor.predict(past, x, y, HORIZON, T=0, **QUIET), forecast)
-    pd.testing.assert_frame_equal(predictor.predict(past, x, y, HORIZON, sample_count=3, **GREEDY), forecast, rtol=1e-6)
+    pd.testing.assert_frame_equal(predictor.predict(past, x, y, HORIZON, sample_count=3, **GREEDY), forecast, rtol=1e-5)
 
 
 def test_seeds_repeat_and_differ_whatever_the_global_stream_and_leave_it_alone(predictor, past, x, y):

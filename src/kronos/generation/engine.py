@@ -17,112 +17,117 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from kronos.generation.fused import FusedBlocks, FusedKronos, fused_model, fused_tokenizer, rotate, turns
 from kronos.generation.sampling import Sampling, restrict
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.nn.layers import Block, Rotation, Visibility
+from kronos.nn.layers import Visibility
 
 Progress = Callable[[int], None]
 
 
 class Cache:
-    """Keys and values of one attention layer: a prefix that the paths of a series share, and each row's own suffix."""
+    """Keys and values of one attention layer: a prefix that the paths of a series share, and each path's own suffix.
+
+    A single path has no one to share with: its prefix lies before its suffix, in one piece.
+    """
 
     def __init__(self, key_SHLE: Tensor, value_SHLE: Tensor, paths: int, room: int) -> None:
-        self.key, self.value, self.paths = key_SHLE, value_SHLE, paths
-        series, heads, _, size = key_SHLE.shape
-        shape = (series * paths, heads, room, size)
-        self.own_key, self.own_value = key_SHLE.new_empty(shape), key_SHLE.new_empty(shape)
+        series, heads, length, size = key_SHLE.shape
+        self.shared = (key_SHLE, value_SHLE) if paths > 1 else None
+        own = room if paths > 1 else room + length
+        self.key, self.value = (t.new_empty(series, heads, paths, own, size) for t in (key_SHLE, value_SHLE))
         self.filled = 0
+        if paths == 1:
+            self.append(key_SHLE[:, :, None], value_SHLE[:, :, None])
 
-    def append(self, key_NHTE: Tensor, value_NHTE: Tensor) -> None:
-        steps = slice(self.filled, self.filled + key_NHTE.shape[2])
-        self.own_key[:, :, steps], self.own_value[:, :, steps] = key_NHTE, value_NHTE
-        self.filled = steps.stop
+    def append(self, key_SHPTE: Tensor, value_SHPTE: Tensor) -> None:
+        stop = self.filled + key_SHPTE.shape[3]
+        self.key[..., self.filled : stop, :], self.value[..., self.filled : stop, :] = key_SHPTE, value_SHPTE
+        self.filled = stop
 
-    def _by_series(self, x_NHTX: Tensor) -> Tensor:
-        """[N, H, T, X] -> [S, H, P x T, X]: what all paths of a series ask of its one prefix."""
-        rows, heads, steps, size = x_NHTX.shape
-        split = x_NHTX.view(rows // self.paths, self.paths, heads, steps, size)
-        return split.transpose(1, 2).flatten(2, 3)
-
-    def _by_row(self, x_SHQX: Tensor) -> Tensor:
-        """[S, H, P x T, X] -> [N, H, T, X]"""
-        series, heads, queries, size = x_SHQX.shape
-        split = x_SHQX.view(series, heads, self.paths, queries // self.paths, size)
-        return split.transpose(1, 2).flatten(0, 1)
-
-    def attend(self, q_NHTE: Tensor, hidden_SL: Tensor | None) -> Tensor:
-        """Attention of the latest T bars of every row to the prefix, to its own suffix and, causally, to each other."""
-        steps, filled = q_NHTE.shape[2], self.filled
-        q_NHTE = q_NHTE * q_NHTE.shape[3] ** -0.5
-        to_prefix = self._by_series(q_NHTE) @ self.key.transpose(2, 3)
-        if hidden_SL is not None:
-            to_prefix = to_prefix.masked_fill(hidden_SL[:, None, None], -torch.inf)
-        own_key, own_value = self.own_key[:, :, :filled], self.own_value[:, :, :filled]
-        to_own = q_NHTE @ own_key.transpose(2, 3)
+    def attend(self, q_SHPTE: Tensor, hidden_SL: Tensor | None) -> Tensor:
+        """Attention of the latest T bars, scaled already, to the prefix, to the own suffix and, causally, to each other."""
+        steps, filled = q_SHPTE.shape[3], self.filled
+        key, value = self.key[..., :filled, :], self.value[..., :filled, :]
+        later = None
         if steps > 1:
-            later = torch.ones(steps, filled, dtype=torch.bool, device=q_NHTE.device).triu(filled - steps + 1)
-            to_own = to_own.masked_fill(later, -torch.inf)
-        prefix = to_prefix.shape[-1]
-        weight = torch.cat((self._by_row(to_prefix), to_own), dim=-1).softmax(-1)
-        from_prefix = self._by_row(self._by_series(weight[..., :prefix]) @ self.value)
-        return from_prefix + weight[..., prefix:] @ own_value
+            later = torch.ones(steps, filled, dtype=torch.bool, device=q_SHPTE.device).triu(filled - steps + 1)
+        if self.shared is None:
+            seen = None if later is None else ~later
+            if hidden_SL is not None:
+                before = F.pad(~hidden_SL, (0, filled - hidden_SL.shape[1]), value=True)[:, None, None]
+                seen = before if seen is None else before & seen
+            out = F.scaled_dot_product_attention(q_SHPTE[:, :, 0], key[:, :, 0], value[:, :, 0], seen, scale=1.0)
+            return out[:, :, None]
+        prefix_key, prefix_value = self.shared
+        prefix = prefix_key.shape[2]
+        to_prefix = q_SHPTE.flatten(2, 3) @ prefix_key.transpose(2, 3)
+        if hidden_SL is not None:
+            to_prefix = to_prefix.masked_fill_(hidden_SL[:, None, None], -torch.inf)
+        to_own = q_SHPTE @ key.transpose(3, 4)
+        if later is not None:
+            to_own = to_own.masked_fill_(later, -torch.inf)
+        weight = torch.cat((to_prefix.unflatten(2, (-1, steps)), to_own), dim=-1).softmax(-1)
+        from_prefix = (weight[..., :prefix].flatten(2, 3) @ prefix_value).unflatten(2, (-1, steps))
+        return (weight[..., prefix:] @ value).add_(from_prefix)
 
 
 @dataclass
 class Prefix:
-    """A window of S series, read once: what later bars need of it. ``hidden`` [S, L] is True at left padding."""
+    """A window of S series, read once: what later bars need of it. ``hidden`` [S, L] is True at left padding.
+
+    ``turns`` [1 or S, 1, L + room, E / 2] are the rotary angles of the window and of the bars after it.
+    """
 
     caches: list[Cache]
     hidden: Tensor | None
-    positions_SL: Tensor
+    turns: Tensor
+    length: int
 
-    def next_positions(self, steps: int, paths: int) -> Tensor:
-        """Positions [N, T] of the next T bars after those already in the caches."""
-        first = self.positions_SL[:, -1] + 1 + self.caches[0].filled
-        return (first[:, None] + torch.arange(steps, device=first.device)).repeat_interleave(paths, dim=0)
+    @property
+    def suffix(self) -> int:
+        """Bars after the prefix that the caches hold."""
+        cache = self.caches[0]
+        return cache.filled if cache.shared is not None else cache.filled - self.length
+
+
+def positions_of(length: int, room: int, hidden_SL: Tensor | None, device: torch.device) -> Tensor:
+    """Positions [1 or S, L + room] of a window, whose padding does not count, and of the bars after it."""
+    if hidden_SL is None:
+        return torch.arange(length + room, device=device)[None]
+    real = F.pad(~hidden_SL, (0, room), value=True)
+    return (real.long().cumsum(1) - 1).clamp_min(0)
 
 
 def prefill_blocks(
-    blocks: nn.ModuleList, x_SLD: Tensor, hidden_SL: Tensor | None, paths: int, room: int
+    blocks: FusedBlocks, x_SLD: Tensor, hidden_SL: Tensor | None, paths: int, room: int
 ) -> tuple[Tensor, Prefix]:
     """Run a left-padded window through the blocks, keeping keys and values: [S, L, D] -> [S, L, D] and the prefix."""
-    mask, positions = Visibility.of(x_SLD, hidden_SL)
-    rotation = _rotation(blocks, positions)
+    length = x_SLD.shape[1]
+    turns = blocks.turns(positions_of(length, room, hidden_SL, x_SLD.device))[:, None]
+    mask = Visibility.of(x_SLD, hidden_SL).mask
     caches: list[Cache] = []
-    for block in blocks:
-        assert isinstance(block, Block)
-        attention, normed = block.self_attn, block.norm1(x_SLD)
-        q, (k, v) = rotation(attention.queries(normed)), attention.keys_values(normed)
-        k = rotation(k)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        x_SLD = x_SLD + attention.merge(out)
-        x_SLD = x_SLD + block.ffn(block.norm2(x_SLD))
+    x = x_SLD[:, None]
+    for block in blocks.blocks:
+        q, k, v = (t[:, :, 0] for t in block.project(x, turns[:, :, :length]))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0)
+        x = block.finish(x, out[:, :, None])
         caches.append(Cache(k, v, paths, room))
-    return x_SLD, Prefix(caches, hidden_SL, positions.expand(len(x_SLD), -1))
+    return x[:, 0], Prefix(caches, hidden_SL, turns, length)
 
 
-def extend_blocks(blocks: nn.ModuleList, x_NTD: Tensor, prefix: Prefix, paths: int) -> Tensor:
-    """Run T new bars of every row through the blocks, after what the caches hold: [N, T, D] -> [N, T, D]."""
-    rotation = _rotation(blocks, prefix.next_positions(x_NTD.shape[1], paths))
-    for block, cache in zip(blocks, prefix.caches, strict=True):
-        assert isinstance(block, Block)
-        attention, normed = block.self_attn, block.norm1(x_NTD)
-        k, v = attention.keys_values(normed)
-        cache.append(rotation(k), v)
-        x_NTD = x_NTD + attention.merge(cache.attend(rotation(attention.queries(normed)), prefix.hidden))
-        x_NTD = x_NTD + block.ffn(block.norm2(x_NTD))
-    return x_NTD
-
-
-def _rotation(blocks: nn.ModuleList, positions: Tensor) -> Rotation:
-    """The blocks' angles are the same, so they are computed once."""
-    first = blocks[0]
-    assert isinstance(first, Block)
-    return first.self_attn.rotary(positions)
+def extend_blocks(blocks: FusedBlocks, x_SPTD: Tensor, prefix: Prefix) -> Tensor:
+    """Run T new bars of every path through the blocks, after what the caches hold: [S, P, T, D] -> [S, P, T, D]."""
+    first = prefix.length + prefix.suffix
+    turns = prefix.turns[:, :, first : first + x_SPTD.shape[2]]
+    for block, cache in zip(blocks.blocks, prefix.caches, strict=True):
+        q, k, v = block.project(x_SPTD, turns)
+        cache.append(k, v)
+        x_SPTD = block.finish(x_SPTD, cache.attend(q, prefix.hidden))
+    return x_SPTD
 
 
 class ModelWindow:
@@ -130,63 +135,66 @@ class ModelWindow:
 
     def __init__(
         self,
-        model: Kronos,
+        model: FusedKronos,
         s1_SL: Tensor,
         s2_SL: Tensor,
-        stamp_SL5: Tensor,
+        time_emb_SLD: Tensor,
         hidden_SL: Tensor | None,
         paths: int,
         room: int,
     ) -> None:
         self.model, self.paths = model, paths
-        embedded = model.embedding(s1_SL, s2_SL) + model.time_emb(stamp_SL5)
-        x, self.prefix = prefill_blocks(model.transformer, embedded, hidden_SL, paths, room)
+        x, self.prefix = prefill_blocks(model.blocks, model.embed(s1_SL, s2_SL, time_emb_SLD), hidden_SL, paths, room)
         context = model.norm(x)
-        attention = model.dep_layer.cross_attn
-        key, value = attention.keys_values(context)
-        if model.dependency_rotary:
-            key = attention.rotary(self.prefix.positions_SL)(key)
-        # The latest context belongs to each row's own part, where the next ones follow it.
+        length = s1_SL.shape[1]
+        self.turns: Tensor | None = None
+        if model.rotary:
+            positions = positions_of(length, room, hidden_SL, x.device)
+            self.turns = turns(model.inv_freq, positions)[:, None, :, None]
+        key, value = (t.unflatten(-1, (model.heads, -1)) for t in model.memory(context))
+        if self.turns is not None:
+            key = rotate(key, self.turns[:, 0, :length])
+        self.at = length - 1
+        # The latest context belongs to each path's own part, where the next ones follow it.
+        key, value = key.transpose(1, 2), value.transpose(1, 2)
         self.dependency = Cache(key[:, :, :-1], value[:, :, :-1], paths, room + 1)
-        self.dependency.append(*(t[:, :, -1:].repeat_interleave(paths, dim=0) for t in (key, value)))
+        self.dependency.append(*(t[:, :, None, -1:].expand(-1, -1, paths, -1, -1) for t in (key, value)))
         self.hidden = None if hidden_SL is None else hidden_SL[:, :-1]
-        self.last_ND = context[:, -1].repeat_interleave(paths, dim=0)
-        self.at_N = self.prefix.positions_SL[:, -1].repeat_interleave(paths)
+        self.last_SPD = context[:, -1:].expand(-1, paths, -1).contiguous()
+        self.coarse_SPV, _, _ = model.look(context[:, -1:])
+        self.coarse_SPV = self.coarse_SPV.expand(-1, paths, -1)
 
     def coarse_logits(self) -> Tensor:
-        """[N, V1], of the next bar."""
-        return self.model.head(self.last_ND)
+        """[S, P, V1], of the next bar."""
+        return self.coarse_SPV
 
-    def fine_logits(self, s1_N: Tensor) -> Tensor:
-        """[N, V2], of the next bar, given its coarse token."""
-        layer = self.model.dep_layer
-        attention = layer.cross_attn
-        q = attention.queries(self.model.embedding.emb_s1(s1_N)[:, None])
-        if self.model.dependency_rotary:
-            q = attention.rotary(self.at_N[:, None])(q)
-        out = attention.merge(self.dependency.attend(q, self.hidden))
-        return self.model.head.cond_forward(layer.norm(self.last_ND[:, None] + out))[:, 0]
+    def fine_logits(self, s1_SP: Tensor) -> Tensor:
+        """[S, P, V2], of the next bar, given its coarse token."""
+        q = F.embedding(s1_SP, self.model.query_VD).unflatten(-1, (self.model.heads, -1))
+        if self.turns is not None:
+            q = rotate(q, self.turns[:, :, self.at])
+        out = self.dependency.attend(q.transpose(1, 2)[:, :, :, None], self.hidden)
+        return self.model.fine_logits(self.last_SPD, out[:, :, :, 0].transpose(1, 2).flatten(2))
 
-    def step(self, s1_N: Tensor, s2_N: Tensor, stamp_N5: Tensor) -> None:
-        """Append a bar to every row."""
-        model = self.model
-        x = model.embedding(s1_N[:, None], s2_N[:, None]) + model.time_emb(stamp_N5[:, None])
-        context = model.norm(extend_blocks(model.transformer, x, self.prefix, self.paths))
-        self.last_ND, self.at_N = context[:, 0], self.at_N + 1
-        attention = model.dep_layer.cross_attn
-        key, value = attention.keys_values(context)
-        if model.dependency_rotary:
-            key = attention.rotary(self.at_N[:, None])(key)
-        self.dependency.append(key, value)
+    def step(self, s1_SP: Tensor, s2_SP: Tensor, time_emb_SPD: Tensor) -> None:
+        """Append a bar to every path; time_emb [S, 1 or P, D]."""
+        x = self.model.embed(s1_SP, s2_SP, time_emb_SPD)
+        self.last_SPD = self.model.norm(extend_blocks(self.model.blocks, x[:, :, None], self.prefix)[:, :, 0])
+        self.at += 1
+        self.coarse_SPV, key, value = self.model.look(self.last_SPD)
+        key, value = (t.unflatten(-1, (self.model.heads, -1)) for t in (key, value))
+        if self.turns is not None:
+            key = rotate(key, self.turns[:, :, self.at])
+        self.dependency.append(*(t.transpose(1, 2)[:, :, :, None] for t in (key, value)))
 
 
-def pick(logits_NV: Tensor, sampling: Sampling, uniform_N: Tensor) -> Tensor:
-    """One code a row, the one whose share of the distribution holds the row's number in [0, 1): [N]."""
+def pick(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
+    """One code a row, the one whose share of the distribution holds the row's number in [0, 1): [...] of [..., V]."""
     if sampling.greedy:
-        return logits_NV.argmax(-1)
-    cumulative = restrict(logits_NV.float(), sampling).softmax(-1).double().cumsum(-1)
-    at = torch.searchsorted(cumulative, (uniform_N * cumulative[:, -1])[:, None], right=True)[:, 0]
-    return at.clamp_max(logits_NV.shape[-1] - 1)
+        return logits.argmax(-1)
+    cumulative = restrict(logits.float(), sampling).softmax(-1).double().cumsum(-1)
+    at = torch.searchsorted(cumulative, (uniform * cumulative[..., -1])[..., None], right=True)[..., 0]
+    return at.clamp_max(logits.shape[-1] - 1)
 
 
 @torch.inference_mode()
@@ -220,35 +228,40 @@ def generate_tokens(
         raise ValueError("padded series cannot slide past max_context; group them by lookback")
     if not 0 <= stride < max_context:
         raise ValueError(f"stride must lie in 0..{max_context - 1}, found {stride}")
-    paths = rows // series
-    lookback = s1_SL.shape[1]
-    new1, new2 = (torch.empty(rows, horizon, dtype=torch.long, device=s1_SL.device) for _ in range(2))
-    stamp_NK5 = stamp_SLK5[:, lookback:].repeat_interleave(paths, dim=0)
+    paths, lookback = rows // series, s1_SL.shape[1]
+    fused = fused_model(model)
+    time_emb_STD = fused.time_emb(stamp_SLK5)
+    new1, new2 = (torch.empty(series, paths, horizon, dtype=torch.long, device=s1_SL.device) for _ in range(2))
+    uniforms = uniforms_NK2.unflatten(0, (series, paths))
     done = 0
     while done < horizon:
         now = lookback + done
-        keep = now if now <= max_context else max_context - stride
-        steps = min(horizon - done, max_context - keep + 1)
+        steps = min(horizon - done, max(max_context - now, stride) + 1)
+        keep = min(now, max_context - steps + 1)
+        time_emb = time_emb_STD[:, now - keep : now]
         if done == 0:
-            part = slice(max(0, lookback - keep), lookback)
+            part = slice(lookback - keep, lookback)
             hidden = None if hidden_SL is None else hidden_SL[:, part]
-            window = ModelWindow(model, s1_SL[:, part], s2_SL[:, part], stamp_SLK5[:, part], hidden, paths, steps - 1)
-        else:
+            window = ModelWindow(fused, s1_SL[:, part], s2_SL[:, part], time_emb, hidden, paths, steps - 1)
+        else:  # the paths differ, and each reads a window of its own
             s1, s2 = (
-                torch.cat((old.repeat_interleave(paths, dim=0), new[:, :done]), dim=1)[:, -keep:]
+                torch.cat((old[:, None].expand(-1, paths, -1), new[..., :done]), dim=2)[..., -keep:].flatten(0, 1)
                 for old, new in ((s1_SL, new1), (s2_SL, new2))
             )
-            stamp = stamp_SLK5[:, now - keep : now].repeat_interleave(paths, dim=0)
-            window = ModelWindow(model, s1, s2, stamp, None, 1, steps - 1)
+            window = ModelWindow(fused, s1, s2, time_emb.repeat_interleave(paths, dim=0), None, 1, steps - 1)
+        shape = window.last_SPD.shape[:2]
         for i in range(done, done + steps):
             if i > done:
-                window.step(new1[:, i - 1], new2[:, i - 1], stamp_NK5[:, i - 1])
-            new1[:, i] = pick(window.coarse_logits(), sampling, uniforms_NK2[:, i, 0])
-            new2[:, i] = pick(window.fine_logits(new1[:, i]), sampling, uniforms_NK2[:, i, 1])
+                time_emb = time_emb_STD[:, None, lookback + i - 1].expand(-1, paths, -1).reshape(*shape, -1)
+                window.step(new1[..., i - 1].view(shape), new2[..., i - 1].view(shape), time_emb)
+            u = uniforms[:, :, i].view(*shape, 2)
+            s1 = pick(window.coarse_logits(), sampling, u[..., 0])
+            s2 = pick(window.fine_logits(s1), sampling, u[..., 1])
+            new1[..., i], new2[..., i] = s1.view(series, paths), s2.view(series, paths)
             if progress is not None:
                 progress(1)
         done += steps
-    return new1, new2
+    return new1.flatten(0, 1), new2.flatten(0, 1)
 
 
 @torch.inference_mode()
@@ -270,9 +283,11 @@ def decode_suffix(
     keep = min(s1_SL.shape[1], max_context - horizon)
     if keep < 1:
         raise ValueError(f"a horizon of {horizon} bars leaves no history in a window of {max_context}")
-    hidden = None if hidden_SL is None else hidden_SL[:, -keep:]
+    new = tokenizer.embed_codes(new1_NK, new2_NK)
     if not len(tokenizer.decoder):
-        return tokenizer.head(tokenizer.embed_codes(new1_NK, new2_NK))
+        return tokenizer.head(new)
+    blocks = fused_tokenizer(tokenizer).blocks
+    hidden = None if hidden_SL is None else hidden_SL[:, -keep:]
     history = tokenizer.embed_codes(s1_SL[:, -keep:], s2_SL[:, -keep:])
-    _, prefix = prefill_blocks(tokenizer.decoder, history, hidden, paths, horizon)
-    return tokenizer.head(extend_blocks(tokenizer.decoder, tokenizer.embed_codes(new1_NK, new2_NK), prefix, paths))
+    _, prefix = prefill_blocks(blocks, history, hidden, paths, horizon)
+    return tokenizer.head(extend_blocks(blocks, new.unflatten(0, (-1, paths)), prefix)).flatten(0, 1)

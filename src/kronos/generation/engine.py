@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kronos.generation.fused import FusedBlocks, FusedKronos, fused_model, fused_tokenizer, rotate, turns
-from kronos.generation.sampling import Sampling, restrict
+from kronos.generation.sampling import Sampling, weights
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import Visibility
 
@@ -36,7 +36,8 @@ class Cache:
 
     def __init__(self, key_SHLE: Tensor, value_SHLE: Tensor, paths: int, room: int) -> None:
         series, heads, length, size = key_SHLE.shape
-        self.shared = (key_SHLE, value_SHLE) if paths > 1 else None
+        # In one piece each: a product with a strided prefix would copy it at every step.
+        self.shared = (key_SHLE.contiguous(), value_SHLE.contiguous()) if paths > 1 else None
         own = room if paths > 1 else room + length
         self.key, self.value = (t.new_empty(series, heads, paths, own, size) for t in (key_SHLE, value_SHLE))
         self.filled = 0
@@ -192,7 +193,7 @@ def pick(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
     """One code a row, the one whose share of the distribution holds the row's number in [0, 1): [...] of [..., V]."""
     if sampling.greedy:
         return logits.argmax(-1)
-    cumulative = restrict(logits.float(), sampling).softmax(-1).double().cumsum(-1)
+    cumulative = weights(logits, sampling).cumsum(-1, dtype=torch.float64)
     at = torch.searchsorted(cumulative, (uniform * cumulative[..., -1])[..., None], right=True)[..., 0]
     return at.clamp_max(logits.shape[-1] - 1)
 

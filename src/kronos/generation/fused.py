@@ -26,8 +26,10 @@ from torch.nn import functional as F
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import Attention, Block, RMSNorm
 
+FEW_ROWS = 64
+"""Up to here oneDNN's product is the faster one, above it the ordinary one is."""
 PACK_FOR_ROWS = 32
-"""The number of rows that oneDNN lays the weights out for; any number is right, few are what matters."""
+"""The number of rows that oneDNN lays the weights out for; any number is right."""
 IN_CACHE = 2**22
 """The weights of blocks with fewer numbers stay in the processor's cache, where the ordinary product of one row is faster."""
 
@@ -45,17 +47,13 @@ class Projection:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACK_FOR_ROWS)
 
     def _onednn(self, x: Tensor) -> bool:
-        return self.packed is not None and not (self.in_cache and x.numel() == x.shape[-1])
+        rows = x.numel() // x.shape[-1]
+        return self.packed is not None and rows <= FEW_ROWS and not (self.in_cache and rows == 1)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._onednn(x):
             return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
         return F.linear(x, self.weight, self.bias)
-
-    def silu(self, x: Tensor) -> Tensor:
-        if self._onednn(x):
-            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "swish", [], "")
-        return F.silu(F.linear(x, self.weight, self.bias), inplace=True)
 
     def times(self, x: Tensor, other: Tensor) -> Tensor:
         if self._onednn(x):
@@ -121,7 +119,7 @@ class FusedBlock:
     def finish(self, x_SPTD: Tensor, attended_SHPTE: Tensor) -> Tensor:
         x_SPTD = self.out.plus(attended_SHPTE.permute(0, 2, 3, 1, 4).flatten(3), x_SPTD)
         normed = F.rms_norm(x_SPTD, (self.width,), None, self.eps)
-        return self.w2.plus(self.w3.times(normed, self.w1.silu(normed)), x_SPTD)
+        return self.w2.plus(self.w3.times(normed, F.silu(self.w1(normed), inplace=True)), x_SPTD)
 
 
 def _parts(linear: nn.Linear) -> tuple[Tensor, Tensor]:
@@ -167,7 +165,7 @@ class FusedKronos:
         self.fine_VD = F.linear(table2, weight[:, self.d_model :])
         q, k, v = (_parts(p) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
         if self.rotary:
-            q, k = (tuple(_pairs_side_by_side(t, self.heads) for t in pair) for pair in (q, k))  # type: ignore[misc]
+            q, k = ((_pairs_side_by_side(w, self.heads), _pairs_side_by_side(b, self.heads)) for w, b in (q, k))
         scale = (self.d_model // self.heads) ** -0.5
         self.query_VD = F.linear(embedding.emb_s1.weight, q[0] * scale, q[1] * scale)
         in_cache = self.blocks.in_cache

@@ -2,9 +2,11 @@
 
     python benchmarks/generate.py            # or: make bench
     python benchmarks/generate.py --quick    # small cases only
+    python benchmarks/generate.py --growth   # also how cost grows with horizon, paths, series and context
 
-The reference recomputes the window at every step and for every path, so its cost for P paths is reckoned as P times that of one.
-Times are medians over repeats; the last line is JSON.
+The reference recomputes the window at every step and for every path, so its cost for P paths is reckoned as P times that of one,
+and that of many series from a batch of some of them. The floor of a step is what memory allows: bytes of weights and caches that
+it must touch, over the copy bandwidth measured in the same run. Times are medians over repeats; the last line is JSON.
 """
 
 from __future__ import annotations
@@ -12,14 +14,19 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 import torch
 
 from kronos.generation import engine, reference
+from kronos.generation.fused import fused_model
+from kronos.generation.paths import stride_of
+from kronos.generation.planning import plan
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos
 
@@ -28,17 +35,56 @@ SIZES = {
     "small": {"d_model": 512, "n_layers": 8, "n_heads": 8, "ff_dim": 1024},
     "base": {"d_model": 832, "n_layers": 12, "n_heads": 16, "ff_dim": 2048},
 }
+SAMPLING = Sampling(1.0, top_p=0.9)
+
+
+class Case(NamedTuple):
+    """One measurement: S series, a lookback, a horizon and a context; ``stride`` 0 slides exactly."""
+
+    model: str
+    lookback: int
+    horizon: int
+    context: int
+    paths: int
+    series: int = 1
+    stride: int = 0
+
+
 CASES = [
-    ("mini", 400, 112, 512, (1, 5, 30)),
-    ("small", 400, 112, 512, (1, 5, 30)),
-    ("small", 512, 120, 512, (1,)),  # slides at every step, where nothing can be reused
+    *(Case("mini", 400, 112, 512, paths) for paths in (1, 5, 30)),
+    *(Case("small", 400, 112, 512, paths) for paths in (1, 5, 30)),
+    *(Case("base", 400, 112, 512, paths) for paths in (1, 5, 30)),
+    Case("small", 512, 120, 512, 1, stride=stride_of("strided", 512)),
+    Case("small", 512, 120, 512, 1),
+    Case("mini", 90, 10, 512, 10, series=500),
 ]
+GROWTH = [
+    *(Case("mini", 480, horizon, 2048, 10) for horizon in (10, 30, 120, 480)),
+    *(Case("mini", 400, 60, 512, paths) for paths in (1, 10, 50, 200)),
+    *(Case("mini", 90, 10, 512, 10, series=series) for series in (1, 10, 100, 500)),
+    *(Case("mini", context - 60, 60, context, 10) for context in (128, 512, 1024, 2048)),
+]
+
+
+class Inputs(NamedTuple):
+    s1: torch.Tensor
+    s2: torch.Tensor
+    stamp: torch.Tensor
+    uniforms: torch.Tensor
 
 
 def network(size: str) -> Kronos:
     torch.manual_seed(0)
     drops = {"ffn_dropout_p": 0.0, "attn_dropout_p": 0.0, "resid_dropout_p": 0.0, "token_dropout_p": 0.0}
     return Kronos(s1_bits=10, s2_bits=10, learn_te=True, **SIZES[size], **drops).eval()
+
+
+def inputs(case: Case) -> Inputs:
+    torch.manual_seed(1)
+    s1, s2 = (torch.randint(0, 1024, (case.series, case.lookback)) for _ in range(2))
+    shape = (case.series, case.lookback + case.horizon)
+    stamp = torch.stack([torch.randint(0, n, shape) for n in (60, 24, 7, 32, 13)], dim=-1)
+    return Inputs(s1, s2, stamp, torch.rand(case.series * case.paths, case.horizon, 2, dtype=torch.float64))
 
 
 def timed(work: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -51,47 +97,191 @@ def timed(work: Callable[[], object], repeats: int) -> tuple[float, float]:
     return statistics.median(times), max(times) - min(times)
 
 
-def measure(
-    size: str, lookback: int, horizon: int, context: int, many: tuple[int, ...], repeats: int, sampling: Sampling
-) -> Iterator[dict[str, Any]]:
-    """A row for each number of paths."""
-    model = network(size)
-    s1, s2 = (torch.randint(0, 1024, (1, lookback)) for _ in range(2))
-    stamp = torch.stack([torch.randint(0, n, (1, lookback + horizon)) for n in (60, 24, 7, 32, 13)], dim=-1)
+def bandwidth() -> float:
+    """Bytes a second that a copy moves, read and written, from and to memory."""
+    source = torch.ones(2**26)
+    target = torch.empty_like(source)
+    target.copy_(source)
+    return 2 * source.nbytes / timed(lambda: target.copy_(source), 9)[0]
 
-    def recompute() -> None:
-        reference.generate_tokens(model, s1, s2, stamp, horizon, context, sampling)
 
-    one, _ = timed(recompute, min(repeats, 2))
-    for paths in many:
-        numbers = torch.rand(paths, horizon, 2, dtype=torch.float64)
-        cached = partial(engine.generate_tokens, model, s1, s2, stamp, numbers, context, sampling)
-        cached()  # the first run also sets up the threads
-        took, spread = timed(cached, repeats)
-        row = {"reference_s": one * paths, "engine_s": took, "spread_s": spread, "ratio": one * paths / took}
-        row["ms_per_step"] = 1000 * took / horizon
-        case = {"model": size, "lookback": lookback, "horizon": horizon, "context": context, "paths": paths}
-        yield case | {name: round(value, 4) for name, value in row.items()}
+class PeakMemory:
+    """The process's resident bytes at their highest while the block runs."""
+
+    def __enter__(self) -> PeakMemory:
+        self.bytes, self._stop = 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        process = psutil.Process()
+        while not self._stop.wait(0.01):
+            self.bytes = max(self.bytes, process.memory_info().rss)
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def batches(case: Case, model: Kronos) -> list[range]:
+    """The series of each batch, as the planner cuts them for an ordinary budget."""
+
+    class Shape(NamedTuple):
+        lookback: int
+        horizon: int
+
+    shapes: Any = [Shape(case.lookback, case.horizon)] * case.series
+    sizes = [len(batch.members) for batch in plan(model, shapes, case.paths, case.context, 2**30)]
+    return [range(sum(sizes[:i]), sum(sizes[: i + 1])) for i in range(len(sizes))]
+
+
+def generate(model: Kronos, case: Case, given: Inputs, parts: list[range]) -> None:
+    for part in parts:
+        rows = slice(part.start * case.paths, part.stop * case.paths)
+        series = slice(part.start, part.stop)
+        numbers = given.uniforms[rows]
+        engine.generate_tokens(
+            model,
+            given.s1[series],
+            given.s2[series],
+            given.stamp[series],
+            numbers,
+            case.context,
+            SAMPLING,
+            None,
+            case.stride,
+        )
+
+
+@torch.inference_mode()
+def step_cost(model: Kronos, case: Case, given: Inputs, repeats: int) -> tuple[float, float]:
+    """Seconds of a prefill, and of a step half way through the horizon: both logits, both draws, one bar appended."""
+    fused = fused_model(model)
+    time_emb = fused.time_emb(given.stamp)
+    keep = min(case.lookback, case.context - case.horizon + 1)
+    prefill = partial(
+        engine.ModelWindow,
+        fused,
+        given.s1[:, -keep:],
+        given.s2[:, -keep:],
+        time_emb[:, :keep],
+        None,
+        case.paths,
+        case.horizon,
+    )
+    seconds, _ = timed(prefill, max(3, repeats))
+    window = prefill()
+    numbers = given.uniforms.view(case.series, case.paths, case.horizon, 2)
+    shape = (case.series, case.paths, model.d_model)
+    costs = []
+    for i in range(case.horizon - 1):
+        clock = time.perf_counter()
+        s1 = engine.pick(window.coarse_logits(), SAMPLING, numbers[:, :, i, 0])
+        s2 = engine.pick(window.fine_logits(s1), SAMPLING, numbers[:, :, i, 1])
+        window.step(s1, s2, time_emb[:, None, keep + i].expand(*shape))
+        costs.append(time.perf_counter() - clock)
+    return seconds, statistics.median(costs)
+
+
+def floor_bytes(model: Kronos, case: Case) -> float:
+    """What a step half way through the horizon must read: every weight once, every cache once, in float32."""
+    d = model.d_model
+    blocks = sum(p.numel() for p in model.transformer.parameters())
+    # Coarse head, keys and values of the dependency layer, its output, fine head; of the tables only rows are read.
+    heads = (2**model.s1_bits + 2 * d) * d + d * d + 2**model.s2_bits * d
+    prefix, own = min(case.lookback, case.context - case.horizon + 1), case.horizon / 2
+    per_bar = 2 * d * (len(model.transformer) + 1)
+    return 4 * (blocks + heads + case.series * per_bar * (prefix + case.paths * own))
+
+
+def reference_seconds(model: Kronos, case: Case, repeats: int) -> float:
+    """Of all paths of all series, reckoned from one path of one, or from 50 series with 10 paths where there are many."""
+    rows = 1 if case.series == 1 else min(500, case.series * case.paths)
+    given = inputs(case._replace(series=rows, paths=1))
+    work = partial(
+        reference.generate_tokens, model, given.s1, given.s2, given.stamp, case.horizon, case.context, SAMPLING
+    )
+    return timed(work, min(repeats, 2) if rows == 1 else 1)[0] * case.series * case.paths / rows
+
+
+def measure(case: Case, repeats: int, copy_bytes: float, with_reference: bool) -> dict[str, Any]:
+    model, given = network(case.model), inputs(case)
+    parts = batches(case, model)
+    generate(model, case, given, parts[:1])  # the first run also lays the weights out and sets up the threads
+    with PeakMemory() as peak:
+        took, spread = timed(partial(generate, model, case, given, parts), repeats)
+    row = case._asdict() | {"engine_s": took, "spread_s": spread, "peak_gib": peak.bytes / 2**30}
+    row["paths_per_s"] = case.series * case.paths / took
+    if case.series == 1 and case.lookback + case.horizon <= case.context:
+        row["prefill_ms"], row["step_ms"] = (1000 * seconds for seconds in step_cost(model, case, given, repeats))
+        row["floor_ms"] = 1000 * floor_bytes(model, case) / copy_bytes
+        row["step_over_floor"] = row["step_ms"] / row["floor_ms"]
+    if with_reference:
+        row["reference_s"] = reference_seconds(model, case, repeats)
+        row["ratio"] = row["reference_s"] / took
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
+
+
+COLUMNS = {
+    "model": "model",
+    "series": "series",
+    "paths": "paths",
+    "lookback": "lookback",
+    "horizon": "horizon",
+    "context": "context",
+    "stride": "stride",
+    "reference_s": "reference s",
+    "engine_s": "engine s",
+    "spread_s": "spread s",
+    "ratio": "ratio",
+    "prefill_ms": "prefill ms",
+    "step_ms": "step ms",
+    "floor_ms": "floor ms",
+    "step_over_floor": "step/floor",
+    "paths_per_s": "paths/s",
+    "peak_gib": "peak GiB",
+}
+
+
+def report(cases: list[Case], repeats: int, copy_bytes: float, with_reference: bool) -> Iterator[dict[str, Any]]:
+    """Measure and print, row by row."""
+    columns = [c for c in COLUMNS if with_reference or c not in ("reference_s", "ratio")]
+    print("\n| " + " | ".join(COLUMNS[c] for c in columns) + " |\n|" + " --- |" * len(columns))
+    for case in cases:
+        row = measure(case, repeats, copy_bytes, with_reference)
+        cells = [row.get(c, "") for c in columns]
+        print(
+            "| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in cells) + " |",
+            flush=True,
+        )
+        yield row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="mini only, one repeat")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--growth", action="store_true", help="also horizon, paths, series and context, one by one")
+    parser.add_argument("--only", help="cases of this model only")
+    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    repeats, cases = (1, CASES[:1]) if options.quick else (options.repeats, CASES)
-    sampling, results = Sampling(1.0, top_p=0.9), []
-    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, float32, medians of {repeats}")
-    print("model  lookback horizon paths  reference s    engine s  spread s  ratio  ms/step")
-    for case in cases:
-        for row in measure(*case, repeats, sampling):
-            results.append(row)
-            print(
-                f"{row['model']:6} {row['lookback']:8} {row['horizon']:7} {row['paths']:5} {row['reference_s']:12.2f} "
-                f"{row['engine_s']:11.3f} {row['spread_s']:9.3f} {row['ratio']:6.1f} {row['ms_per_step']:8.2f}",
-                flush=True,
-            )
-    print(json.dumps({"benchmark": "generate", "results": results}))
+    repeats, cases = (1, CASES[:2]) if options.quick else (options.repeats, CASES)
+    if options.only:
+        cases = [case for case in cases if case.model == options.only]
+    copy_bytes = bandwidth()
+    print(
+        f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, float32, medians of {repeats}, "
+        f"a copy moves {copy_bytes / 1e9:.1f} GB/s"
+    )
+    results = list(report(cases, repeats, copy_bytes, True))
+    growth = list(report(GROWTH, min(repeats, 3), copy_bytes, False)) if options.growth else []
+    summary = {
+        "benchmark": "generate",
+        "copy_gb_per_s": round(copy_bytes / 1e9, 2),
+        "results": results,
+        "growth": growth,
+    }
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from kronos import Forecast
 from kronos.cli import main
 
 
@@ -236,3 +237,100 @@ def test_the_embedded_model_forecasts_the_sample_without_a_network(folder):
     table = pd.read_csv("f.csv")
     assert len(table) == 3
     assert table["close"].between(2000, 3500).all()
+
+
+def test_quantiles_and_intervals_become_columns_and_bands(folder, pair):
+    options = ("--model", pair, "--horizon", 3, "--paths", 20)
+    run(
+        "forecast",
+        "bars.csv",
+        *options,
+        "--quantiles",
+        "0.05,0.5",
+        "--interval",
+        "0.8",
+        "--out",
+        "f.csv",
+        "--plot",
+        "f.svg",
+    )
+    table = pd.read_csv("f.csv")
+    assert [c for c in table.columns if "_q" in c] == ["close_q5", "close_q10", "close_q50", "close_q90"]
+    assert (table["close_q5"] <= table["close_q90"]).all()
+    assert "80 %" in (folder / "f.svg").read_text() or (folder / "f.svg").stat().st_size > 10_000
+
+
+def test_all_paths_are_kept_and_a_page_is_made(folder, pair):
+    run(
+        "forecast", "bars.csv", "--model", pair, "--horizon", 3, "--paths", 7, "--save", "f.parquet", "--plot", "f.html"
+    )
+    forecast = Forecast.load("f.parquet")
+    assert forecast.paths.shape == (1, 7, 3, 6)
+    assert "plotly" in (folder / "f.html").read_text().lower()
+
+
+@pytest.fixture
+def market(folder):
+    """A folder with a table of three symbols, one of them faulty, and a file of one series."""
+    (folder / "market").mkdir()
+    bars = pd.read_csv("bars.csv")
+    table = pd.concat([bars.assign(symbol=name) for name in ("AAA", "B/../B", "BAD")])
+    table.loc[table["symbol"] == "BAD", "Close"] = np.nan
+    table.to_csv(folder / "market" / "many.csv", index=False)
+    bars.iloc[50:].to_csv(folder / "market" / "single.csv", index=False)
+    return folder / "market"
+
+
+def test_a_folder_is_forecast_series_by_series_and_ranked(market, folder, pair):
+    said = run("forecast", market, "--model", pair, "--horizon", 3, "--paths", 5, "--out", "all").output
+    assert "1 skipped" in said and "3 series forecast" in said
+    assert "BAD" in (folder / "all" / "skipped.csv").read_text()
+    files = sorted(p.name for p in (folder / "all").glob("*.csv"))
+    assert len(files) == 5 and {"AAA.csv", "single.csv", "summary.csv", "skipped.csv"} < set(files)
+    assert not list(folder.glob("*.csv-*")) and sorted(p.name for p in folder.iterdir()) == [
+        "all",
+        "bars.csv",
+        "market",
+    ]
+    summary = pd.read_csv("all/summary.csv")
+    assert set(summary["symbol"]) == {"AAA", "B/../B", "single"}
+    assert summary["expected_return"].is_monotonic_decreasing
+    run("forecast", market / "single.csv", "--model", pair, "--horizon", 3, "--paths", 5, "--out", "one.csv")
+    alone, among = pd.read_csv("one.csv"), pd.read_csv("all/single.csv")
+    np.testing.assert_allclose(alone["close"], among["close"], rtol=1e-5)
+
+
+def test_a_stopped_run_goes_on_and_other_settings_are_refused(market, folder, pair):
+    options = ("--model", pair, "--paths", 2, "--out", "all", "--quiet")
+    run("forecast", market, *options, "--horizon", 3)
+    whole = (folder / "all" / "AAA.csv").read_bytes()
+    (folder / "all" / "single.csv").unlink()
+    kept = (folder / "all" / "AAA.csv").stat().st_mtime_ns
+    run("forecast", market, *options, "--horizon", 3)
+    assert (folder / "all" / "single.csv").is_file()
+    assert (folder / "all" / "AAA.csv").stat().st_mtime_ns == kept
+    assert "other horizon" in refused("forecast", market, *options, "--horizon", 4)
+    assert (folder / "all" / "AAA.csv").read_bytes() == whole
+    run("forecast", market, *options, "--horizon", 4, "--overwrite")
+    assert len(pd.read_csv("all/AAA.csv")) == 4
+    (folder / "mine").mkdir()
+    (folder / "mine" / "thesis.txt").write_text("precious")
+    assert "holds other files" in refused("forecast", market, "--model", pair, "--out", "mine", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["bars.csv", "--quantiles", "0.5,2"], "found '2'"),
+        (["bars.csv", "--quantiles", "half"], "found 'half'"),
+        (["bars.csv", "--interval", "80"], "--interval takes a share between 0 and 1, such as 0.8, found 80"),
+        (["bars.csv", "--save", "f.csv"], "--save f.csv: the ending must be one of .parquet"),
+        (["market"], "with --out FOLDER"),
+        (["market", "--out", "all", "--plot", "f.png"], "--plot is for one series"),
+        (["market", "--out", "no/such"], "there is no folder"),
+        (["market/many.csv"], "--out FOLDER"),
+    ],
+)
+def test_what_is_wrong_with_distributions_and_markets_is_said_in_one_line(arguments, says, market, folder, pair):
+    assert says in refused("forecast", *arguments, "--model", pair)
+    assert sorted(p.name for p in folder.iterdir()) == ["bars.csv", "market"]

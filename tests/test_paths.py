@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
-from kronos.generation.paths import Window, bytes_of, plan, sample_paths, uniforms
+from kronos.generation import engine
+from kronos.generation.paths import sample_paths, stride_of, uniforms
+from kronos.generation.planning import Window, bytes_of, memory_budget, plan
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
 
@@ -38,23 +41,25 @@ def test_the_same_seed_gives_a_series_the_same_paths_alone_and_in_a_shuffled_rag
     together = sample_paths(*pair, [universe[i] for i in order], 3, CONTEXT, Sampling(), 7)
     for place, i in enumerate(order):
         alone = sample_paths(*pair, [universe[i]], 3, CONTEXT, Sampling(), 7)[0]
-        assert alone.shape == (3, universe[i].horizon, 6)
-        np.testing.assert_allclose(together[place], alone, atol=1e-5)
+        assert alone.paths.shape == (3, universe[i].horizon, 6)
+        np.testing.assert_allclose(together[place].paths, alone.paths, atol=1e-5)
+        np.testing.assert_allclose(together[place].last, alone.last, atol=1e-5)
 
 
 def test_greedy_in_a_ragged_batch_equals_one_by_one(pair, universe):
     greedy = Sampling(top_k=1)
     together = sample_paths(*pair, universe, 1, CONTEXT, greedy, 0)
     for i, got in enumerate(together):
-        np.testing.assert_allclose(got, sample_paths(*pair, [universe[i]], 1, CONTEXT, greedy, 0)[0], atol=1e-5)
+        alone = sample_paths(*pair, [universe[i]], 1, CONTEXT, greedy, 0)[0]
+        np.testing.assert_allclose(got.paths, alone.paths, atol=1e-5)
 
 
 def test_more_paths_begin_with_the_same_paths_and_another_seed_gives_others(pair, universe):
     few, many = (sample_paths(*pair, universe[:3], n, CONTEXT, Sampling(), 7) for n in (2, 6))
     other = sample_paths(*pair, universe[:3], 2, CONTEXT, Sampling(), 8)
     for a, b, c in zip(few, many, other, strict=True):
-        np.testing.assert_allclose(a, b[:2], atol=1e-5)
-        assert not np.allclose(a, c)
+        np.testing.assert_allclose(a.paths, b.paths[:2], atol=1e-5)
+        assert not np.allclose(a.paths, c.paths)
 
 
 def test_streams_are_even_and_differ_between_series_paths_steps_and_tokens():
@@ -84,3 +89,40 @@ def test_every_path_of_every_series_is_in_exactly_one_batch_and_batches_fit(pair
 def test_more_memory_means_fewer_batches(pair, universe):
     counts = [len(list(plan(pair[1], universe, 10, CONTEXT, memory))) for memory in (1, 10**6, 10**8)]
     assert counts[0] > counts[1] > counts[2]
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_paths_stay_the_same(pair, universe, monkeypatch):
+    want = sample_paths(*pair, universe[:5], 4, CONTEXT, Sampling(), 7)
+    real, sizes = engine.generate_tokens, []
+
+    def small_machine(model, s1, s2, stamp, uniforms, *rest):
+        sizes.append(len(uniforms))
+        if len(uniforms) > 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried ...")
+        return real(model, s1, s2, stamp, uniforms, *rest)
+
+    monkeypatch.setattr(engine, "generate_tokens", small_machine)
+    got = sample_paths(*pair, universe[:5], 4, CONTEXT, Sampling(), 7)
+    assert max(sizes) > 2
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a.paths, b.paths, atol=1e-5)
+
+
+def test_an_error_that_is_not_about_memory_is_not_swallowed(pair, universe, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(engine, "generate_tokens", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        sample_paths(*pair, universe[:5], 4, CONTEXT, Sampling(), 7)
+
+
+def test_the_default_budget_is_at_most_a_gibibyte_on_a_cpu():
+    assert 2**26 <= memory_budget(torch.device("cpu")) <= 2**30
+
+
+def test_sliding_is_exact_or_strided():
+    assert stride_of("exact", 512) == 0
+    assert stride_of("strided", 512) == 128
+    with pytest.raises(ValueError, match="'exact' or 'strided', found 'fast'"):
+        stride_of("fast", 512)

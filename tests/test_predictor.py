@@ -244,7 +244,7 @@ def test_without_a_seed_the_draw_follows_torch_manual_seed(predictor, past, x, y
 
 
 def test_predict_is_the_mean_of_the_paths_of_the_same_seed(predictor, past, x, y, monkeypatch):
-    paths = lambda: predictor.predict_samples(past, x, y, HORIZON, sample_count=7, seed=3, **QUIET)
+    paths = lambda: predictor.predict_samples(past, x, y, HORIZON, sample_count=7, seed=3, anchor=None, **QUIET)
     mean = predictor.predict(past, x, y, HORIZON, sample_count=7, seed=3, **QUIET).to_numpy()
     valid = paths()
     assert valid.shape == (1, 7, HORIZON, 6) and valid.dtype == np.float32
@@ -257,13 +257,50 @@ def test_predict_is_the_mean_of_the_paths_of_the_same_seed(predictor, past, x, y
     assert len(np.unique(raw[0, :, -1, 3])) > 1
 
 
+def test_samples_are_anchored_and_predict_is_when_asked(predictor, past, x, y):
+    draw = {"sample_count": 7, "seed": 3, **QUIET}
+    raw, moved = (
+        predictor.predict(past, x, y, HORIZON, **draw),
+        predictor.predict(past, x, y, HORIZON, anchor="level", **draw),
+    )
+    shift = (moved - raw)[["open", "high", "low", "close"]].to_numpy()
+    np.testing.assert_allclose(shift, shift[0, 0], atol=1e-4)
+    assert abs(shift[0, 0]) > 0.01
+    np.testing.assert_array_equal(raw[["volume", "amount"]], moved[["volume", "amount"]])
+    samples = predictor.predict_samples(past, x, y, HORIZON, **draw)
+    np.testing.assert_allclose(samples.mean(1)[0][:, [0, 3]], moved[["open", "close"]], rtol=1e-6)
+
+
+def test_a_forecast_holds_the_samples_with_their_times_and_series_may_differ_in_horizon(predictor, past, x, y):
+    draw = {"sample_count": 5, "seed": 3, **QUIET}
+    forecast = predictor.forecast([past, past.iloc[4:]], [x, x.iloc[4:]], [y, y.iloc[:2]], ids=["a", "b"], **draw)
+    assert forecast.horizons == (HORIZON, 2)
+    samples = predictor.predict_samples(past, x, y, HORIZON, **draw)
+    np.testing.assert_allclose(forecast["a"].paths, samples, rtol=1e-5)
+    assert list(forecast["b"].timestamps[0]) == list(y.iloc[:2])
+    np.testing.assert_allclose(forecast.last[0], forecast.last[1])
+    assert forecast.last[0, 3] == past["close"].iloc[-1]
+    assert 0 <= forecast.prob_up()["a"] <= 1
+
+
+def test_sliding_is_strided_where_paths_are_drawn_and_exact_under_greedy(predictor, bars, monkeypatch):
+    """A lookback of 30 and 20 bars more do not fit in a context of 32."""
+    seen = []
+    real = kronos.predictor.sample_paths
+    monkeypatch.setattr(kronos.predictor, "sample_paths", lambda *a, **k: seen.append(k["sliding"]) or real(*a, **k))
+    arguments = (bars.iloc[:30], bars["timestamps"].iloc[:30], bars["timestamps"].iloc[30:50], 20)
+    predictor.predict(*arguments, **QUIET)
+    predictor.predict(*arguments, **GREEDY)
+    assert seen == ["strided", "exact"]
+
+
 def test_ragged_batches_equal_one_by_one(predictor, bars):
     spans = [(0, 20), (3, 34), (5, 25), (0, 45), (10, 12), (1, 21)]
     frames = [bars.iloc[start:stop] for start, stop in spans]
     pasts = [frame["timestamps"] for frame in frames]
     futures = [bars["timestamps"].iloc[stop : stop + HORIZON] for _, stop in spans]
     batch = predictor.predict_batch(frames, pasts, futures, HORIZON, **GREEDY)
-    samples = predictor.predict_samples(frames, pasts, futures, HORIZON, sample_count=1, **GREEDY)
+    samples = predictor.predict_samples(frames, pasts, futures, HORIZON, sample_count=1, anchor=None, **GREEDY)
     assert len(batch) == len(spans) and samples.shape == (len(spans), 1, HORIZON, 6)
     for i, parts in enumerate(zip(frames, pasts, futures, strict=True)):
         alone = predictor.predict(*parts, HORIZON, **GREEDY)
@@ -535,6 +572,6 @@ def test_however_the_work_is_cut_for_memory_the_paths_are_the_same(predictor, pa
     frames = [past, past.iloc[3:], past.iloc[7:]]
     arguments = (frames, [x, x.iloc[3:], x.iloc[7:]], [y] * 3, HORIZON)
     whole = predictor.predict_samples(*arguments, sample_count=5, seed=1, verbose=False)
-    monkeypatch.setattr("kronos.generation.paths.DEFAULT_MEMORY", memory)
+    monkeypatch.setattr("kronos.generation.paths.memory_budget", lambda device: memory)
     cut = predictor.predict_samples(*arguments, sample_count=5, seed=1, verbose=False)
     np.testing.assert_allclose(cut, whole, rtol=1e-5, atol=1e-3)

@@ -97,9 +97,7 @@ def test_a_tiny_top_p_keeps_the_likeliest_code():
 def test_a_low_temperature_approaches_greedy_and_a_high_one_the_uniform_draw():
     assert (draw(LOGITS.expand(500, -1), Sampling(1e-3)) == 0).all()
     assert (draw(LOGITS.expand(500, -1), Sampling(1e-7)) == 0).all()
-    torch.testing.assert_close(
-        weights(LOGITS[None], Sampling(1e6)), torch.full((1, 12), 1 / 12), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(weights(LOGITS[None], Sampling(1e6)), torch.full((1, 12), 1 / 12), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

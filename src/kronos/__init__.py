@@ -20,6 +20,7 @@ _HOME = {
     "KronosPredictor": "kronos.predictor",
     "CheckpointError": "kronos.nn",
     "ConfigError": "kronos.nn",
+    "Forecast": "kronos.forecast",
     "PairWarning": "kronos.hub.pairing",
     "KlineError": "kronos.klines",
     "clean": "kronos.klines",
@@ -33,6 +34,7 @@ __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
     from kronos.calendars import future_timestamps
+    from kronos.forecast import Forecast
     from kronos.hub.loading import load
     from kronos.hub.pairing import PairWarning
     from kronos.klines import KlineError, clean, read_klines, validate

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 
+from kronos.anchoring import DEFAULT_ANCHOR, Anchor, anchored, check_anchor
+from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
-from kronos.generation.paths import Window, sample_paths
+from kronos.forecast_checks import fractions
+from kronos.generation.paths import Sliding, sample_paths
+from kronos.generation.planning import Window
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
 from kronos.klines.features import FEATURES, Scale, as_timestamps, time_features, to_matrix
 from kronos.nn import Kronos, KronosTokenizer
+
+DEFAULT_LOOKBACK = 400
 
 Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
 
@@ -28,6 +34,11 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def default_lookback(bars: int, horizon: int, max_context: int) -> int:
+    """A sensible lookback where none is asked for: within the context together with the horizon, if half of it is left."""
+    return min(bars, DEFAULT_LOOKBACK, max(max_context - horizon, max_context // 2))
 
 
 def _is_whole(value: object) -> bool:
@@ -47,23 +58,33 @@ class _Series:
     """One series made ready: normalised bars, time features, and the scale to map its forecast back."""
 
     def __init__(
-        self, frame: pd.DataFrame, x_timestamp: Timestamps, y_timestamp: Timestamps, pred_len: int, clip: float
+        self,
+        frame: pd.DataFrame,
+        x_timestamp: Timestamps,
+        y_timestamp: Timestamps,
+        pred_len: int | None,
+        clip: float,
     ) -> None:
         if not isinstance(frame, pd.DataFrame):
             raise ValueError(f"df must be a pandas DataFrame, found {type(frame).__name__}")
         past, self.future = as_timestamps(x_timestamp, "x_timestamp"), as_timestamps(y_timestamp, "y_timestamp")
+        self.past = past
         if len(frame) < 2:
             raise ValueError(f"a lookback of at least 2 bars is needed to forecast from, found {len(frame)}")
         if len(past) != len(frame):
             raise ValueError(
                 f"x_timestamp has {len(past)} timestamps for {len(frame)} bars; give one for each bar of df"
             )
-        if len(self.future) != pred_len:
+        if pred_len is None and not len(self.future):
+            raise ValueError("y_timestamp is empty; give the timestamp of each bar to forecast")
+        if pred_len is not None and len(self.future) != pred_len:
             raise ValueError(
                 f"y_timestamp has {len(self.future)} timestamps, pred_len is {pred_len}; give the timestamp of each forecast bar, "
                 "or derive them with kronos.future_timestamps(x_timestamp, pred_len)"
             )
         bars = to_matrix(frame)
+        self.last = bars[-1].astype(np.float64)
+        self.last[:4] = [float(frame[name].iloc[-1]) for name in FEATURES[:4]]  # as given, not to float32
         self.scale = Scale.of(bars)
         self.window = Window(self.scale.normalise(bars, clip), time_features(past), time_features(self.future))
 
@@ -76,6 +97,11 @@ class KronosPredictor:
         device: "cuda", "cuda:1", "mps", "cpu" or a torch.device; None takes the best there is.
         max_context: how many bars the model sees at most (512 for small, base and nano, 2048 for mini).
         clip: normalised values are clipped to [-clip, clip].
+        sliding: what happens where lookback and horizon exceed max_context. "exact" moves the window by one bar a step and
+            reads it anew each time, as the reference does; "strided" drops a quarter of it at once and reads on from the cache,
+            at about the same accuracy and many times the speed (docs/generation.md). "auto" is exact under greedy decoding,
+            where the reference's numbers can be told from others, and strided where paths are drawn.
+        memory: bytes that a batch may take; None looks at what is free. Work is cut to fit; results do not depend on it.
 
     Raises:
         ValueError: the pair cannot work together, or an argument is out of range.
@@ -88,8 +114,15 @@ class KronosPredictor:
         device: str | torch.device | None = None,
         max_context: int = 512,
         clip: float = 5,
+        *,
+        sliding: Sliding | Literal["auto"] = "auto",
+        memory: int | None = None,
     ) -> None:
         check_pair(tokenizer, model)
+        if sliding not in ("auto", "exact", "strided"):
+            raise ValueError(f"sliding must be 'auto', 'exact' or 'strided', found {sliding!r}")
+        if memory is not None:
+            _check_count("memory", memory)
         _check_count("max_context", max_context)
         if not _is_real(clip) or not clip > 0:
             raise ValueError(f"clip must be a positive number, found {clip!r}")
@@ -99,7 +132,7 @@ class KronosPredictor:
             self.model = model.to(self.device).eval()
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
-        self.max_context, self.clip = max_context, clip
+        self.max_context, self.clip, self.sliding, self.memory = max_context, clip, sliding, memory
 
     def predict(
         self,
@@ -115,6 +148,7 @@ class KronosPredictor:
         *,
         seed: int | None = None,
         valid_candles: bool = False,
+        anchor: Anchor | None = None,
     ) -> pd.DataFrame:
         """Forecast one series: the mean of ``sample_count`` paths.
 
@@ -127,6 +161,7 @@ class KronosPredictor:
             verbose: show a progress bar.
             seed: makes the draw repeatable; None draws from PyTorch's global stream (torch.manual_seed).
             valid_candles: raise high, lower low and floor volume so that every bar can exist.
+            anchor: "level", "log" or "decaying" takes out the gap at the first bar (see `kronos.anchoring`); None keeps it.
 
         Returns:
             DataFrame indexed by y_timestamp with open, high, low, close, volume, amount, in the units of df.
@@ -146,6 +181,7 @@ class KronosPredictor:
             verbose,
             seed=seed,
             valid_candles=valid_candles,
+            anchor=anchor,
         )[0]
 
     def predict_batch(
@@ -162,13 +198,15 @@ class KronosPredictor:
         *,
         seed: int | None = None,
         valid_candles: bool = False,
+        anchor: Anchor | None = None,
     ) -> list[pd.DataFrame]:
         """`predict` for many series, of any lookbacks, in batches that fit in memory."""
-        windows = self._windows(df_list, x_timestamp_list, y_timestamp_list, pred_len)
-        paths = self._sample(windows, Sampling(T, top_k, top_p), sample_count, seed, verbose)
+        _check_count("pred_len", pred_len)
+        series = self._series(df_list, x_timestamp_list, y_timestamp_list, pred_len)
+        drawn = self._sample(series, Sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
         return [
-            pd.DataFrame(make_valid(mean) if valid_candles else mean, columns=list(FEATURES), index=window.future)
-            for mean, window in zip(paths.mean(axis=1), windows, strict=True)
+            pd.DataFrame(make_valid(mean) if valid_candles else mean, columns=list(FEATURES), index=one.future)
+            for one, mean in zip(series, (paths.mean(axis=0) for paths in drawn), strict=True)
         ]
 
     def predict_samples(
@@ -183,22 +221,144 @@ class KronosPredictor:
         sample_count: int = 30,
         seed: int | None = None,
         verbose: bool = True,
+        *,
+        anchor: Anchor | None = DEFAULT_ANCHOR,
     ) -> np.ndarray:
-        """The paths themselves, as valid candles: float32 [series, sample_count, pred_len, 6] in prices.
+        """The paths themselves, anchored, as valid candles: float32 [series, sample_count, pred_len, 6] in prices.
 
         ``df`` and both timestamps belong to one series, or are lists of as many series each.
         """
-        if isinstance(df, pd.DataFrame):
-            df, x_timestamp, y_timestamp = [df], [x_timestamp], [y_timestamp]  # type: ignore[list-item]
-        windows = self._windows(df, x_timestamp, y_timestamp, pred_len)  # type: ignore[arg-type]
-        return make_valid(self._sample(windows, Sampling(T, top_k, top_p), sample_count, seed, verbose))
+        _check_count("pred_len", pred_len)
+        series = self._series(*_as_lists(df, x_timestamp, y_timestamp), pred_len)
+        drawn = self._sample(series, Sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
+        return make_valid(np.stack(drawn))
 
-    def _windows(
-        self, frames: Sequence[pd.DataFrame], pasts: Sequence[Timestamps], futures: Sequence[Timestamps], pred_len: int
+    def predict_quantiles(
+        self,
+        df: pd.DataFrame | Sequence[pd.DataFrame],
+        x_timestamp: Timestamps | Sequence[Timestamps],
+        y_timestamp: Timestamps | Sequence[Timestamps],
+        pred_len: int,
+        quantile_levels: Sequence[float] = (0.1, 0.5, 0.9),
+        T: float = 1.0,
+        top_k: int | None = 0,
+        top_p: float | None = 0.9,
+        sample_count: int = 100,
+        seed: int | None = None,
+        verbose: bool = True,
+        *,
+        anchor: Anchor | None = DEFAULT_ANCHOR,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Quantiles [series, levels, pred_len, 6] and mean [series, pred_len, 6] of what `predict_samples` draws."""
+        levels = fractions(quantile_levels, "quantile_levels", closed=True)
+        paths = self.predict_samples(
+            df, x_timestamp, y_timestamp, pred_len, T, top_k, top_p, sample_count, seed, verbose, anchor=anchor
+        )
+        return np.quantile(paths, levels, axis=1).swapaxes(0, 1), paths.mean(axis=1)
+
+    def forecast(
+        self,
+        df: pd.DataFrame | Sequence[pd.DataFrame],
+        x_timestamp: Timestamps | Sequence[Timestamps],
+        y_timestamp: Timestamps | Sequence[Timestamps],
+        T: float = 1.0,
+        top_k: int | None = 0,
+        top_p: float | None = 0.9,
+        sample_count: int = 100,
+        seed: int | None = None,
+        verbose: bool = True,
+        *,
+        ids: Sequence[object] | None = None,
+        anchor: Anchor | None = DEFAULT_ANCHOR,
+    ) -> Forecast:
+        """A distribution: anchored paths of valid candles with their timestamps (see `Forecast`).
+
+        ``df`` and both timestamps belong to one series, or are lists of as many series each; every series may have its own
+        lookback and its own horizon, which is the number of its y_timestamps. ``ids`` names the series.
+        """
+        frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
+        series = self._series(frames, pasts, futures, None)
+        drawn = self._sample(series, Sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
+        return Forecast(
+            [make_valid(paths) for paths in drawn],
+            [one.future for one in series],
+            ids,
+            np.stack([one.last for one in series]),
+            [frame.set_axis(one.past) for frame, one in zip(frames, series, strict=True)],
+        )
+
+    def predict_df(
+        self,
+        df: pd.DataFrame,
+        prediction_length: int | None = None,
+        *,
+        future_df: pd.DataFrame | None = None,
+        calendar: str | None = None,
+        id_column: str | None = None,
+        timestamp_column: str | None = None,
+        target: str | Sequence[str] = "close",
+        quantile_levels: Sequence[float] = (0.1, 0.5, 0.9),
+        num_samples: int = 100,
+        lookback: int | None = None,
+        T: float = 1.0,
+        top_k: int | None = 0,
+        top_p: float | None = 0.9,
+        seed: int | None = None,
+        verbose: bool = True,
+        anchor: Anchor | None = DEFAULT_ANCHOR,
+    ) -> pd.DataFrame:
+        """Forecast every series of a long table, one row a bar, as Chronos and Nixtla lay it out.
+
+        Args:
+            df: a row for each series and time: id, timestamp, open, high, low, close and, where there are, volume and amount.
+                Any spacing; nights, weekends and holidays may be missing. Never changed.
+            prediction_length: bars to forecast; None where ``future_df`` says it.
+            future_df: ids and timestamps of the bars to forecast, in the same columns. None continues the history's own
+                pattern, or ``calendar`` (see `kronos.future_timestamps`).
+            id_column, timestamp_column: None looks for item_id, unique_id, symbol, id and for timestamp, timestamps, ds, time,
+                datetime, date; a table without ids is one series.
+            target: what to report, one or several of the six features.
+            quantile_levels: in [0, 1]. num_samples: paths a series.
+            lookback: bars to look back on; None takes what the context holds, up to `DEFAULT_LOOKBACK`.
+
+        Returns:
+            A row for each series and time: id, timestamp, "mean" and a column for each quantile ("0.1", ...). With several
+            targets also a column "target_name", and a row for each.
+
+        Raises:
+            ValueError: naming the column, id, time or argument that is wrong.
+        """
+        from kronos.long_table import read_long_table
+
+        levels = fractions(quantile_levels, "quantile_levels", closed=True)
+        table = read_long_table(df, future_df, prediction_length, calendar, id_column, timestamp_column)
+        targets = table.check_targets(target)
+        parts = [table.part(i, lookback, self.max_context) for i in range(len(table.ids))]
+        _check_count("num_samples", num_samples)
+        forecast = self.forecast(
+            [part.values for part in parts],
+            [part.past for part in parts],
+            [part.future for part in parts],
+            T,
+            top_k,
+            top_p,
+            num_samples,
+            seed,
+            verbose,
+            ids=table.ids,
+            anchor=anchor,
+        )
+        return table.result(forecast, targets, isinstance(target, str), levels)
+
+    def _series(
+        self,
+        frames: Sequence[pd.DataFrame],
+        pasts: Sequence[Timestamps],
+        futures: Sequence[Timestamps],
+        pred_len: int | None,
     ) -> list[_Series]:
         if isinstance(frames, pd.DataFrame):
             raise ValueError("expected a list of DataFrames, found one DataFrame; use predict() for one series")
-        _check_count("pred_len", pred_len)
         if not len(frames) == len(pasts) == len(futures) or not len(frames):
             raise ValueError(
                 f"a list of tables and as many lists of timestamps are needed, found {len(frames)} tables, "
@@ -222,22 +382,37 @@ class KronosPredictor:
 
     def _sample(
         self,
-        windows: Sequence[_Series],
+        series: Sequence[_Series],
         sampling: Sampling,
         sample_count: int,
         seed: int | None,
         verbose: bool,
-    ) -> np.ndarray:
-        """float32 [S, P, H, 6] in prices."""
+        anchor: Anchor | None,
+    ) -> list[np.ndarray]:
+        """float32 [P, H, 6] in prices, one a series."""
         _check_count("sample_count", sample_count)
+        check_anchor(anchor)
+        sliding: Sliding = "exact" if sampling.greedy else "strided"
         drawn = sample_paths(
             self.tokenizer,
             self.model,
-            [series.window for series in windows],
+            [one.window for one in series],
             sample_count,
             self.max_context,
             sampling,
             self._seed(seed),
+            sliding=sliding if self.sliding == "auto" else self.sliding,
+            memory=self.memory,
             verbose=verbose,
         )
-        return np.stack([series.scale.restore(paths) for series, paths in zip(windows, drawn, strict=True)])
+        return [
+            anchored(one.scale.restore(paths), one.last, one.scale.restore(last), anchor)
+            for one, (paths, last) in zip(series, drawn, strict=True)
+        ]
+
+
+def _as_lists(
+    df: Any, x_timestamp: Any, y_timestamp: Any
+) -> tuple[Sequence[pd.DataFrame], Sequence[Timestamps], Sequence[Timestamps]]:
+    """One series as lists of one."""
+    return ([df], [x_timestamp], [y_timestamp]) if isinstance(df, pd.DataFrame) else (df, x_timestamp, y_timestamp)

@@ -10,18 +10,7 @@ from kronos import __version__
 from kronos.cli.check import check
 from kronos.cli.forecast import forecast
 from kronos.cli.models import models
-
-
-def _as_options(message: str) -> str:
-    """The Python spelling of a remedy, as options of the command line."""
-    for python, option in (
-        ('clean="drop"', "--clean drop"),
-        ("symbol=", "--symbol"),
-        ("tz=", "--tz"),
-        ("calendar=None", "no --calendar"),
-    ):
-        message = message.replace(python, option)
-    return message
+from kronos.cli.options import as_options
 
 
 class _Commands(click.Group):
@@ -34,7 +23,7 @@ class _Commands(click.Group):
             if isinstance(error, BrokenPipeError):
                 sys.exit(1)
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            click.echo(f"kronos: {_as_options(lines[0])}", err=True)
+            click.echo(f"kronos: {as_options(lines[0])}", err=True)
             sys.exit(2)
         except (KeyboardInterrupt, click.Abort):
             click.echo("kronos: stopped; no file was left half written", err=True)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
+from kronos.cli.options import Options
+
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
+
+    from kronos.forecast import Forecast
 
 SAMPLES = {"sp500": "S&P 500, daily", "nasdaq": "NASDAQ Composite, daily"}
 """Daily bars that ship inside the arch package, 1999 to 2018."""
-
-TABLE_ENDINGS = (".csv", ".parquet", ".json")
-PICTURE_ENDINGS = (".png", ".svg", ".pdf")
-DEFAULT_LOOKBACK = 400
 
 
 @click.command(short_help="Forecast the next bars of a file.")
@@ -38,7 +37,7 @@ DEFAULT_LOOKBACK = 400
 @click.option(
     "--lookback",
     type=int,
-    help=f"Bars to look back on.  [default: {DEFAULT_LOOKBACK}, or what the file and the model's context hold]",
+    help="Bars to look back on.  [default: 400, or what the file and the model's context hold]",
 )
 @click.option("--horizon", type=int, default=30, show_default=True, help="Bars to forecast.")
 @click.option("--holdout", is_flag=True, help="Hide the last HORIZON bars, forecast them, and compare.")
@@ -46,7 +45,15 @@ DEFAULT_LOOKBACK = 400
     "--calendar",
     help="Exchange calendar, so that holidays are skipped: XSHG, XNYS, 24/7, ...  [default: learned from the file]",
 )
-@click.option("--paths", type=int, default=20, show_default=True, help="Sample paths; the forecast is their mean.")
+@click.option("--paths", type=int, default=100, show_default=True, help="Sample paths; the forecast is their mean.")
+@click.option("--quantiles", metavar="Q,Q,...", help="Quantiles of close to report.  [default: 0.1,0.9]")
+@click.option(
+    "--interval",
+    type=float,
+    multiple=True,
+    metavar="SHARE",
+    help="Bounds that hold this share of the paths' closes. Repeatable.",
+)
 @click.option("--temperature", type=float, help="Below 1: more certain; 0: greedy.  [default: the model's]")
 @click.option(
     "--top-p", type=float, help="Draw from the likeliest codes that hold this probability.  [default: the model's]"
@@ -64,12 +71,20 @@ DEFAULT_LOOKBACK = 400
 @click.option(
     "--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last. Repeatable."
 )
-@click.option("--out", type=click.Path(), help="Write the forecast: .csv, .parquet or .json.")
-@click.option("--plot", type=click.Path(), help="Draw history and forecast: .png, .svg or .pdf.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    help="Write the forecast: .csv, .parquet or .json; or a folder, for every series there is.",
+)
+@click.option("--plot", type=click.Path(), help="Draw history and fan chart: .png, .svg, .pdf, or .html to zoom in.")
+@click.option("--save", type=click.Path(), help="Keep all paths: .parquet, read again by kronos.Forecast.load.")
+@click.option("--overwrite", is_flag=True, help="With --out FOLDER: begin anew instead of going on.")
 @click.option("--quiet", is_flag=True, help="No table, no progress.")
 def forecast(file: str | None, sample: str | None, **options: object) -> None:
     """Forecast the next bars of FILE: a CSV, TSV, Parquet or Feather table of open, high, low, close and, if there are, volume
-    and amount. Columns, separators and timestamps are recognised, in English and Chinese.
+    and amount. Columns, separators and timestamps are recognised, in English and Chinese. FILE may also be a folder of such
+    files, or a table of many symbols: with --out FOLDER each series gets its own table there, and a stopped run goes on where it
+    was when it is started again.
 
     \b
     Examples:
@@ -77,53 +92,19 @@ def forecast(file: str | None, sample: str | None, **options: object) -> None:
       kronos forecast prices.csv --horizon 48 --calendar XSHG --plot forecast.png --out forecast.csv
       kronos forecast prices.csv --holdout            # how would it have done on the last bars?
       kronos forecast table.parquet --symbol BTCUSDT --model small --paths 50
+      kronos forecast prices.csv --quantiles 0.05,0.5,0.95 --interval 0.8 --plot fan.html
+      kronos forecast market/ --horizon 10 --out forecasts/
       kronos forecast --sample sp500 --holdout --plot sp500.png
     """
-    _forecast(file, sample, _Options(**options))  # type: ignore[arg-type]
+    told = Options(**options)  # type: ignore[arg-type]
+    told.check()
+    path, name = _source(file, sample)
+    if told.many or Path(path).is_dir():
+        from kronos.cli.market import forecast_all
 
-
-class _Options(NamedTuple):
-    model: str
-    tokenizer: str | None
-    lookback: int | None
-    horizon: int
-    holdout: bool
-    calendar: str | None
-    paths: int
-    temperature: float | None
-    top_p: float | None
-    top_k: int
-    seed: int
-    device: str | None
-    symbol: str | None
-    tz: str | None
-    clean: Literal["drop", "split", "sort"] | None
-    mapping: tuple[str, ...]
-    out: str | None
-    plot: str | None
-    quiet: bool
-
-    def check(self) -> None:
-        """What can be known to be wrong before anything is read."""
-        for name, least, most in (("horizon", 1, 10_000), ("lookback", 2, 100_000), ("paths", 1, 10_000)):
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise ValueError(f"--{name} must lie in {least:,}..{most:,}, found {value:,}")
-        for option, path, endings in (("--out", self.out, TABLE_ENDINGS), ("--plot", self.plot, PICTURE_ENDINGS)):
-            if path is None:
-                continue
-            if Path(path).suffix.lower() not in endings:
-                raise ValueError(f"{option} {path}: the ending must be one of {', '.join(endings)}")
-            if not Path(path).resolve().parent.is_dir():
-                raise ValueError(f"{option} {path}: there is no folder {Path(path).resolve().parent}")
-
-    def columns(self) -> dict[str, str] | None:
-        """{column of the file: role} for the reader."""
-        pairs = [item.partition("=") for item in self.mapping]
-        for role, equals, column in pairs:
-            if not (role and equals and column):
-                raise ValueError(f"--map takes ROLE=COLUMN, such as close=Last, found {role + equals + column!r}")
-        return {column: role for role, _, column in pairs} or None
+        forecast_all(Path(path), told)
+    else:
+        _forecast(path, name, told)
 
 
 def _source(file: str | None, sample: str | None) -> tuple[str, str]:
@@ -139,83 +120,50 @@ def _source(file: str | None, sample: str | None) -> tuple[str, str]:
     return str(Path(spec.origin).parent / "data" / sample / f"{sample}.csv.gz"), SAMPLES[sample]
 
 
-def _window(bars: pd.DataFrame, options: _Options, context: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """The lookback, and the hidden bars if some are held out."""
-    truth = None
-    if options.holdout:
-        if len(bars) < options.horizon + 2:
-            raise ValueError(
-                f"--holdout hides {options.horizon} bars and needs 2 more to look back on; the file has {len(bars)}"
-            )
-        bars, truth = bars.iloc[: -options.horizon], bars.iloc[-options.horizon :]
-    lookback = options.lookback or min(len(bars), DEFAULT_LOOKBACK, max(context - options.horizon, context // 2))
-    if lookback > len(bars):
-        raise ValueError(f"--lookback {lookback} is more than the {len(bars)} bars there are to look back on")
-    return bars.iloc[-lookback:], truth
+def _forecast(path: str, name: str, options: Options) -> None:
+    from kronos.klines import VALUE_COLUMNS, read_klines
 
-
-def _forecast(file: str | None, sample: str | None, options: _Options) -> None:
-    options.check()
-    path, name = _source(file, sample)
-    columns = options.columns()
-    from kronos.klines import read_klines
-
-    bars = read_klines(path, symbol=options.symbol, tz=options.tz, clean=options.clean, columns=columns)
+    bars = read_klines(path, symbol=options.symbol, tz=options.tz, clean=options.clean, columns=options.columns())
     if not options.quiet and "cleaning" in bars.attrs:
         click.echo(bars.attrs["cleaning"], err=True)
-    import pandas as pd
-
-    from kronos.generation.sampling import Sampling
+    from kronos.cli.window import window_of
     from kronos.hub.loading import load, pair_settings
-    from kronos.klines import VALUE_COLUMNS
 
     advice = pair_settings(options.model)
-    past, truth = _window(bars, options, advice.max_context)
-    if truth is not None:
-        future = pd.DatetimeIndex(truth["timestamps"])
-    else:
-        from kronos.calendars import future_timestamps
-
-        future = future_timestamps(bars["timestamps"], options.horizon, options.calendar)
-    sampling = Sampling(
-        advice.temperature if options.temperature is None else options.temperature,
-        options.top_k,
-        advice.top_p if options.top_p is None else options.top_p,
-    )
+    sampling = options.sampling(advice)
+    window = window_of(bars, options, advice.max_context)
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device)
-    values = [c for c in VALUE_COLUMNS if c in past.columns]
-    paths = predictor.predict_samples(
-        past[values],
-        past["timestamps"],
-        future,
-        options.horizon,
+    values = [c for c in VALUE_COLUMNS if c in bars.columns]
+    forecast = predictor.forecast(
+        window.past[values],
+        window.past["timestamps"],
+        window.future,
         T=sampling.temperature,
         top_k=sampling.top_k,
         top_p=sampling.top_p,
         sample_count=options.paths,
         seed=options.seed,
         verbose=not options.quiet and sys.stderr.isatty(),
-    )[0]
-    result = _table(paths, future, values)
-    title = f"{name}: {options.horizon} bars by {options.model}, from {len(past)}"
+        ids=[str(bars.attrs.get("symbol", name))],
+    )
+    result = table_of(forecast, values, options.levels())
+    title = f"{name}: {options.horizon} bars by {options.model}, from {len(window.past)}"
     if not options.quiet:
-        _show(result, truth, title)
-        _compare(result, truth, float(past["close"].iloc[-1]))
-    _write(result, options.out)
-    _draw(result, past, truth, options, title)
+        _show(result, window.truth, title)
+        _compare(forecast, window.truth)
+    if options.out is not None:
+        write_table(result, Path(options.out))
+        click.echo(f"forecast written to {options.out}", err=True)
+    if options.save is not None:
+        forecast.save(options.save)
+        click.echo(f"paths written to {options.save}", err=True)
+    _draw(forecast, window.truth, options, title)
 
 
-def _table(paths: np.ndarray, future: pd.DatetimeIndex, values: list[str]) -> pd.DataFrame:
-    """Mean of the paths [P, H, 6], and the bounds between which 80 % of the closes lie."""
-    import numpy as np
-    import pandas as pd
-
-    from kronos.klines import FEATURES
-
-    table = pd.DataFrame(paths.mean(0), columns=list(FEATURES), index=future.rename("timestamps"))[values]
-    if len(paths) > 1:
-        table["close_q10"], table["close_q90"] = np.quantile(paths[:, :, 3], [0.1, 0.9], axis=0)
-    return table
+def table_of(forecast: Forecast, values: list[str], levels: list[float]) -> pd.DataFrame:
+    """Means of what the file has, and quantiles of close, indexed by time."""
+    table = forecast.to_frame("wide", quantiles=levels if forecast.n_paths > 1 else (), columns=values)
+    return table.drop(columns="id").set_index("timestamps")
 
 
 def _show(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:
@@ -248,29 +196,30 @@ def _show(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:
     (console if console.is_terminal else Console(width=160)).print(table)
 
 
-def _compare(result: pd.DataFrame, truth: pd.DataFrame | None, last: float) -> None:
+def _compare(forecast: Forecast, truth: pd.DataFrame | None) -> None:
     """How it did on held-out bars, beside the simplest forecast there is."""
     if truth is None:
         return
-    actual = truth["close"].to_numpy()
-    error, naive = abs(result["close"].to_numpy() - actual).mean(), abs(last - actual).mean()
+    assert forecast.last is not None
+    actual, last = truth["close"].to_numpy(), forecast.last[0, 3]
+    error, naive = abs(forecast.mean()["close"].to_numpy() - actual).mean(), abs(last - actual).mean()
     verdict = "better than" if error < naive else "worse than" if error > naive else "the same as"
     click.echo(
         f"mean absolute error of close: {error:.6g}, {verdict} the last price ({naive:.6g}); one window proves nothing"
     )
-    if "close_q10" in result.columns:
-        inside = ((actual >= result["close_q10"]) & (actual <= result["close_q90"])).sum()
+    if forecast.n_paths > 1:
+        low, high = (side["close"].to_numpy() for side in forecast.interval(0.8))
+        inside = ((actual >= low) & (actual <= high)).sum()
         click.echo(f"{inside} of {len(actual)} closes fell between the paths' 10 % and 90 % quantiles")
 
 
-def _write(result: pd.DataFrame, out: str | None) -> None:
-    if out is None:
-        return
+def write_table(result: pd.DataFrame, target: Path) -> None:
+    """As the ending says."""
     import io
 
     from kronos.files import write_file
 
-    table, target = result.reset_index(), Path(out)
+    table = result.reset_index()
     if target.suffix.lower() == ".csv":
         content = table.to_csv(index=False, float_format="%.8g").encode()
     elif target.suffix.lower() == ".json":
@@ -280,19 +229,15 @@ def _write(result: pd.DataFrame, out: str | None) -> None:
         table.to_parquet(buffer, index=False)
         content = buffer.getvalue()
     write_file(target, content)
-    click.echo(f"forecast written to {out}", err=True)
 
 
-def _draw(result: pd.DataFrame, past: pd.DataFrame, truth: pd.DataFrame | None, options: _Options, title: str) -> None:
+def _draw(forecast: Forecast, truth: pd.DataFrame | None, options: Options, title: str) -> None:
     if options.plot is None:
         return
-    from kronos.files import write_file
-    from kronos.picture import forecast_picture
-
-    target = Path(options.plot)
-    shown = past.iloc[-max(60, 3 * options.horizon) :].set_index("timestamps")
-    band = (result["close_q10"].to_numpy(), result["close_q90"].to_numpy()) if "close_q10" in result.columns else None
-    write_file(
-        target, forecast_picture(shown, result, band=band, truth=truth, title=title, kind=target.suffix.lower()[1:])
-    )
+    bars = None if truth is None else truth.set_index("timestamps")
+    coverages = options.coverages()
+    if Path(options.plot).suffix.lower() == ".html":
+        forecast.to_html(options.plot, truth=bars, coverages=coverages, title=title)
+    else:
+        forecast.plot(path=options.plot, truth=bars, coverages=coverages, title=title)
     click.echo(f"picture written to {options.plot}", err=True)

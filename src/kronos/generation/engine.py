@@ -274,8 +274,10 @@ def decode_suffix(
     new2_NK: Tensor,
     max_context: int,
     hidden_SL: Tensor | None = None,
-) -> Tensor:
-    """Bars of the new tokens [N, K, 6]: the history in the window is decoded once a series, then the paths' own bars.
+) -> tuple[Tensor, Tensor]:
+    """Bars of the new tokens [N, K, 6], and of the last bar of history [S, 6].
+
+    The history in the window is decoded once a series, then the paths' own bars.
 
     The window is the last ``max_context`` tokens of history and forecast, as in the reference; the horizon must leave room for
     at least one bar of history in it.
@@ -286,9 +288,10 @@ def decode_suffix(
         raise ValueError(f"a horizon of {horizon} bars leaves no history in a window of {max_context}")
     new = tokenizer.embed_codes(new1_NK, new2_NK)
     if not len(tokenizer.decoder):
-        return tokenizer.head(new)
+        return tokenizer.head(new), tokenizer.head(tokenizer.embed_codes(s1_SL[:, -1], s2_SL[:, -1]))
     blocks = fused_tokenizer(tokenizer).blocks
     hidden = None if hidden_SL is None else hidden_SL[:, -keep:]
     history = tokenizer.embed_codes(s1_SL[:, -keep:], s2_SL[:, -keep:])
-    _, prefix = prefill_blocks(blocks, history, hidden, paths, horizon)
-    return tokenizer.head(extend_blocks(blocks, new.unflatten(0, (-1, paths)), prefix)).flatten(0, 1)
+    known, prefix = prefill_blocks(blocks, history, hidden, paths, horizon)
+    forecast = extend_blocks(blocks, new.unflatten(0, (-1, paths)), prefix)
+    return tokenizer.head(forecast).flatten(0, 1), tokenizer.head(known[:, -1])

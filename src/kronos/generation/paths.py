@@ -6,42 +6,38 @@ Legend: S series, P paths, L lookback, K horizon, 6 features, 5 time features.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import logging
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from kronos.generation import engine
+from kronos.generation.planning import Batch, Window, memory_budget, plan
 from kronos.generation.reference import decode_tail
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
 
-DEFAULT_MEMORY = 2**30
-"""Bytes that a batch may take, estimated; more work is cut into several batches."""
+Sliding = Literal["exact", "strided"]
+STRIDES = 4
+"""In strided sliding the window drops a quarter of the context at once."""
+
+log = logging.getLogger(__name__)
 
 
-class Window(NamedTuple):
-    """One series: normalised bars [L, 6], time features [L, 5] of the lookback and [K, 5] of the horizon."""
+class Drawn(NamedTuple):
+    """One series, normalised float32: paths [P, K, 6], and what the tokenizer makes of its last observed bar [6]."""
 
-    bars: np.ndarray
-    stamp: np.ndarray
-    future_stamp: np.ndarray
-
-    @property
-    def lookback(self) -> int:
-        return len(self.bars)
-
-    @property
-    def horizon(self) -> int:
-        return len(self.future_stamp)
+    paths: np.ndarray
+    last: np.ndarray
 
 
-class Batch(NamedTuple):
-    """Series that are generated together, by their number, and which of their paths."""
-
-    members: list[int]
-    paths: slice
+def stride_of(sliding: Sliding, max_context: int) -> int:
+    """Bars that are dropped beyond need when the window slides (see `generation.engine`)."""
+    if sliding not in ("exact", "strided"):
+        raise ValueError(f"sliding must be 'exact' or 'strided', found {sliding!r}")
+    return 0 if sliding == "exact" else max_context // STRIDES
 
 
 def uniforms(window: Window, seed: int, paths: slice) -> np.ndarray:
@@ -59,56 +55,6 @@ def uniforms(window: Window, seed: int, paths: slice) -> np.ndarray:
         for path in range(paths.start, paths.stop)
     )
     return np.stack([stream.random((window.horizon, 2)) for stream in streams])
-
-
-def bytes_of(model: Kronos, lookback: int, horizon: int, paths: int) -> int:
-    """Estimated memory of one series in a batch: caches, activations of the prefill, scores and logits of a step."""
-    config = model.config
-    per_bar = (config.n_layers + 1) * 2 * config.d_model
-    prefill = lookback * (per_bar + 4 * config.ff_dim + 8 * config.d_model)
-    scores = 4 * max(config.n_heads, 4) * (lookback + horizon)
-    return 4 * (prefill + paths * (horizon * per_bar + scores + 6 * 2 ** max(config.s1_bits, config.s2_bits)))
-
-
-def plan(model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int) -> Iterator[Batch]:
-    """Cut the work into batches: series that stay inside the context are padded together, those that slide share a lookback.
-
-    A single series that does not fit with all its paths gets some of them at a time.
-    """
-
-    def slides(i: int) -> bool:
-        return windows[i].lookback + windows[i].horizon > max_context
-
-    def belong_together(members: list[int]) -> bool:
-        first, last = windows[members[0]], windows[members[-1]]
-        if slides(members[0]) or slides(members[-1]):
-            return (first.lookback, first.horizon) == (last.lookback, last.horizon)
-        widest = last.lookback + max(windows[i].horizon for i in members)
-        return widest <= max_context and last.lookback <= 2 * first.lookback
-
-    def need(members: list[int]) -> int:
-        if slides(members[0]):  # every path reads a window of its own
-            return len(members) * paths * bytes_of(model, max_context, 0, 0)
-        lookback, horizon = (
-            max(values) for values in zip(*((windows[i].lookback, windows[i].horizon) for i in members), strict=True)
-        )
-        return len(members) * bytes_of(model, lookback, horizon, paths)
-
-    def cut(members: list[int]) -> Iterator[Batch]:
-        together = max(1, min(paths, paths * memory // need(members))) if len(members) == 1 else paths
-        for first in range(0, paths, together):
-            yield Batch(members, slice(first, min(paths, first + together)))
-
-    batch: list[int] = []
-    for i in sorted(range(len(windows)), key=lambda i: (slides(i), windows[i].lookback, windows[i].horizon)):
-        joined = [*batch, i]
-        if batch and not (belong_together(joined) and need(joined) <= memory):
-            yield from cut(batch)
-            batch = [i]
-        else:
-            batch = joined
-    if batch:
-        yield from cut(batch)
 
 
 def _left_padded(parts: Sequence[np.ndarray], length: int) -> np.ndarray:
@@ -130,8 +76,8 @@ def sample_batch(
     seed: int,
     stride: int,
     progress: engine.Progress | None,
-) -> np.ndarray:
-    """Normalised float32 [S, P, K, 6] of one batch, K the longest horizon in it."""
+) -> list[Drawn]:
+    """One batch, every series with the longest horizon in it."""
     device = next(model.parameters()).device
     lookback, horizon = max(w.lookback for w in windows), max(w.horizon for w in windows)
     count = paths.stop - paths.start
@@ -152,13 +98,15 @@ def sample_batch(
     numbers = torch.from_numpy(random.reshape(-1, horizon, 2)).to(device)
     new1, new2 = engine.generate_tokens(model, s1, s2, stamp, numbers, max_context, sampling, hidden, stride, progress)
     if horizon < max_context:
-        out = engine.decode_suffix(tokenizer, s1, s2, new1, new2, max_context, hidden)
+        out, last = engine.decode_suffix(tokenizer, s1, s2, new1, new2, max_context, hidden)
     else:
         whole1, whole2 = (
             torch.cat((old.repeat_interleave(count, 0), new), dim=1) for old, new in ((s1, new1), (s2, new2))
         )
         out = decode_tail(tokenizer, whole1, whole2, horizon, max_context)[:, -horizon:]
-    return out.unflatten(0, (len(windows), count)).float().cpu().numpy()
+        last = tokenizer.decode((s1[:, -max_context:], s2[:, -max_context:]), half=True)[:, -1]
+    drawn = out.unflatten(0, (len(windows), count)).float().cpu().numpy()
+    return [Drawn(*both) for both in zip(drawn, last.float().cpu().numpy(), strict=True)]
 
 
 def sample_paths(
@@ -170,30 +118,63 @@ def sample_paths(
     sampling: Sampling,
     seed: int,
     *,
-    stride: int = 0,
+    sliding: Sliding = "exact",
     memory: int | None = None,
     verbose: bool = False,
-) -> list[np.ndarray]:
+) -> list[Drawn]:
     """Sample paths of many series, of any lookbacks and horizons.
 
     Args:
         seed: at least 0. The same seed gives a series the same paths, alone or in any batch.
-        stride: see `generation.engine`; 0 gives the reference's numbers past the context.
-        memory: bytes that a batch may take; None takes `DEFAULT_MEMORY`.
+        sliding: past the context, "exact" gives the reference's numbers and "strided" reads the window anew less often.
+        memory: bytes that a batch may take; None looks at what is free. A batch that does not fit after all is halved.
         verbose: show progress, in steps of a batch.
-
-    Returns:
-        For each series float32 [paths, K, 6], normalised.
     """
     from tqdm.auto import tqdm
 
-    results = [np.empty((paths, window.horizon, 6), dtype=np.float32) for window in windows]
-    batches = list(plan(model, windows, paths, max_context, DEFAULT_MEMORY if memory is None else memory))
-    total = sum(max(windows[i].horizon for i in batch.members) for batch in batches)
-    with tqdm(total=total, desc="forecasting", unit="step", disable=not verbose, leave=False) as bar:
-        for batch in batches:
-            part = [windows[i] for i in batch.members]
-            drawn = sample_batch(tokenizer, model, part, batch.paths, max_context, sampling, seed, stride, bar.update)
+    stride = stride_of(sliding, max_context)
+    budget = memory_budget(next(model.parameters()).device) if memory is None else memory
+    todo = list(plan(model, windows, paths, max_context, budget))
+    log.info("%d series in %d batches of at most %.2f GiB", len(windows), len(todo), budget / 2**30)
+    steps = lambda batch: max(windows[i].horizon for i in batch.members)
+    what = "forecasting" if len(todo) == 1 else f"forecasting, {len(todo)} batches of {budget / 2**30:.2g} GiB"
+    empty = np.zeros(6, dtype=np.float32)
+    results = [Drawn(np.empty((paths, window.horizon, 6), dtype=np.float32), empty) for window in windows]
+    with tqdm(total=sum(map(steps, todo)), desc=what, unit="step", disable=not verbose, leave=False) as bar:
+        while todo:
+            batch = todo.pop(0)
+            part, before = [windows[i] for i in batch.members], bar.n
+            try:
+                drawn = sample_batch(
+                    tokenizer, model, part, batch.paths, max_context, sampling, seed, stride, bar.update
+                )
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error) or not (halves := _halved(batch)):
+                    raise
+                log.warning("a batch of %d series did not fit in memory; halved", len(part))
+                bar.n, bar.total = before, bar.total + sum(map(steps, halves)) - steps(batch)
+                todo[:0] = halves
+                continue
             for i, series in zip(batch.members, drawn, strict=True):
-                results[i][batch.paths] = series[:, : windows[i].horizon]
+                results[i].paths[batch.paths] = series.paths[:, : windows[i].horizon]
+                results[i] = Drawn(results[i].paths, series.last)
     return results
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """On a CPU PyTorch says so in words only."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error)
+
+
+def _halved(batch: Batch) -> list[Batch]:
+    """Two batches in its place, or none where there is but one path of one series."""
+    members, paths = batch
+    if len(members) > 1:
+        middle = len(members) // 2
+        return [Batch(members[:middle], paths), Batch(members[middle:], paths)]
+    middle = (paths.start + paths.stop) // 2
+    return (
+        [Batch(members, slice(paths.start, middle)), Batch(members, slice(middle, paths.stop))]
+        if middle > paths.start
+        else []
+    )

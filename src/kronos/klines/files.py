@@ -75,6 +75,11 @@ def read_raw(file: Path, columns: Mapping[str, str] | None) -> Raw:
     return _read_text(file, columns, zipped=magic[:2] == b"\x1f\x8b")
 
 
+def is_table(file: Path) -> bool:
+    """Whether the file's ending is one that `read_raw` reads."""
+    return _ending(file) in TEXT_ENDINGS + ARROW_ENDINGS
+
+
 def _ending(file: Path) -> str:
     """The last ending, lower case, .gz aside; "" when there is none."""
     endings = [e.lower() for e in file.suffixes]

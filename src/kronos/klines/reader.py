@@ -8,7 +8,7 @@ Row numbers in messages count data rows: 1 is the first row after the header.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,39 @@ def read_klines(
         attrs["symbol"] = name
     elif symbol is not None:
         raise KlineError(f"{source}: symbol={symbol!r} was given, but the file has no symbol column")
+    return _finished(table, source, attrs, tz, clean, min_rows)
+
+
+def iter_klines(
+    path: str | os.PathLike[str],
+    *,
+    tz: str | None = None,
+    clean: Policy | None = None,
+    min_rows: int = 2,
+    columns: Mapping[str, str] | None = None,
+) -> Iterator[tuple[str, pd.DataFrame | KlineError]]:
+    """Every series of a file, as (symbol, what `read_klines` gives for it, or the error it raises); the file is read once.
+
+    A file without a symbol column is one series, named after the file.
+    Raises KlineError where the file itself cannot be read.
+    """
+    table = _load(path, columns)
+    if "symbol" in table:
+        groups = [(str(name), rows.drop(columns="symbol")) for name, rows in table.groupby("symbol", sort=False)]
+    else:
+        groups = [(Path(path).name.split(".")[0], table)]
+    for name, rows in groups:
+        source = f"{path}, symbol {name}" if len(groups) > 1 else str(path)
+        try:
+            yield name, _finished(rows, source, {"source": str(path), "symbol": name}, tz, clean, min_rows)
+        except KlineError as error:
+            yield name, error
+
+
+def _finished(
+    table: pd.DataFrame, source: str, attrs: dict[str, object], tz: str | None, clean: Policy | None, min_rows: int
+) -> pd.DataFrame:
+    """One series as it was loaded, checked or cleaned; its index still numbers the file's rows."""
     rows: np.ndarray | None = table.index.to_numpy() + 1
     frame = table.reset_index(drop=True)
     frame = frame.drop(columns=[c for c in OPTIONAL_COLUMNS if c in frame and len(frame) and frame[c].isna().all()])

@@ -1,0 +1,48 @@
+"""Taking the gap out of the first forecast bar.
+
+The tokenizer is lossy: its reconstruction of the last observed bar differs from the bar itself, and the forecast goes on from the
+reconstruction. Anchoring shifts the forecast by the error at the last close.
+
+Legend: P paths, K steps, 6 features.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+Anchor = Literal["level", "log", "decaying"]
+ANCHORS: tuple[Anchor, ...] = ("level", "log", "decaying")
+HALF_LIFE = 8
+"""Steps after which the decaying shift has halved."""
+CLOSE = 3
+DEFAULT_ANCHOR: Anchor = "level"
+
+
+def check_anchor(how: Anchor | None) -> None:
+    if how is not None and how not in ANCHORS:
+        raise ValueError(f"anchor must be one of {', '.join(map(repr, ANCHORS))} or None, found {how!r}")
+
+
+def anchored(paths_PK6: np.ndarray, last_6: np.ndarray, reconstructed_6: np.ndarray, how: Anchor | None) -> np.ndarray:
+    """Paths [..., K, 6] in prices, moved so that they go on from the last observed close; a new array.
+
+    Args:
+        last_6, reconstructed_6: the last observed bar, and what the tokenizer makes of it, in prices.
+        how: "level" adds the error to the four prices; "log" scales them by the ratio (by level where a close is not positive);
+            "decaying" adds an error that halves every `HALF_LIFE` steps; None changes nothing. Volume and amount are kept.
+    """
+    check_anchor(how)
+    result = np.array(paths_PK6, copy=True)
+    if how is None:
+        return result
+    close, known = float(last_6[CLOSE]), float(reconstructed_6[CLOSE])
+    if how == "log" and close > 0 and known > 0:
+        result[..., :4] *= np.float32(close / known)
+    else:
+        shift = np.full(paths_PK6.shape[-2], close - known)
+        if how == "decaying":
+            shift *= 0.5 ** (np.arange(len(shift)) / HALF_LIFE)
+        result[..., :4] += shift[:, None].astype(result.dtype)
+    return result

@@ -1,0 +1,131 @@
+"""The options of ``kronos forecast``, checked before anything is read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from kronos.generation.sampling import Sampling
+    from kronos.hub.loading import PairSettings
+
+TABLE_ENDINGS = (".csv", ".parquet", ".json")
+PICTURE_ENDINGS = (".png", ".svg", ".pdf", ".html")
+
+
+def as_options(message: str) -> str:
+    """The Python spelling of a remedy, as options of the command line."""
+    message = re.sub(
+        r"columns=\{'([^']+)': '([^']+)'\}",
+        r"--map \2=\1",
+        message.replace('columns={"amount": "ignore"}', "columns={'amount': 'ignore'}"),
+    )
+    for python, option in (
+        ('clean="drop"', "--clean drop"),
+        ("choose one with symbol=", "choose one with --symbol, or forecast all of them with --out FOLDER"),
+        ("symbol=", "--symbol"),
+        ("tz=", "--tz"),
+        ("calendar=None", "no --calendar"),
+    ):
+        message = message.replace(python, option)
+    return message
+
+
+class Options(NamedTuple):
+    """What `kronos forecast` was told."""
+
+    model: str
+    tokenizer: str | None
+    lookback: int | None
+    horizon: int
+    holdout: bool
+    calendar: str | None
+    paths: int
+    temperature: float | None
+    top_p: float | None
+    top_k: int
+    seed: int
+    device: str | None
+    symbol: str | None
+    tz: str | None
+    clean: Literal["drop", "split", "sort"] | None
+    mapping: tuple[str, ...]
+    out: str | None
+    plot: str | None
+    save: str | None
+    quantiles: str | None
+    interval: tuple[float, ...]
+    overwrite: bool
+    quiet: bool
+
+    @property
+    def many(self) -> bool:
+        """--out names a folder: every series is forecast into it."""
+        return self.out is not None and (not Path(self.out).suffix or Path(self.out).is_dir())
+
+    def check(self) -> None:
+        """What can be known to be wrong before anything is read."""
+        for name, least, most in (("horizon", 1, 10_000), ("lookback", 2, 100_000), ("paths", 1, 10_000)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"--{name} must lie in {least:,}..{most:,}, found {value:,}")
+        self.levels()
+        files = (
+            ("--out", self.out, TABLE_ENDINGS),
+            ("--plot", self.plot, PICTURE_ENDINGS),
+            ("--save", self.save, (".parquet",)),
+        )
+        for option, path, endings in files:
+            if path is None or (option == "--out" and self.many):
+                continue
+            if Path(path).suffix.lower() not in endings:
+                raise ValueError(f"{option} {path}: the ending must be one of {', '.join(endings)}")
+            if not Path(path).resolve().parent.is_dir():
+                raise ValueError(f"{option} {path}: there is no folder {Path(path).resolve().parent}")
+
+    def levels(self) -> list[float]:
+        """Quantile levels to report, from --quantiles and from the ends of each --interval."""
+        levels: set[float] = set()
+        if self.quantiles is not None:
+            for text in self.quantiles.split(","):
+                try:
+                    level = float(text)
+                except ValueError:
+                    level = -1
+                if not 0 <= level <= 1:
+                    raise ValueError(
+                        f"--quantiles takes numbers from 0 to 1 with commas between, such as 0.1,0.5,0.9; found {text!r}"
+                    )
+                levels.add(level)
+        for coverage in self.interval:
+            if not 0 < coverage < 1:
+                raise ValueError(f"--interval takes a share between 0 and 1, such as 0.8, found {coverage:g}")
+            levels |= {round((1 - coverage) / 2, 10), round((1 + coverage) / 2, 10)}
+        return sorted(levels) or [0.1, 0.9]
+
+    def coverages(self) -> list[float]:
+        """Bands of the fan chart: each --interval, else those that the quantiles make in pairs, else the usual three."""
+        if self.interval:
+            return sorted(set(self.interval))
+        levels = self.levels()
+        pairs = {round(1 - 2 * q, 10) for q in levels if q < 0.5 and round(1 - q, 10) in levels}
+        return sorted(c for c in pairs if 0 < c < 1) if self.quantiles and pairs else [0.5, 0.8, 0.95]
+
+    def columns(self) -> dict[str, str] | None:
+        """{column of the file: role} for the reader."""
+        pairs = [item.partition("=") for item in self.mapping]
+        for role, equals, column in pairs:
+            if not (role and equals and column):
+                raise ValueError(f"--map takes ROLE=COLUMN, such as close=Last, found {role + equals + column!r}")
+        return {column: role for role, _, column in pairs} or None
+
+    def sampling(self, advice: PairSettings) -> Sampling:
+        """What was asked for, else what the model is best drawn with."""
+        from kronos.generation.sampling import Sampling
+
+        return Sampling(
+            advice.temperature if self.temperature is None else self.temperature,
+            self.top_k,
+            advice.top_p if self.top_p is None else self.top_p,
+        )

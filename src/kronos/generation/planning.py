@@ -1,0 +1,104 @@
+"""Cutting work into batches that fit in memory.
+
+Legend: P paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from kronos.nn import Kronos
+
+CPU_BATCH = 2**30
+"""Bytes a batch takes at most on a CPU, where larger batches leave the caches and gain nothing."""
+LEAST_BATCH = 2**26
+
+
+class Window(NamedTuple):
+    """One series: normalised bars [L, 6], time features [L, 5] of the lookback and [K, 5] of the horizon."""
+
+    bars: np.ndarray
+    stamp: np.ndarray
+    future_stamp: np.ndarray
+
+    @property
+    def lookback(self) -> int:
+        return len(self.bars)
+
+    @property
+    def horizon(self) -> int:
+        return len(self.future_stamp)
+
+
+class Batch(NamedTuple):
+    """Series that are generated together, by their number, and which of their paths."""
+
+    members: list[int]
+    paths: slice
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes a batch may take where nothing was said: most of a GPU's free memory; on a CPU half of it, at most `CPU_BATCH`."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return max(LEAST_BATCH, int(0.8 * free))
+    import psutil
+
+    return max(LEAST_BATCH, min(CPU_BATCH, psutil.virtual_memory().available // 2))
+
+
+def bytes_of(model: Kronos, lookback: int, horizon: int, paths: int) -> int:
+    """Estimated memory of one series in a batch: caches, activations of the prefill, scores and logits of a step."""
+    config = model.config
+    per_bar = (config.n_layers + 1) * 2 * config.d_model
+    prefill = lookback * (per_bar + 4 * config.ff_dim + 8 * config.d_model)
+    scores = 4 * max(config.n_heads, 4) * (lookback + horizon)
+    return 4 * (prefill + paths * (horizon * per_bar + scores + 6 * 2 ** max(config.s1_bits, config.s2_bits)))
+
+
+def plan(model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int) -> Iterator[Batch]:
+    """Cut the work into batches: series that stay inside the context are padded together, those that slide share a lookback.
+
+    A single series that does not fit with all its paths gets some of them at a time.
+    """
+
+    def slides(i: int) -> bool:
+        return windows[i].lookback + windows[i].horizon > max_context
+
+    def need(first: int, last: int, count: int, horizon: int) -> int:
+        """Memory of ``count`` series, the last of which has the longest lookback."""
+        if slides(first):  # every path reads a window of its own
+            return count * paths * bytes_of(model, max_context, 0, 0)
+        return count * bytes_of(model, windows[last].lookback, horizon, paths)
+
+    def belong_together(first: int, last: int, horizon: int) -> bool:
+        one, other = windows[first], windows[last]
+        if slides(first) or slides(last):
+            return (one.lookback, one.horizon) == (other.lookback, other.horizon)
+        return other.lookback + horizon <= max_context and other.lookback <= 2 * one.lookback
+
+    def cut(members: list[int], horizon: int) -> Iterator[Batch]:
+        together = paths
+        if len(members) == 1:
+            together = max(1, min(paths, paths * memory // need(members[0], members[0], 1, horizon)))
+        for start in range(0, paths, together):
+            yield Batch(members, slice(start, min(paths, start + together)))
+
+    batch: list[int] = []
+    longest = 0
+    for i in sorted(range(len(windows)), key=lambda i: (slides(i), windows[i].lookback, windows[i].horizon)):
+        horizon = max(longest, windows[i].horizon)
+        fits = not batch or (
+            belong_together(batch[0], i, horizon) and need(batch[0], i, len(batch) + 1, horizon) <= memory
+        )
+        if not fits:
+            yield from cut(batch, longest)
+            batch, horizon = [], windows[i].horizon
+        batch.append(i)
+        longest = horizon
+    if batch:
+        yield from cut(batch, longest)

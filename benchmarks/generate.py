@@ -17,14 +17,14 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import psutil
 import torch
 
 from kronos.generation import engine, reference
-from kronos.generation.fused import fused_model
+from kronos.generation.fused import Precision, fused_model
 from kronos.generation.paths import stride_of
 from kronos.generation.planning import plan
 from kronos.generation.sampling import Sampling
@@ -48,12 +48,19 @@ class Case(NamedTuple):
     paths: int
     series: int = 1
     stride: int = 0
+    precision: Precision = "float32"
 
 
 CASES = [
     *(Case("mini", 400, 112, 512, paths) for paths in (1, 5, 30)),
     *(Case("small", 400, 112, 512, paths) for paths in (1, 5, 30)),
     *(Case("base", 400, 112, 512, paths) for paths in (1, 5, 30)),
+    *(
+        Case(model, 400, 112, 512, 1, precision=short)
+        for model in ("mini", "small", "base")
+        for short in ("bfloat16", "int8")
+    ),
+    *(Case(model, 400, 112, 512, 5, precision="int8") for model in ("mini", "small", "base")),
     Case("small", 512, 120, 512, 1, stride=stride_of("strided", 512)),
     Case("small", 512, 120, 512, 1),
     Case("mini", 90, 10, 512, 10, series=500),
@@ -157,7 +164,7 @@ def generate(model: Kronos, case: Case, given: Inputs, parts: list[range]) -> No
 @torch.inference_mode()
 def step_cost(model: Kronos, case: Case, given: Inputs, repeats: int) -> tuple[float, float]:
     """Seconds of a prefill, and of a step half way through the horizon: both logits, both draws, one bar appended."""
-    fused = fused_model(model)
+    fused = fused_model(model, case.precision)
     time_emb = fused.time_emb(given.stamp)
     keep = min(case.lookback, case.context - case.horizon + 1)
     prefill = partial(
@@ -185,32 +192,36 @@ def step_cost(model: Kronos, case: Case, given: Inputs, repeats: int) -> tuple[f
 
 
 def floor_bytes(model: Kronos, case: Case) -> float:
-    """What a step half way through the horizon must read: every weight once, every cache once, in float32."""
+    """What a step half way through the horizon must read: every weight once in its precision, every float32 cache once."""
     d = model.d_model
     blocks = sum(p.numel() for p in model.transformer.parameters())
     # Coarse head, keys and values of the dependency layer, its output, fine head; of the tables only rows are read.
     heads = (2**model.s1_bits + 2 * d) * d + d * d + 2**model.s2_bits * d
     prefix, own = min(case.lookback, case.context - case.horizon + 1), case.horizon / 2
     per_bar = 2 * d * (len(model.transformer) + 1)
-    return 4 * (blocks + heads + case.series * per_bar * (prefix + case.paths * own))
+    width = {"float32": 4, "bfloat16": 2, "int8": 1}[case.precision]
+    return width * (blocks + heads) + 4 * case.series * per_bar * (prefix + case.paths * own)
 
 
-def reference_seconds(model: Kronos, case: Case, repeats: int) -> float:
-    """Of all paths of all series, reckoned from one path of one, or from 50 series with 10 paths where there are many."""
-    rows = 1 if case.series == 1 else min(500, case.series * case.paths)
-    given = inputs(case._replace(series=rows, paths=1))
+@cache
+def reference_seconds(size: str, lookback: int, horizon: int, context: int, rows: int, repeats: int) -> float:
+    """Of one path of one series, measured on a batch of ``rows`` of them."""
+    case = Case(size, lookback, horizon, context, 1, series=rows)
+    model = network(size)
+    given = inputs(case)
     work = partial(
         reference.generate_tokens, model, given.s1, given.s2, given.stamp, case.horizon, case.context, SAMPLING
     )
-    return timed(work, min(repeats, 2) if rows == 1 else 1)[0] * case.series * case.paths / rows
+    return timed(work, min(repeats, 2) if rows == 1 else 1)[0] / rows
 
 
 def measure(case: Case, repeats: int, copy_bytes: float, with_reference: bool) -> dict[str, Any]:
     model, given = network(case.model), inputs(case)
     parts = batches(case, model)
     generate(model, case, given, parts[:1])  # the first run also lays the weights out and sets up the threads
-    with PeakMemory() as peak:
-        took, spread = timed(partial(generate, model, case, given, parts), repeats)
+    took, spread = timed(partial(generate, model, case, given, parts), repeats)
+    with PeakMemory() as peak:  # apart from the timed runs, which watching would slow down
+        generate(model, case, given, parts)
     row = case._asdict() | {"engine_s": took, "spread_s": spread, "peak_gib": peak.bytes / 2**30}
     row["paths_per_s"] = case.series * case.paths / took
     if case.series == 1 and case.lookback + case.horizon <= case.context:
@@ -218,7 +229,10 @@ def measure(case: Case, repeats: int, copy_bytes: float, with_reference: bool) -
         row["floor_ms"] = 1000 * floor_bytes(model, case) / copy_bytes
         row["step_over_floor"] = row["step_ms"] / row["floor_ms"]
     if with_reference:
-        row["reference_s"] = reference_seconds(model, case, repeats)
+        # Many series are the reference's own way of going faster, so they are measured in batches of 500 rows.
+        rows = 1 if case.series == 1 else min(500, case.series * case.paths)
+        one = reference_seconds(case.model, case.lookback, case.horizon, case.context, rows, repeats)
+        row["reference_s"] = one * case.series * case.paths
         row["ratio"] = row["reference_s"] / took
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
 
@@ -231,6 +245,7 @@ COLUMNS = {
     "horizon": "horizon",
     "context": "context",
     "stride": "stride",
+    "precision": "weights",
     "reference_s": "reference s",
     "engine_s": "engine s",
     "spread_s": "spread s",

@@ -17,6 +17,7 @@ from kronos.anchoring import DEFAULT_ANCHOR, Anchor, anchored, check_anchor
 from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
+from kronos.generation.fused import PRECISIONS, Precision
 from kronos.generation.paths import Sliding, sample_paths
 from kronos.generation.planning import Window
 from kronos.generation.sampling import Sampling
@@ -101,6 +102,8 @@ class KronosPredictor:
             reads it anew each time, as the reference does; "strided" drops a quarter of it at once and reads on from the cache,
             at about the same accuracy and many times the speed (docs/generation.md). "auto" is exact under greedy decoding,
             where the reference's numbers can be told from others, and strided where paths are drawn.
+        precision: of the model's weights while generating. "float32" gives the reference's numbers; "bfloat16" and "int8" read
+            fewer bytes a step, which makes forecasts of few paths faster on a CPU (figures and drift: docs/generation.md).
         memory: bytes that a batch may take; None looks at what is free. Work is cut to fit; results do not depend on it.
 
     Raises:
@@ -116,11 +119,14 @@ class KronosPredictor:
         clip: float = 5,
         *,
         sliding: Sliding | Literal["auto"] = "auto",
+        precision: Precision = "float32",
         memory: int | None = None,
     ) -> None:
         check_pair(tokenizer, model)
         if sliding not in ("auto", "exact", "strided"):
             raise ValueError(f"sliding must be 'auto', 'exact' or 'strided', found {sliding!r}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, found {precision!r}")
         if memory is not None:
             _check_count("memory", memory)
         _check_count("max_context", max_context)
@@ -132,7 +138,8 @@ class KronosPredictor:
             self.model = model.to(self.device).eval()
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
-        self.max_context, self.clip, self.sliding, self.memory = max_context, clip, sliding, memory
+        self.max_context, self.clip = max_context, clip
+        self.sliding, self.precision, self.memory = sliding, precision, memory
 
     def predict(
         self,
@@ -403,6 +410,7 @@ class KronosPredictor:
             self._seed(seed),
             sliding=sliding if self.sliding == "auto" else self.sliding,
             memory=self.memory,
+            precision=self.precision,
             verbose=verbose,
         )
         return [

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kronos.generation.fused import FusedBlocks, FusedKronos, fused_model, fused_tokenizer, rotate, turns
+from kronos.generation.fused import FusedBlocks, FusedKronos, Precision, fused_model, fused_tokenizer, rotate, turns
 from kronos.generation.sampling import Sampling, weights
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import Visibility
@@ -210,6 +210,7 @@ def generate_tokens(
     hidden_SL: Tensor | None = None,
     stride: int = 0,
     progress: Progress | None = None,
+    precision: Precision = "float32",
 ) -> tuple[Tensor, Tensor]:
     """Continue S series by K bars on P paths each.
 
@@ -219,6 +220,7 @@ def generate_tokens(
         uniforms_NK2: a number in [0, 1) for each row, step and token; N = S x P.
         stride: bars dropped beyond need when the window slides; at least 1 below max_context.
         progress: called with the number of bars done since the last call.
+        precision: of the model's weights; see `generation.fused`.
 
     Returns:
         The new tokens, two of [N, K].
@@ -230,7 +232,7 @@ def generate_tokens(
     if not 0 <= stride < max_context:
         raise ValueError(f"stride must lie in 0..{max_context - 1}, found {stride}")
     paths, lookback = rows // series, s1_SL.shape[1]
-    fused = fused_model(model)
+    fused = fused_model(model, precision)
     time_emb_STD = fused.time_emb(stamp_SLK5)
     new1, new2 = (torch.empty(series, paths, horizon, dtype=torch.long, device=s1_SL.device) for _ in range(2))
     uniforms = uniforms_NK2.unflatten(0, (series, paths))

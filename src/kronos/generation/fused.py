@@ -16,7 +16,7 @@ Legend: S series, P paths, T steps, D width, H heads, E head size, V1 and V2 cod
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -28,10 +28,16 @@ from kronos.nn.layers import Attention, Block, RMSNorm
 
 FEW_ROWS = 64
 """Up to here oneDNN's product is the faster one, above it the ordinary one is."""
+BFLOAT16_ROWS, INT8_ROWS = 1, 8
+"""Up to here the kernels for short weights are faster than float32's, where the processor has no instructions for them."""
 PACK_FOR_ROWS = 32
 """The number of rows that oneDNN lays the weights out for; any number is right."""
 IN_CACHE = 2**22
 """The weights of blocks with fewer numbers stay in the processor's cache, where the ordinary product of one row is faster."""
+
+
+Precision = Literal["float32", "bfloat16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 
 
 class Projection:
@@ -55,15 +61,58 @@ class Projection:
             return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
         return F.linear(x, self.weight, self.bias)
 
-    def times(self, x: Tensor, other: Tensor) -> Tensor:
-        if self._onednn(x):
-            return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.packed, self.bias, "mul")
-        return F.linear(x, self.weight, self.bias).mul_(other)
-
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
         if self._onednn(x):
             return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.packed, self.bias, "add")
-        return F.linear(x, self.weight, self.bias).add_(other)
+        return self(x).add_(other)
+
+
+class Rounded(Projection):
+    """A projection whose weights are rounded, so that a step of few rows reads fewer bytes.
+
+    The rounded weights are what every number of rows is multiplied with: more rows than the short kernel is good for take the
+    float32 kernels. The short kernels also round the input to bfloat16.
+    """
+
+    def __init__(self, precision: Precision, weight_OI: Tensor, bias_O: Tensor | None, in_cache: bool) -> None:
+        if precision == "bfloat16":
+            self.short, self.most_rows = weight_OI.bfloat16().contiguous(), BFLOAT16_ROWS
+            exact = self.short.float()
+        else:
+            self.scale_O = weight_OI.abs().amax(1).clamp_min(1e-12).div(127).bfloat16()
+            self.short = weight_OI.div(self.scale_O.float()[:, None]).round().clamp(-127, 127).to(torch.int8)
+            self.most_rows = INT8_ROWS
+            exact = self.short * self.scale_O.float()[:, None]
+        super().__init__(exact, bias_O, in_cache)
+
+    def _few(self, x: Tensor) -> bool:
+        return x.numel() <= self.most_rows * x.shape[-1]
+
+    def _onednn(self, x: Tensor) -> bool:
+        return not self._few(x) and super()._onednn(x)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not self._few(x):
+            return super().__call__(x)
+        rows = x.reshape(-1, x.shape[-1]).bfloat16()
+        if self.short.dtype == torch.int8:
+            out = torch._weight_int8pack_mm(rows, self.short, self.scale_O)
+        else:
+            out = F.linear(rows, self.short)
+        out = out.float() if self.bias is None else out + self.bias  # the bias is float32, and so is the sum
+        return out.view(*x.shape[:-1], -1)
+
+
+def _projection(
+    weight_OI: Tensor, bias_O: Tensor | None = None, in_cache: bool = False, precision: Precision = "float32"
+) -> Projection:
+    if precision == "float32":
+        return Projection(weight_OI, bias_O, in_cache)
+    if weight_OI.device.type != "cpu" or weight_OI.dtype != torch.float32:
+        raise ValueError(
+            f"precision {precision!r} is for float32 models on a CPU, found {weight_OI.dtype} on {weight_OI.device}"
+        )
+    return Rounded(precision, weight_OI, bias_O, in_cache)
 
 
 def _has_onednn() -> bool:
@@ -89,6 +138,19 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     return torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)
 
 
+def to_unit(x: Tensor, epsilon: Tensor) -> Tensor:
+    """x / sqrt(sum of x^2 + D eps): an RMS norm without its weight and without the factor sqrt(D), which projections hold.
+
+    ``epsilon`` is sqrt(D eps), so that the root is a hypotenuse; three operations where the norm as it is written takes ten.
+    """
+    length = torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32), epsilon)
+    return (x / length).to(x.dtype)
+
+
+def _epsilon(norm: RMSNorm) -> Tensor:
+    return torch.tensor((norm.weight.numel() * norm.eps) ** 0.5, device=norm.weight.device)
+
+
 def turns(inv_freq: Tensor, positions: Tensor) -> Tensor:
     """Positions [...] -> complex [..., E / 2]: the rotary angles as numbers of length one."""
     angles = positions.to(inv_freq.dtype)[..., None] * inv_freq
@@ -98,49 +160,53 @@ def turns(inv_freq: Tensor, positions: Tensor) -> Tensor:
 class FusedBlock:
     """A transformer block: three projections before the attention and two after it are five operations."""
 
-    def __init__(self, block: Block, in_cache: bool) -> None:
+    def __init__(self, block: Block, in_cache: bool, precision: Precision) -> None:
         attention, ffn = block.self_attn, block.ffn
-        self.heads, self.eps, self.width = attention.n_heads, block.norm1.eps, attention.q_proj.in_features
+        self.heads, width = attention.n_heads, attention.q_proj.in_features
+        self.eps1, self.eps2 = _epsilon(block.norm1), _epsilon(block.norm2)
         q, k = ([_pairs_side_by_side(t, self.heads) for t in _parts(p)] for p in (attention.q_proj, attention.k_proj))
         v = _parts(attention.v_proj)
-        scale = (self.width // self.heads) ** -0.5
+        scale = (width // self.heads) ** -0.5
         weight, bias = (torch.cat((query * scale, key, value)) for query, key, value in zip(q, k, v, strict=True))
-        self.qkv = _folded(block.norm1, weight, bias, in_cache)
-        self.out = Projection(*_parts(attention.out_proj), in_cache)
-        self.w1, self.w3 = (_folded(block.norm2, linear.weight, None, in_cache) for linear in (ffn.w1, ffn.w3))
-        self.w2 = Projection(ffn.w2.weight, None, in_cache)
+        self.qkv = _folded(block.norm1, weight, bias, in_cache, precision)
+        self.out = _projection(*_parts(attention.out_proj), in_cache, precision)
+        self.gate_up = _folded(block.norm2, torch.cat((ffn.w1.weight, ffn.w3.weight)), None, in_cache, precision)
+        self.w2 = _projection(ffn.w2.weight, None, in_cache, precision)
 
     def project(self, x_SPTD: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, scaled, keys, both rotated, and values: [S, H, P, T, E] each."""
-        qkv = self.qkv(F.rms_norm(x_SPTD, (self.width,), None, self.eps)).unflatten(-1, (3, self.heads, -1))
+        qkv = self.qkv(to_unit(x_SPTD, self.eps1)).unflatten(-1, (3, self.heads, -1))
         q, k = rotate(qkv[..., :2, :, :], rotation[..., None, None, :]).unbind(3)
         return tuple(t.permute(0, 3, 1, 2, 4) for t in (q, k, qkv[..., 2, :, :]))  # type: ignore[return-value]
 
     def finish(self, x_SPTD: Tensor, attended_SHPTE: Tensor) -> Tensor:
         x_SPTD = self.out.plus(attended_SHPTE.permute(0, 2, 3, 1, 4).flatten(3), x_SPTD)
-        normed = F.rms_norm(x_SPTD, (self.width,), None, self.eps)
-        return self.w2.plus(self.w3.times(normed, F.silu(self.w1(normed), inplace=True)), x_SPTD)
+        gate, up = self.gate_up(to_unit(x_SPTD, self.eps2)).chunk(2, dim=-1)
+        return self.w2.plus(F.silu(gate).mul_(up), x_SPTD)
 
 
 def _parts(linear: nn.Linear) -> tuple[Tensor, Tensor]:
     return linear.weight, linear.bias
 
 
-def _folded(norm: RMSNorm, weight_OI: Tensor, bias_O: Tensor | None, in_cache: bool = False) -> Projection:
-    """norm, then a projection, with the norm's weight inside the projection."""
-    return Projection((weight_OI.float() * norm.weight.float()).to(weight_OI.dtype), bias_O, in_cache)
+def _folded(
+    norm: RMSNorm, weight_OI: Tensor, bias_O: Tensor | None, in_cache: bool, precision: Precision = "float32"
+) -> Projection:
+    """A projection of what `to_unit` gives: the rest of the norm before it is inside."""
+    rest = norm.weight.float() * norm.weight.numel() ** 0.5
+    return _projection((weight_OI.float() * rest).to(weight_OI.dtype), bias_O, in_cache, precision)
 
 
 class FusedBlocks:
     """Blocks that share their rotary angles."""
 
-    def __init__(self, blocks: nn.ModuleList) -> None:
+    def __init__(self, blocks: nn.ModuleList, precision: Precision = "float32") -> None:
         self.blocks: list[FusedBlock] = []
         self.inv_freq: Tensor | None = None
         self.in_cache = sum(weight.numel() for weight in blocks.parameters()) < IN_CACHE
         for block in blocks:
             assert isinstance(block, Block)
-            self.blocks.append(FusedBlock(block, self.in_cache))
+            self.blocks.append(FusedBlock(block, self.in_cache, precision))
             self.inv_freq = block.self_attn.rotary.inv_freq
 
     def turns(self, positions: Tensor) -> Tensor:
@@ -151,14 +217,15 @@ class FusedBlocks:
 class FusedKronos:
     """The model's weights for generation."""
 
-    def __init__(self, model: Kronos) -> None:
+    def __init__(self, model: Kronos, precision: Precision = "float32") -> None:
         embedding, head, layer = model.embedding, model.head, model.dep_layer
         attention: Attention = layer.cross_attn
-        self.norm, self.codes, self.dep_eps = model.norm, 2**model.s1_bits, layer.norm.eps
+        self.codes, self.dep_eps = 2**model.s1_bits, _epsilon(layer.norm)
+        self.eps, self.rest = _epsilon(model.norm), model.norm.weight * model.norm.weight.numel() ** 0.5
         self.heads, self.rotary = attention.n_heads, model.dependency_rotary
         self.inv_freq, self.d_model = attention.rotary.inv_freq, model.d_model
         self.time_emb = model.time_emb
-        self.blocks = FusedBlocks(model.transformer)
+        self.blocks = FusedBlocks(model.transformer, precision)
         weight = embedding.fusion_proj.weight
         table1, table2 = embedding.emb_s1.weight * embedding.scale, embedding.emb_s2.weight * embedding.scale
         self.coarse_VD = F.linear(table1, weight[:, : self.d_model], embedding.fusion_proj.bias)
@@ -170,12 +237,15 @@ class FusedKronos:
         self.query_VD = F.linear(embedding.emb_s1.weight, q[0] * scale, q[1] * scale)
         in_cache = self.blocks.in_cache
         weight, bias = (torch.cat(parts) for parts in zip(_parts(head.proj_s1), k, v, strict=True))
-        self.outlook = Projection(weight, bias, in_cache)
-        self.out = Projection(*_parts(attention.out_proj), in_cache)
-        self.fine_head = _folded(layer.norm, *_parts(head.proj_s2), in_cache)
+        self.outlook = _projection(weight, bias, in_cache, precision)
+        self.out = _projection(*_parts(attention.out_proj), in_cache, precision)
+        self.fine_head = _folded(layer.norm, *_parts(head.proj_s2), in_cache, precision)
 
     def embed(self, s1: Tensor, s2: Tensor, time_emb: Tensor) -> Tensor:
         return F.embedding(s1, self.coarse_VD).add_(F.embedding(s2, self.fine_VD)).add_(time_emb)
+
+    def norm(self, x: Tensor) -> Tensor:
+        return to_unit(x, self.eps).mul_(self.rest)
 
     def memory(self, context_STD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys, not rotated, and values of the dependency layer: [S, T, D] each."""
@@ -187,7 +257,7 @@ class FusedKronos:
         return self.outlook(context_SPD).split((self.codes, self.d_model, self.d_model), dim=-1)  # type: ignore[return-value]
 
     def fine_logits(self, context_SPD: Tensor, attended_SPD: Tensor) -> Tensor:
-        return self.fine_head(F.rms_norm(self.out.plus(attended_SPD, context_SPD), (self.d_model,), None, self.dep_eps))
+        return self.fine_head(to_unit(self.out.plus(attended_SPD, context_SPD), self.dep_eps))
 
 
 class FusedTokenizer:
@@ -197,25 +267,29 @@ class FusedTokenizer:
         self.blocks = FusedBlocks(tokenizer.decoder)
 
 
-_ready: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
+_ready: WeakKeyDictionary[nn.Module, dict[str, tuple[Any, Any]]] = WeakKeyDictionary()
 
 
-def _fused(module: nn.Module, make: Callable[[Any], Any]) -> Any:
+def _fused(module: nn.Module, name: str, make: Callable[[], Any]) -> Any:
     """What was made ready for this module, made anew when a weight has been changed, moved or replaced since."""
     weights = [*module.parameters(), *module.buffers()]
     state: list[Any] = [(w.data_ptr(), w.dtype, None if w.is_inference() else w._version) for w in weights]
     # Writing to a parameter's .data leaves no mark on its version, so the weights' sizes are compared as well.
     with torch.inference_mode():
         state += [float(size) for size in torch._foreach_norm([w for w in weights if w.is_floating_point()])]
-        known = _ready.get(module)
+        ready = _ready.setdefault(module, {})
+        known = ready.get(name)
         if known is None or known[0] != state:
-            known = _ready[module] = (state, make(module))
+            ready.clear()  # one precision at a time: each holds all weights
+            known = ready[name] = (state, make())
     return known[1]
 
 
-def fused_model(model: Kronos) -> FusedKronos:
-    return _fused(model, FusedKronos)
+def fused_model(model: Kronos, precision: Precision = "float32") -> FusedKronos:
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, found {precision!r}")
+    return _fused(model, precision, lambda: FusedKronos(model, precision))
 
 
 def fused_tokenizer(tokenizer: KronosTokenizer) -> FusedTokenizer:
-    return _fused(tokenizer, FusedTokenizer)
+    return _fused(tokenizer, "float32", lambda: FusedTokenizer(tokenizer))

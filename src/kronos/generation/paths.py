@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from kronos.generation import engine
+from kronos.generation.fused import Precision
 from kronos.generation.planning import Batch, Window, memory_budget, plan
 from kronos.generation.reference import decode_tail
 from kronos.generation.sampling import Sampling
@@ -76,6 +77,7 @@ def sample_batch(
     seed: int,
     stride: int,
     progress: engine.Progress | None,
+    precision: Precision,
 ) -> list[Drawn]:
     """One batch, every series with the longest horizon in it."""
     device = next(model.parameters()).device
@@ -96,7 +98,9 @@ def sample_batch(
             row[:, : window.horizon] = uniforms(window, seed, paths)
     s1, s2 = tokenizer.encode(bars, half=True, padding_mask=hidden)
     numbers = torch.from_numpy(random.reshape(-1, horizon, 2)).to(device)
-    new1, new2 = engine.generate_tokens(model, s1, s2, stamp, numbers, max_context, sampling, hidden, stride, progress)
+    new1, new2 = engine.generate_tokens(
+        model, s1, s2, stamp, numbers, max_context, sampling, hidden, stride, progress, precision
+    )
     if horizon < max_context:
         out, last = engine.decode_suffix(tokenizer, s1, s2, new1, new2, max_context, hidden)
     else:
@@ -120,6 +124,7 @@ def sample_paths(
     *,
     sliding: Sliding = "exact",
     memory: int | None = None,
+    precision: Precision = "float32",
     verbose: bool = False,
 ) -> list[Drawn]:
     """Sample paths of many series, of any lookbacks and horizons.
@@ -128,6 +133,7 @@ def sample_paths(
         seed: at least 0. The same seed gives a series the same paths, alone or in any batch.
         sliding: past the context, "exact" gives the reference's numbers and "strided" reads the window anew less often.
         memory: bytes that a batch may take; None looks at what is free. A batch that does not fit after all is halved.
+        precision: of the model's weights: "float32"; "bfloat16" or "int8" read fewer bytes a step on a CPU (docs/generation.md).
         verbose: show progress, in steps of a batch.
     """
     from tqdm.auto import tqdm
@@ -146,7 +152,7 @@ def sample_paths(
             part, before = [windows[i] for i in batch.members], bar.n
             try:
                 drawn = sample_batch(
-                    tokenizer, model, part, batch.paths, max_context, sampling, seed, stride, bar.update
+                    tokenizer, model, part, batch.paths, max_context, sampling, seed, stride, bar.update, precision
                 )
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or not (halves := _halved(batch)):

@@ -53,6 +53,8 @@ class Case(NamedTuple):
 
 CASES = [
     *(Case("mini", 400, 112, 512, paths) for paths in (1, 5, 30)),
+    Case("mini", 90, 10, 512, 10, series=500),  # before the larger models, so that the peak is its own
+    Case("mini", 90, 10, 512, 10, series=500, precision="bfloat16"),
     *(Case("small", 400, 112, 512, paths) for paths in (1, 5, 30)),
     *(Case("base", 400, 112, 512, paths) for paths in (1, 5, 30)),
     *(
@@ -60,10 +62,14 @@ CASES = [
         for model in ("mini", "small", "base")
         for short in ("bfloat16", "int8")
     ),
-    *(Case(model, 400, 112, 512, 5, precision="int8") for model in ("mini", "small", "base")),
+    *(
+        Case(model, 400, 112, 512, 5, precision=short)
+        for model in ("mini", "small", "base")
+        for short in ("bfloat16", "int8")
+    ),
+    *(Case(model, 400, 112, 512, 30, precision="bfloat16") for model in ("mini", "small", "base")),
     Case("small", 512, 120, 512, 1, stride=stride_of("strided", 512)),
     Case("small", 512, 120, 512, 1),
-    Case("mini", 90, 10, 512, 10, series=500),
 ]
 GROWTH = [
     *(Case("mini", 480, horizon, 2048, 10) for horizon in (10, 30, 120, 480)),
@@ -158,6 +164,7 @@ def generate(model: Kronos, case: Case, given: Inputs, parts: list[range]) -> No
             SAMPLING,
             None,
             case.stride,
+            precision=case.precision,
         )
 
 

@@ -147,7 +147,7 @@ def test_rows_that_cannot_be_are_named(predictor, table):
     with pytest.raises(ValueError, match="name their column with id_column="):
         predictor.predict_df(table.drop(columns="symbol"), 3, **FAST)
     future = pd.DataFrame({"symbol": ["A"], "timestamps": pd.to_datetime(["2023-01-01"])})
-    with pytest.raises(ValueError, match="come after the last bar|no rows for symbol 'B'"):
+    with pytest.raises(ValueError, match=r"come after the last bar|no rows for symbol 'B'"):
         predictor.predict_df(table, future_df=future, **FAST)
     with pytest.raises(ValueError, match="not both"):
         predictor.predict_df(table, future_df=future, calendar="XNYS", **FAST)

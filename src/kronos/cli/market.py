@@ -53,7 +53,7 @@ def forecast_all(source: Path, options: Options) -> None:
     from kronos.hub.loading import load, pair_settings
 
     advice = pair_settings(options.model)
-    predictor = load(options.model, tokenizer=options.tokenizer, device=options.device)
+    predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)
     skipped: list[tuple[str, str]] = []
     done, group = 0, []
     verbose = not options.quiet and sys.stderr.isatty()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from kronos.generation.fused import Precision
     from kronos.generation.sampling import Sampling
     from kronos.hub.loading import PairSettings
 
@@ -47,6 +48,7 @@ class Options(NamedTuple):
     top_k: int
     seed: int
     device: str | None
+    precision: Precision
     symbol: str | None
     tz: str | None
     clean: Literal["drop", "split", "sort"] | None

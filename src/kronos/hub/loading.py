@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import sha256_of
@@ -16,6 +16,8 @@ from kronos.nn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, HubCheckpoint, locat
 if TYPE_CHECKING:
     import torch
 
+    from kronos.generation.fused import Precision
+    from kronos.generation.paths import Sliding
     from kronos.predictor import KronosPredictor
 
 PAIR_FILE = "pair.json"
@@ -72,6 +74,9 @@ def load(
     device: str | torch.device | None = None,
     max_context: int | None = None,
     clip: float = 5,
+    sliding: Sliding | Literal["auto"] = "auto",
+    precision: Precision = "float32",
+    memory: int | None = None,
     **hub_options: Any,
 ) -> KronosPredictor:
     """A ready predictor: the right tokenizer, the right context, eval mode, the best device there is.
@@ -82,6 +87,7 @@ def load(
         tokenizer: Hub id or folder of the tokenizer, where it does not follow from the name.
         device: None takes cuda, else mps, else cpu.
         max_context: None takes the model's own.
+        clip, sliding, precision, memory: as in `KronosPredictor`.
         hub_options: revision (of the model), cache_dir, token, local_files_only, force_download, as in `from_pretrained`.
 
     Raises:
@@ -105,7 +111,14 @@ def load(
         loaded_tokenizer = KronosTokenizer.from_pretrained(tokenizer_at, **tokenizer_options)
         model = Kronos.from_pretrained(model_at, **hub_options)
     return KronosPredictor(
-        model, loaded_tokenizer, device, settings.max_context if max_context is None else max_context, clip
+        model,
+        loaded_tokenizer,
+        device,
+        settings.max_context if max_context is None else max_context,
+        clip,
+        sliding=sliding,
+        precision=precision,
+        memory=memory,
     )
 
 

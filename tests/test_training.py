@@ -5,19 +5,26 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from kronos.nn import Kronos, KronosTokenizer
+from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training import nano
-from kronos.training.loop import LoopSettings, train
-from kronos.training.windows import Corpus, WindowSettings, clean_runs, normalise_on_prefix
+from kronos.training.distributed import world
+from kronos.training.loop import LoopSettings, Task, train
+from kronos.training.schedule import learning_rate
+from kronos.training.store import Store, clean_runs, read_corpus
+from kronos.training.trackers import open_trackers, read_log
+from kronos.training.tuning import Tuning, merged, trained_share
+from kronos.training.windows import Order, Sampler, Windows, WindowSettings, normalise_on_prefix
+from tests import training_run
 
 
 def series(bars: int, seed: int, volume: bool = True) -> pd.DataFrame:
@@ -42,7 +49,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpus(folder):
-    return Corpus.read(folder)
+    return read_corpus(folder)
 
 
 def test_a_corpus_holds_every_clean_bar_and_knows_its_groups(corpus):
@@ -64,11 +71,11 @@ def test_a_series_is_split_at_bad_prices_and_jumps_and_never_patched():
 
 def test_a_step_alone_determines_its_batch(corpus):
     settings = WindowSettings(length=64, batch=8)
-    one, other = corpus.sampler(settings, seed=3), corpus.sampler(settings, seed=3)
+    one, other = Sampler(corpus, settings, seed=3), Sampler(corpus, settings, seed=3)
     other.batch(0)
     assert one.batch(5).bars.equal(other.batch(5).bars)
     assert not one.batch(5).bars.equal(one.batch(6).bars)
-    assert not one.batch(5).bars.equal(corpus.sampler(settings, seed=4).batch(5).bars)
+    assert not one.batch(5).bars.equal(Sampler(corpus, settings, seed=4).batch(5).bars)
 
 
 def test_validation_bars_are_never_trained_on(corpus):
@@ -92,7 +99,7 @@ def test_the_scale_comes_from_the_lookback_alone():
 
 
 def test_volume_is_hidden_in_about_the_share_asked_for(corpus):
-    sampler = corpus.sampler(WindowSettings(length=64, batch=64, hide_volume=0.3, balance=1.0), seed=0)
+    sampler = Sampler(corpus, WindowSettings(length=64, batch=64, hide_volume=0.3, balance=1.0), seed=0)
     hidden = [
         batch.bars[i, :, 4].abs().sum() == 0
         for batch in map(sampler.batch, range(20))
@@ -104,79 +111,284 @@ def test_volume_is_hidden_in_about_the_share_asked_for(corpus):
 
 
 def test_balance_zero_draws_every_group_equally_often(corpus):
-    sampler = corpus.sampler(WindowSettings(length=64, batch=64, balance=0.0), seed=0)
+    sampler = Sampler(corpus, WindowSettings(length=64, batch=64, balance=0.0), seed=0)
     share = np.mean(np.concatenate([sampler.batch(i).group for i in range(30)]))
     assert 0.45 < share < 0.55
 
 
-def linear_run(folder, steps, stop_at=None):
-    """A small real run; returns its weights."""
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
-
-    def loss_of(step):
-        if step == stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
-        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
-        loss = (network(x) - x.sum(1, keepdim=True)).square().mean()
-        return loss, {"mse": loss.item()}
-
-    said = []
-    settings = LoopSettings(steps=steps, learning_rate=0.05, warmup=5, report_every=1, validate_every=10, save_every=7)
-    done = train(network, loss_of, lambda: {"x": 1.0}, settings, folder, said.append)
-    return done, torch.cat([p.detach().flatten() for p in network.parameters()]), said
-
-
 def losses(folder):
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return {row["step"]: row["loss"] for row in rows if "loss" in row}
+    return {row["step"]: row["loss"] for row in read_log(folder) if row["kind"] == "train"}
 
 
-def test_a_run_stopped_by_ctrl_c_resumes_with_identical_losses_and_weights(tmp_path):
-    _, whole, _ = linear_run(tmp_path / "whole", 40)
-    done, _, said = linear_run(tmp_path / "parts", 40, stop_at=23)
-    assert not done
-    assert "stopped and saved at step 24" in said[-1]
-    done, resumed, said = linear_run(tmp_path / "parts", 40)
-    assert done
-    assert "resumed at step 24" in said[0]
-    assert resumed.equal(whole)
-    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
-    assert losses(tmp_path / "whole")[40] < 0.2 * losses(tmp_path / "whole")[1]
+def held_out(folder):
+    return {row["step"]: row["loss"] for row in read_log(folder) if row["kind"] == "validation"}
 
 
-def test_a_killed_run_resumes_from_its_last_save(tmp_path):
-    code = f"""
-import pathlib, sys; sys.path.insert(0, {str(os.path.dirname(__file__))!r})
-from test_training import linear_run
-linear_run(pathlib.Path({str(tmp_path / "killed")!r}), 100_000)
-"""
-    process = subprocess.Popen([sys.executable, "-c", code])
-    marker = tmp_path / "killed" / "state" / "step"
-    for _ in range(600):
-        if marker.exists() and int(marker.read_text() or 0) > 20:
+def start(folder, *options, processes=1, expect=0):
+    """A run as users start it: alone with python, several with torchrun."""
+    script = str(Path(__file__).parent / "training_run.py")
+    command = [sys.executable, script]
+    if processes > 1:
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc_per_node={processes}",
+            script,
+        ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, str(folder), *map(str, options)], capture_output=True, text=True, env=environment)
+    assert (done.returncode == 0) == (expect == 0), done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The curve of an uninterrupted run of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    with world("cpu") as process:
+        assert training_run.run(folder, process)
+    return folder
+
+
+def test_a_run_learns_and_keeps_its_best_network_and_its_log(alone):
+    assert list(losses(alone)) == list(range(1, 13))
+    assert list(held_out(alone)) == [5, 10, 12]
+    assert held_out(alone)[12] < held_out(alone)[5]
+    best = Kronos.from_pretrained(alone / "checkpoints" / "best_model")
+    last = load_file(alone / "state" / "weights-12.safetensors")
+    assert best.head.proj_s1.weight.equal(last["head.proj_s1.weight"])
+    table = pd.read_csv(alone / "log.csv")
+    assert table.loc[table["kind"] == "train", "loss"].tolist() == pytest.approx(list(losses(alone).values()))
+
+
+def test_parts_of_a_batch_add_up_to_the_large_batch(alone, tmp_path):
+    with world("cpu") as process:
+        training_run.run(tmp_path, process, windows=4, accumulation=2)
+    assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-5)
+    assert held_out(tmp_path) == pytest.approx(held_out(alone), abs=1e-5)
+
+
+def test_two_processes_and_one_with_the_same_batch_give_the_same_curve(alone, tmp_path):
+    start(tmp_path, "--windows", 4, processes=2)
+    assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-5)
+    assert held_out(tmp_path) == pytest.approx(held_out(alone), abs=1e-5)
+
+
+def test_sharded_over_two_processes_the_curve_is_the_same_and_the_best_network_whole(alone, tmp_path):
+    start(tmp_path, "--windows", 4, "--sharded", processes=2)
+    assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-5)
+    sharded, whole = (Kronos.from_pretrained(f / "checkpoints" / "best_model") for f in (tmp_path, alone))
+    for a, b in zip(sharded.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_run_resumes_with_identical_losses(tmp_path, processes):
+    share = ("--windows", 8 // processes, "--dropout", 0.2)
+    start(tmp_path / "whole", *share, processes=processes)
+    start(tmp_path / "killed", *share, "--die-at", 6, processes=processes, expect=1)
+    assert json.loads((tmp_path / "killed" / "state" / "state.json").read_text())["step"] == 4
+    said = start(tmp_path / "killed", *share, processes=processes)
+    assert "resumed at step 4 of 12" in said
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert held_out(tmp_path / "killed") == held_out(tmp_path / "whole")
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on_as_if_nothing_had_been(alone, tmp_path):
+    script = str(Path(__file__).parent / "training_run.py")
+    process = subprocess.Popen(
+        [sys.executable, script, str(tmp_path), "--steps", "100000"], stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if "step 3/" in line:
             break
-        time.sleep(0.1)
-    process.kill()
-    process.wait()
-    saved = int(marker.read_text())
-    assert saved > 20
-    _, _, said = linear_run(tmp_path / "killed", saved + 3)
-    assert f"resumed at step {saved:,}" in said[0]
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait() == 0
+    assert "stopped and saved at step" in rest
+    step = json.loads((tmp_path / "state" / "state.json").read_text())["step"]
+    assert 3 <= step < 100_000
+    assert {k: v for k, v in losses(tmp_path).items() if k <= 3} != {}
+
+
+def test_other_settings_are_refused_by_name_before_anything_is_trained(tmp_path):
+    with world("cpu") as process:
+        training_run.run(tmp_path, process, steps=5)
+        with pytest.raises(ValueError, match=r"learning_rate was 0.01 and is 0.02"):
+            training_run.run(tmp_path, process, steps=5, learning_rate=0.02)
+
+
+def test_without_progress_for_the_patience_a_run_ends_early(tmp_path):
+    with world("cpu") as process:
+        assert training_run.run(tmp_path, process, steps=60, learning_rate=1e-9, patience=2, validate_every=1)
+    assert max(losses(tmp_path)) < 60
+
+
+def test_an_average_of_the_weights_is_what_is_validated_and_kept(tmp_path, alone):
+    with world("cpu") as process:
+        training_run.run(tmp_path / "a", process, ema=0.5)
+        training_run.run(tmp_path / "b", process, steps=12, ema=0.5, save_every=5)
+    assert losses(tmp_path / "a") == losses(alone)
+    kept = Kronos.from_pretrained(tmp_path / "a" / "checkpoints" / "best_model")
+    averaged = load_file(tmp_path / "a" / "state" / "averaged-12.safetensors")
+    own = load_file(tmp_path / "a" / "state" / "weights-12.safetensors")
+    assert kept.head.proj_s1.weight.equal(averaged["module.head.proj_s1.weight"])
+    assert not kept.head.proj_s1.weight.equal(own["head.proj_s1.weight"])
+
+
+def test_a_state_that_cannot_be_written_ends_in_words_and_leaves_the_last_one_whole(tmp_path, monkeypatch):
+    with world("cpu") as process:
+        training_run.run(tmp_path, process, steps=4)
+        written = {f.name: f.read_bytes() for f in (tmp_path / "state").iterdir()}
+
+        def full(path, content):
+            raise OSError(28, "No space left on device", str(path))
+
+        monkeypatch.setattr("kronos.training.state.write_file", full)
+        (tmp_path / "settings.json").unlink()
+        with pytest.raises(
+            OSError, match=r"cannot save step 8 .*No space left on device; the state of step 4 is whole"
+        ):
+            training_run.run(tmp_path, process, steps=12)
+    assert {f.name: f.read_bytes() for f in (tmp_path / "state").iterdir()} == written
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run_in_words(tmp_path):
     network = torch.nn.Linear(1, 1)
-    settings = LoopSettings(steps=3)
-    with pytest.raises(FloatingPointError, match="not finite at step 0"):
-        train(
-            network,
-            lambda step: (network(torch.full((1, 1), torch.inf)).sum(), {}),
-            dict,
-            settings,
-            tmp_path,
-            lambda _: None,
+
+    class Objective(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, x):
+            return self.network(x).sum(), {}
+
+    infinite = (torch.full((1, 1), torch.inf),)
+    task = Task(network, Objective(), lambda *_: infinite, [infinite], lambda *_: None)
+    with world("cpu") as process, pytest.raises(FloatingPointError, match="not finite at step 0"):
+        train(task, LoopSettings(steps=3), tmp_path, process, say=lambda _: None)
+
+
+def test_nothing_to_validate_on_is_refused(tmp_path):
+    network = torch.nn.Linear(1, 1)
+    task = Task(network, network, lambda *_: (), [], lambda *_: None)
+    with world("cpu") as process, pytest.raises(ValueError, match="validation part is empty"):
+        train(task, LoopSettings(steps=3), tmp_path, process)
+
+
+def test_one_cycle_is_that_of_torch_and_a_cosine_ends_where_it_should():
+    steps = 1000
+    optimiser = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-4, total_steps=steps, pct_start=0.03, div_factor=10)
+    for step in range(steps):
+        ours = learning_rate("onecycle", step, steps, 3e-4, 0, 0)
+        assert ours == pytest.approx(theirs.get_last_lr()[0], rel=1e-3)
+        optimiser.step()
+        theirs.step()
+    assert learning_rate("cosine", 0, 100, 1.0, 10, 0.1) == pytest.approx(0.19)
+    assert learning_rate("cosine", 10, 100, 1.0, 10, 0.1) == 1.0
+    assert learning_rate("cosine", 99, 100, 1.0, 10, 0.1) == pytest.approx(0.1, abs=1e-3)
+
+
+def test_a_store_saved_and_mapped_is_the_same_and_a_folder_of_something_else_is_refused(tmp_path):
+    store = Store.of((f"S{i}", training_run.walk(50, i)) for i in range(3))
+    mapped = Store.open(store.save(tmp_path / "store"))
+    assert isinstance(mapped.bars, np.memmap)
+    assert (mapped.bars == store.bars).all() and (mapped.times == store.times).all()
+    assert mapped.segments == store.segments and mapped.names == ["S0", "S1", "S2"]
+    with pytest.raises(ValueError, match="is no store of bars"):
+        Store.open(tmp_path)
+
+
+def test_an_order_has_every_window_once_before_any_comes_again_and_parts_are_distinct():
+    windows = Windows(Store.of((f"S{i}", training_run.walk(40, i)) for i in range(3)), 20, 5)
+    assert len(windows) == 3 * 16
+    order = Order(windows, seed=0)
+    assert sorted(order.numbers(0, 48)) == list(range(48)) == sorted(order.numbers(48, 48))
+    assert not np.array_equal(order.numbers(0, 48), order.numbers(48, 48))
+    assert np.array_equal(
+        np.concatenate([order.numbers(0, 30), order.numbers(30, 40)]), Order(windows, 0).numbers(0, 70)
+    )
+
+
+def test_balanced_every_symbol_comes_equally_often_however_long_it_is():
+    windows = Windows(Store.of([("long", training_run.walk(400, 0)), ("short", training_run.walk(30, 1))]), 20, 5)
+    order = Order(windows, seed=0, balanced=True)
+    drawn = windows.group[order.numbers(0, 400)]
+    assert 0.4 < (drawn == 1).mean() < 0.6
+    assert np.array_equal(order.numbers(10, 5), order.numbers(0, 400)[10:15])
+
+
+def test_windows_never_cross_from_one_series_to_the_next():
+    store = Store.of(
+        [("a", training_run.walk(30, 0)), ("b", training_run.walk(26, 1)), ("c", training_run.walk(10, 2))]
+    )
+    windows = Windows(store, 20, 5)
+    bars, _ = windows.take(np.arange(len(windows)))
+    assert len(windows) == 6 + 2 and bars.shape == (8, 25, 6)
+    want = normalise_on_prefix(store.bars[None, 31:56].astype(float), np.array([20]))
+    np.testing.assert_array_equal(bars[-1].numpy(), want[0])
+    with pytest.raises(ValueError, match=r"no series has 75 bars"):
+        Order(Windows(store, 70, 5), 0)
+
+
+def test_the_coarse_token_in_training_is_drawn_by_the_windows_own_numbers():
+    _, model = training_run.small_pair()
+    tokens = torch.randint(32, (2, 3, 8), generator=torch.Generator().manual_seed(0))
+    uniform = torch.rand(3, 8, generator=torch.Generator().manual_seed(1))
+    logits, fine = model(*tokens, s1_uniforms=uniform)
+    edges = logits.softmax(-1).cumsum(-1)
+    drawn = (edges <= uniform[..., None] * edges[..., -1:]).sum(-1)
+    torch.testing.assert_close(fine, model(*tokens, use_teacher_forcing=True, s1_targets=drawn)[1])
+    alone = model(tokens[0, 1:2], tokens[1, 1:2], s1_uniforms=uniform[1:2])[1]
+    torch.testing.assert_close(fine[1:2], alone)
+
+
+def test_lora_trains_little_and_what_is_kept_is_an_ordinary_network_with_it_merged(tmp_path):
+    pytest.importorskip("peft")
+    _, model = training_run.small_pair()
+    plain = [p.detach().clone() for p in model.parameters()]
+    tuning = Tuning("lora", rank=2)
+    torch.manual_seed(0)
+    tuning.prepare(model)
+    trained, everything = trained_share(model)
+    assert 0 < trained < everything / 4
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    tokens = torch.randint(32, (2, 3, 8), generator=torch.Generator().manual_seed(0))
+    whole = merged(model)
+    assert [p.shape for p in whole.parameters()] == [p.shape for p in plain]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            whole.decode_s1(*tokens)[0], model.eval().decode_s1(*tokens)[0], atol=1e-5, rtol=1e-4
         )
+    assert any(not torch.equal(a, b) for a, b in zip(whole.parameters(), plain, strict=True))
+    save_checkpoint(whole, tmp_path)
+    assert Kronos.from_pretrained(tmp_path).config == whole.config
+
+
+def test_only_the_last_blocks_are_trained_where_that_is_asked_for():
+    tokenizer, model = training_run.small_pair()
+    Tuning("last", blocks=1).prepare(model)
+    frozen = [p.requires_grad for p in model.transformer[0].parameters()]
+    assert not any(frozen) and all(p.requires_grad for p in model.transformer[1].parameters())
+    assert not model.embedding.emb_s1.weight.requires_grad and model.head.proj_s1.weight.requires_grad
+    with pytest.raises(ValueError, match="blocks must be at most 2, found 3"):
+        Tuning("last", blocks=3).prepare(model)
+    with pytest.raises(ValueError, match="a tokenizer is trained whole"):
+        Tuning("last").prepare(tokenizer)
+
+
+def test_an_unknown_tracker_and_one_that_is_not_installed_are_refused_in_words(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="unknown tracker 'x': use tensorboard, comet, wandb"):
+        open_trackers(["x"], tmp_path)
+    monkeypatch.setitem(sys.modules, "comet_ml", None)
+    with pytest.raises(ValueError, match="pip install comet-ml"):
+        open_trackers(["comet"], tmp_path)
 
 
 def test_the_recipe_of_nano_trains_a_pair_that_learns_and_exports_it(folder, tmp_path, monkeypatch):
@@ -188,9 +400,9 @@ def test_the_recipe_of_nano_trains_a_pair_that_learns_and_exports_it(folder, tmp
         nano, "MODEL_WINDOWS", (WindowSettings(length=64, batch=16), WindowSettings(length=48, batch=16))
     )
     monkeypatch.setattr(nano, "VALIDATION_BATCHES", 1)
-    monkeypatch.setattr(torch, "compile", lambda f, **_: f)
+    monkeypatch.setattr(nano, "COMPILED", False)
     monkeypatch.setattr(nano, "LoopSettings", partial(LoopSettings, validate_every=20))
-    whole = Corpus.read(folder)
+    whole = read_corpus(folder)
     train_part, held_out = whole.split(share=0.2, least=64)
     nano.train_tokenizer(train_part, held_out, tmp_path / "tokenizer", 60, 2e-3, 0)
     tokenizer = KronosTokenizer.from_pretrained(tmp_path / "tokenizer" / "checkpoint")

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from kronos import __version__
 from kronos.cli.check import check
+from kronos.cli.errors import errors_in_a_line
+from kronos.cli.finetune import finetune
 from kronos.cli.forecast import forecast
 from kronos.cli.models import models
-from kronos.cli.options import as_options
 
 
 class _Commands(click.Group):
     """Faults of the user's input end with exit code 2 and one line; Ctrl-C ends with 130 and nothing half written."""
 
     def invoke(self, ctx: click.Context) -> object:
-        try:
+        if ctx.resilient_parsing:
             return super().invoke(ctx)
-        except (ValueError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
-                sys.exit(1)
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            click.echo(f"kronos: {as_options(lines[0])}", err=True)
-            sys.exit(2)
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("kronos: stopped; no file was left half written", err=True)
-            sys.exit(130)
+        with errors_in_a_line("kronos"):
+            return super().invoke(ctx)
 
 
 @click.group(
@@ -44,5 +36,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, models):
+for _command in (forecast, check, finetune, models):
     main.add_command(_command)

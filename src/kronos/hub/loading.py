@@ -122,6 +122,28 @@ def load(
     )
 
 
+def load_tokenizer(name_or_path: str | os.PathLike[str], **hub_options: Any) -> KronosTokenizer:
+    """The tokenizer of a zoo name, of a folder (a pair's or its own) or of a Hub id, in eval mode; raises as `load`."""
+    return _network(KronosTokenizer, "tokenizer", name_or_path, hub_options)
+
+
+def load_model(name_or_path: str | os.PathLike[str], **hub_options: Any) -> Kronos:
+    """The model of a zoo name, of a folder (a pair's or its own) or of a Hub id, in eval mode; raises as `load`."""
+    return _network(Kronos, "model", name_or_path, hub_options)
+
+
+def _network(kind: type[HubCheckpoint], part: str, name: str | os.PathLike[str], hub_options: dict[str, Any]) -> Any:
+    entry = entry_of(str(name))
+    if entry is not None and (published := getattr(entry, part)) is not None:
+        return _published(kind, published, hub_options)
+    folder = Path(name) if entry is None or entry.folder is None else entry.folder
+    if (folder / part / CONFIG_NAME).is_file():
+        folder = folder / part
+    if "/" not in str(folder) and not folder.exists():
+        raise CheckpointError(f"no {part} {str(folder)!r}: the zoo has {', '.join(ZOO)}, and there is no such folder")
+    return kind.from_pretrained(folder, **hub_options)
+
+
 def _published(network: type[HubCheckpoint], published: Published, hub_options: dict[str, Any]) -> Any:
     """Load a published checkpoint at its pinned revision, and check that it is the published file."""
     revision = hub_options.get("revision") or published.revision

@@ -5,6 +5,7 @@ Legend: B series, T steps (Tq of them queries), D model width, H heads, E = D / 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -86,6 +87,11 @@ class RMSNorm(nn.Module):
         return (x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)).type_as(x) * self.weight
 
 
+def _whole_precision(q: Tensor) -> AbstractContextManager[object]:
+    """On a CPU the attention stays in float32 where products are in bfloat16: its backward pass takes four times as long there."""
+    return torch.autocast("cpu", enabled=False) if q.device.type == "cpu" else nullcontext()
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention with biases; self-attention where query is memory."""
 
@@ -124,11 +130,11 @@ class Attention(nn.Module):
         if rotation is not None:
             q, k = rotation.last(q.shape[2])(q), rotation(k)
         dropout = self.attn_dropout_p if self.training else 0.0
-        return self.merge(
-            F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
+        with _whole_precision(q):
+            attended = F.scaled_dot_product_attention(
+                q, k, v.to(q.dtype), attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
             )
-        )
+        return self.merge(attended)
 
 
 class SwiGLU(nn.Module):

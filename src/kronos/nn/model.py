@@ -24,6 +24,15 @@ TIME_FIELDS = {"minute": 60, "hour": 24, "weekday": 7, "day": 32, "month": 13}
 DEPENDENCY_HEADS = 4
 
 
+def _draw(share_BTV: Tensor, uniform_BT: Tensor | None) -> Tensor:
+    """One code [B, T] for each distribution [B, T, V]."""
+    if uniform_BT is None:
+        return torch.multinomial(share_BTV.flatten(0, 1), 1).view(share_BTV.shape[:2])
+    edges = share_BTV.cumsum(-1)
+    at = (uniform_BT.to(edges.dtype)[..., None] * edges[..., -1:]).contiguous()
+    return torch.searchsorted(edges, at, right=True)[..., 0].clamp_max(edges.shape[-1] - 1)
+
+
 class HierarchicalEmbedding(nn.Module):
     """Both tokens of a bar, embedded, scaled by sqrt(D), and fused."""
 
@@ -200,6 +209,7 @@ class Kronos(nn.Module, HubCheckpoint):
         padding_mask: Tensor | None = None,
         use_teacher_forcing: bool = False,
         s1_targets: Tensor | None = None,
+        s1_uniforms: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The training pass, causal and with rotary positions in the dependency layer, whatever the config says of generation.
 
@@ -209,6 +219,7 @@ class Kronos(nn.Module, HubCheckpoint):
             padding_mask: [B, T], True at padding.
             use_teacher_forcing: condition the fine token on ``s1_targets`` [B, T] (the true next coarse tokens) instead of on
                 coarse tokens drawn from the model's own distribution.
+            s1_uniforms: [B, T], numbers in [0, 1) that draw those tokens; None takes torch's generator.
 
         Returns:
             s1 logits [B, T, 2^s1_bits], s2 logits [B, T, 2^s2_bits] of the *next* step.
@@ -224,7 +235,7 @@ class Kronos(nn.Module, HubCheckpoint):
             s1_next = s1_targets
         else:
             with torch.no_grad():
-                s1_next = torch.multinomial(s1_logits.flatten(0, 1).softmax(-1), 1).view(s1_ids.shape)
+                s1_next = _draw(s1_logits.float().softmax(-1), s1_uniforms)
         return s1_logits, self._fine_logits(context, s1_next, sight, rotate=True)
 
     def decode_s1(

@@ -10,16 +10,17 @@ Each command resumes where it was stopped. Only public data under MIT or Apache-
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from kronos.nn import Kronos, KronosTokenizer, ModelConfig, TokenizerConfig, save_checkpoint
-from kronos.training.loop import LoopSettings, Metrics, train
-from kronos.training.windows import Batch, Corpus, Sampler, WindowSettings
+from kronos.training.distributed import world
+from kronos.training.loop import LoopSettings, Metrics, Task, train
+from kronos.training.objectives import ModelObjective, TokenizerObjective, tokens_of
+from kronos.training.store import Store, read_corpus
+from kronos.training.windows import Batch, Sampler, WindowSettings
 
 TOKENIZER = TokenizerConfig(
     d_in=6, d_model=128, n_heads=4, ff_dim=256, n_enc_layers=3, n_dec_layers=3,
@@ -39,8 +40,7 @@ MODEL_WINDOWS = (
 )
 """The model sees short and long lookbacks in turn, so that both work at inference."""
 VALIDATION_BATCHES = 8
-
-Losses = tuple[Tensor, Tensor, Tensor]
+COMPILED = True
 
 
 def tokenizer_validation(tokenizer: KronosTokenizer, batches: list[Batch]) -> Metrics:
@@ -74,45 +74,30 @@ def code_use(ids: Tensor, codes: int) -> Metrics:
     return {"used": (counts > 0).double().mean().item(), "entropy": -(p * p.log()).sum().item()}
 
 
-def train_tokenizer(
-    corpus: Corpus, held_out: Corpus, folder: Path, steps: int, learning_rate: float, seed: int
-) -> None:
+def train_tokenizer(store: Store, held_out: Store, folder: Path, steps: int, learning_rate: float, seed: int) -> None:
     torch.manual_seed(seed)
     tokenizer = KronosTokenizer(**TOKENIZER.to_dict())
-    sampler = corpus.sampler(TOKENIZER_WINDOWS, seed)
-    fixed = [held_out.sampler(TOKENIZER_WINDOWS, seed + 1).batch(i) for i in range(VALIDATION_BATCHES)]
-    compute = torch.compile(tokenizer.compute_loss)
-
-    def loss_of(step: int) -> tuple[Tensor, Metrics]:
-        loss, coarse, full, bsq = compute(sampler.batch(step).bars)
-        return loss, {"mse_coarse": coarse.item(), "mse": full.item(), "bsq": bsq.item()}
-
-    settings = LoopSettings(steps=steps, learning_rate=learning_rate)
-    if train(tokenizer, loss_of, partial(tokenizer_validation, tokenizer, fixed), settings, folder, flushed):
-        save_checkpoint(tokenizer.eval(), folder / "checkpoint")
-
-
-def token_losses(
-    model: Kronos, tokenizer: KronosTokenizer, batch: Batch, compute: Callable[..., Losses] | None = None
-) -> Losses:
-    """(mean, s1, s2) cross entropy in nats of a batch, the fine token conditioned on the true coarse token.
-
-    The published recipe conditions on a coarse token drawn from the model, which trains a blurred p(s2 | s1); the true one
-    trains the factor that generation samples from.
-    """
-    with torch.no_grad():
-        s1, s2 = tokenizer.encode(batch.bars, half=True)
-    return (compute or model_losses)(model, s1, s2, batch.stamp)
-
-
-def model_losses(model: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor) -> Losses:
-    s1_logits, s2_logits = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1], use_teacher_forcing=True, s1_targets=s1[:, 1:])
-    return model.head.compute_loss(s1_logits, s2_logits, s1[:, 1:], s2[:, 1:])
+    sampler = Sampler(store, TOKENIZER_WINDOWS, seed)
+    held = Sampler(held_out, TOKENIZER_WINDOWS, seed + 1)
+    fixed = [held.batch(i) for i in range(VALIDATION_BATCHES)]
+    task = Task(
+        tokenizer,
+        TokenizerObjective(tokenizer),
+        lambda step, part, parts: (sampler.batch(step, part, parts).bars,),
+        [(batch.bars,) for batch in fixed],
+        save_checkpoint,
+        watch="mse",
+        more=lambda network: tokenizer_validation(network, fixed),  # type: ignore[arg-type]
+    )
+    settings = LoopSettings(steps=steps, learning_rate=learning_rate, compiled=COMPILED)
+    with world("cpu") as processes:
+        if train(task, settings, folder, processes, say=flushed):
+            save_checkpoint(tokenizer.eval(), folder / "checkpoint")
 
 
 def train_model(
-    corpus: Corpus,
-    held_out: Corpus,
+    store: Store,
+    held_out: Store,
     tokenizer: KronosTokenizer,
     folder: Path,
     steps: int,
@@ -121,25 +106,26 @@ def train_model(
 ) -> None:
     torch.manual_seed(seed)
     model = Kronos(**MODEL.to_dict())
-    samplers: list[Sampler] = [corpus.sampler(w, seed) for w in MODEL_WINDOWS]
-    fixed = [held_out.sampler(MODEL_WINDOWS[0], seed + 1).batch(i) for i in range(VALIDATION_BATCHES)]
-    compute = torch.compile(model_losses, dynamic=False)
+    samplers = [Sampler(store, windows, seed) for windows in MODEL_WINDOWS]
+    held = Sampler(held_out, MODEL_WINDOWS[0], seed + 1)
 
-    def loss_of(step: int) -> tuple[Tensor, Metrics]:
-        batch = samplers[step % len(samplers)].batch(step)
-        loss, s1_loss, s2_loss = token_losses(model, tokenizer, batch, compute)
-        return loss, {"s1": s1_loss.item(), "s2": s2_loss.item()}
+    def tokens(batch: Batch) -> tuple[Tensor, ...]:
+        s1, s2 = tokens_of(tokenizer, batch.bars)
+        return s1, s2, batch.stamp, torch.zeros(s1.shape)
 
-    def validate() -> Metrics:
-        with torch.no_grad():
-            losses = (
-                torch.stack([torch.stack(token_losses(model, tokenizer, batch)) for batch in fixed]).mean(0).tolist()
-            )
-        return dict(zip(("loss", "s1", "s2"), losses, strict=True))
-
-    settings = LoopSettings(steps=steps, learning_rate=learning_rate, report_every=51)
-    if train(model, loss_of, validate, settings, folder, flushed):
-        save_checkpoint(model.eval(), folder / "checkpoint")
+    task = Task(
+        model,
+        # The published recipe conditions the fine token on a coarse token drawn from the model, which trains a blurred p(s2 | s1);
+        # the true one trains the factor that generation samples from.
+        ModelObjective(model, "true"),
+        lambda step, part, parts: tokens(samplers[step % len(samplers)].batch(step, part, parts)),
+        [tokens(held.batch(i)) for i in range(VALIDATION_BATCHES)],
+        save_checkpoint,
+    )
+    settings = LoopSettings(steps=steps, learning_rate=learning_rate, report_every=51, compiled=COMPILED)
+    with world("cpu") as processes:
+        if train(task, settings, folder, processes, say=flushed):
+            save_checkpoint(model.eval(), folder / "checkpoint")
 
 
 def flushed(text: str) -> None:
@@ -163,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.what == "export":
         export(options.run, options.out or parser.error("export needs --out"))
         return
-    corpus, held_out = Corpus.read(options.corpus or parser.error(f"{options.what} needs --corpus")).split(
+    corpus, held_out = read_corpus(options.corpus or parser.error(f"{options.what} needs --corpus")).split(
         share=0.02, least=512
     )
     recipe = (options.run / options.what, options.steps, options.learning_rate, options.seed)

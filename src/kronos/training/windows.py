@@ -1,37 +1,28 @@
-"""Training windows over a folder of K-line files: which bars, in what proportion, and how they are normalised.
+"""Training windows over a store: which bars, in what proportion, and how they are normalised.
 
-Every batch is determined by (seed, step) alone, so a resumed run draws what an uninterrupted one would have drawn.
+Which windows a step takes follows from numbers alone (seed, step, part), so that a resumed run draws what an uninterrupted one
+would have drawn, and processes never draw each other's.
 
-Legend: N bars in all, B windows, T bars a window, 6 features, 5 time features.
+Legend: B windows, T bars a window, 6 features, 5 time features.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-from kronos.klines.features import FEATURES, time_features, to_matrix
+from kronos.training.store import Store
 
 CLIP = 5.0
 
 
-class Segment(NamedTuple):
-    """A run of clean bars, ``start`` (inclusive) to ``stop`` (exclusive), of one series of one group (file)."""
-
-    start: int
-    stop: int
-    group: int
-
-
 @dataclass(frozen=True)
 class WindowSettings:
-    """How windows are drawn.
+    """How windows are drawn for training from nothing.
 
     Attributes:
         length: bars a window, T.
@@ -63,109 +54,119 @@ class Batch(NamedTuple):
     group: np.ndarray
 
 
-@dataclass
-class Corpus:
-    """Bars of many series in memory, in segments."""
-
-    names: list[str] = field(default_factory=list)
-    bars: np.ndarray = field(default_factory=lambda: np.empty((0, 6), np.float32))
-    stamp: np.ndarray = field(default_factory=lambda: np.empty((0, 5), np.uint8))
-    segments: list[Segment] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, folder: Path, least: int = 128) -> Corpus:
-        """All Parquet files of a folder (long tables: symbol, timestamp, open, ...); a file is a group.
-
-        Series are split, never patched, at bad prices and at jumps between bars (paper, "Cleaning"); segments shorter than
-        ``least`` are left out.
-        """
-        files = sorted(Path(folder).glob("*.parquet"))
-        if not files:
-            raise ValueError(f"no .parquet file in {folder}")
-        corpus, bars, stamps, total = cls(), [], [], 0
-        for group, file in enumerate(files):
-            corpus.names.append(file.stem)
-            for _, series in pd.read_parquet(file).groupby("symbol", sort=False):
-                for start, stop in clean_runs(series, least):
-                    part = series.iloc[start:stop]
-                    bars.append(to_matrix(part[[c for c in FEATURES if c in part.columns]].fillna(0.0)))
-                    stamps.append(time_features(part["timestamp"]).astype(np.uint8))
-                    corpus.segments.append(Segment(total, total + len(part), group))
-                    total += len(part)
-        corpus.bars, corpus.stamp = np.concatenate(bars), np.concatenate(stamps)
-        return corpus
-
-    def split(self, share: float, least: int) -> tuple[Corpus, Corpus]:
-        """The first bars of every segment for training, the last ``share`` of them, at least ``least`` bars, for validation."""
-        train, valid = [], []
-        for start, stop, group in self.segments:
-            cut = stop - max(least, int((stop - start) * share))
-            if cut - start >= least:
-                train.append(Segment(start, cut, group))
-                valid.append(Segment(cut, stop, group))
-            else:
-                train.append(Segment(start, stop, group))
-        return Corpus(self.names, self.bars, self.stamp, train), Corpus(self.names, self.bars, self.stamp, valid)
-
-    def sampler(self, settings: WindowSettings, seed: int = 0) -> Sampler:
-        return Sampler(self, settings, seed)
-
-
-def clean_runs(series: pd.DataFrame, least: int) -> list[tuple[int, int]]:
-    """Runs of rows with four positive finite prices in order of time and no jump of 30 % from a close to the next open."""
-    prices = series[list(FEATURES[:4])].to_numpy(np.float64)
-    good = np.isfinite(prices).all(1) & (prices > 0).all(1) & (prices[:, 1] >= prices[:, 2])
-    times = series["timestamp"].to_numpy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        breaks = np.abs(prices[1:, 0] / prices[:-1, 3] - 1) > 0.3
-    breaks |= times[1:] <= times[:-1]
-    breaks |= ~good[1:] | ~good[:-1]
-    edges = np.flatnonzero(np.concatenate(([True], breaks, [True])))
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b - a >= least and good[a]]
-
-
 class Sampler:
-    """Draws batches from a corpus; `batch(step)` gives the same windows whenever it is asked for the same step."""
+    """Draws windows with replacement, with random lookbacks; `batch(step)` gives the same ones whenever it is asked."""
 
-    def __init__(self, corpus: Corpus, settings: WindowSettings, seed: int) -> None:
-        self.corpus, self.settings, self.seed = corpus, settings, seed
-        usable = [s for s in corpus.segments if s.stop - s.start >= settings.length]
+    def __init__(self, store: Store, settings: WindowSettings, seed: int) -> None:
+        self.store, self.settings, self.seed = store, settings, seed
+        usable = [s for s in store.segments if s.stop - s.start >= settings.length]
         if not usable:
-            raise ValueError(f"no segment of the corpus has {settings.length} bars, the length of a window")
+            raise ValueError(f"no segment of the store has {settings.length} bars, the length of a window")
         self.start = np.array([s.start for s in usable])
         self.room = np.array([s.stop - s.start - settings.length + 1 for s in usable])
         self.group = np.array([s.group for s in usable])
         bars_of_group = np.bincount(self.group, weights=self.room)
-        weight = (
-            self.room
-            * np.power(bars_of_group, settings.balance - 1, where=bars_of_group > 0, out=np.zeros_like(bars_of_group))[
-                self.group
-            ]
-        )
+        share = np.power(bars_of_group, settings.balance - 1, where=bars_of_group > 0, out=np.zeros_like(bars_of_group))
+        weight = self.room * share[self.group]
         self.cumulative = np.cumsum(weight) / weight.sum()
 
-    def batch(self, step: int) -> Batch:
-        """The windows of a step; volume is hidden in some, and each is normalised on a random prefix of it."""
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """The windows of a step, or a part of them; volume is hidden in some, each is normalised on a random prefix of it."""
         settings, rng = self.settings, np.random.default_rng((self.seed, step))
         chosen = np.searchsorted(self.cumulative, rng.random(settings.batch), side="right").clip(
             max=len(self.start) - 1
         )
         first = self.start[chosen] + (rng.random(settings.batch) * self.room[chosen]).astype(np.int64)
-        rows_BT = first[:, None] + np.arange(settings.length)
-        bars_BT6 = self.corpus.bars[rows_BT].astype(np.float64)
-        bars_BT6[rng.random(settings.batch) < settings.hide_volume, :, 4:] = 0.0
+        hidden = rng.random(settings.batch) < settings.hide_volume
         lookback = rng.integers(settings.least_lookback, settings.length + 1, settings.batch)
+        mine = slice(settings.batch * part // parts, settings.batch * (part + 1) // parts)
+        rows_BT = first[mine, None] + np.arange(settings.length)
+        bars_BT6 = self.store.bars[rows_BT].astype(np.float64)
+        bars_BT6[hidden[mine], :, 4:] = 0.0
         return Batch(
-            torch.from_numpy(normalise_on_prefix(bars_BT6, lookback)),
-            torch.from_numpy(self.corpus.stamp[rows_BT].astype(np.int64)),
-            self.group[chosen],
+            torch.from_numpy(normalise_on_prefix(bars_BT6, lookback[mine])),
+            torch.from_numpy(self.store.stamp[rows_BT].astype(np.int64)),
+            self.group[chosen[mine]],
         )
 
 
-def normalise_on_prefix(bars_BT6: np.ndarray, lookback_B: np.ndarray) -> np.ndarray:
+class Windows:
+    """All windows of one lookback and horizon of a store, by number; the scale of each comes from its lookback alone."""
+
+    def __init__(self, store: Store, lookback: int, horizon: int, clip: float = CLIP) -> None:
+        self.store, self.lookback, self.horizon, self.clip = store, lookback, horizon, clip
+        self.length = lookback + horizon
+        firsts = [np.arange(s.start, s.stop - self.length + 1) for s in store.segments]
+        groups = [np.full(len(f), s.group) for f, s in zip(firsts, store.segments, strict=True)]
+        self.first = np.concatenate([np.empty(0, np.int64), *firsts])
+        self.group = np.concatenate([np.empty(0, np.int64), *groups])
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def raw(self, numbers: np.ndarray) -> np.ndarray:
+        """Bars as they are, [B, T, 6] float64."""
+        return self.store.bars[self.first[numbers][:, None] + np.arange(self.length)].astype(np.float64)
+
+    def take(self, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Normalised bars [B, T, 6] float32 and time features [B, T, 5] int64 of the windows with these numbers."""
+        rows_BT = self.first[numbers][:, None] + np.arange(self.length)
+        bars = normalise_on_prefix(
+            self.store.bars[rows_BT].astype(np.float64), np.full(len(numbers), self.lookback), self.clip
+        )
+        return torch.from_numpy(bars), torch.from_numpy(self.store.stamp[rows_BT].astype(np.int64))
+
+    def spread(self, count: int) -> np.ndarray:
+        """At most ``count`` numbers, evenly spread over all windows: the same ones every time."""
+        return np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64))
+
+
+class Order:
+    """An endless, shuffled order of windows that any position of can be asked for.
+
+    Every window comes once before any comes again; balanced, every group comes equally often instead, a window of it at random.
+    """
+
+    def __init__(self, windows: Windows, seed: int, balanced: bool = False) -> None:
+        if not len(windows):
+            raise ValueError(
+                f"no series has {windows.length} bars without a break, which a window of lookback {windows.lookback} and "
+                f"horizon {windows.horizon} takes: give longer series, or a shorter lookback"
+            )
+        self.windows, self.seed, self.balanced = windows, seed, balanced
+        self._cycle, self._shuffled = -1, np.empty(0, np.int64)
+        if balanced:  # windows lie sorted by segment, not by group
+            self._by_group = np.argsort(windows.group, kind="stable")
+            _, self._starts, self._counts = np.unique(
+                windows.group[self._by_group], return_index=True, return_counts=True
+            )
+
+    def numbers(self, first: int, count: int) -> np.ndarray:
+        """The windows at positions ``first`` to ``first + count`` of the order."""
+        if self.balanced:
+            draws = np.array([np.random.default_rng((self.seed, i)).random(2) for i in range(first, first + count)])
+            group = (draws[:, 0] * len(self._counts)).astype(np.int64)
+            inside = (draws[:, 1] * self._counts[group]).astype(np.int64)
+            return self._by_group[self._starts[group] + inside]
+        total, parts = len(self.windows), []
+        while count:
+            cycle, at = divmod(first, total)
+            if cycle != self._cycle:
+                self._cycle = cycle
+                self._shuffled = np.random.default_rng((self.seed, cycle)).permutation(total)
+            parts.append(self._shuffled[at : at + count])
+            first, count = first + len(parts[-1]), count - len(parts[-1])
+        return np.concatenate(parts)
+
+
+def normalise_on_prefix(bars_BT6: np.ndarray, lookback_B: np.ndarray, clip: float = CLIP) -> np.ndarray:
     """z-scores by the mean and population deviation of each window's first ``lookback`` bars, clipped; float32 [B, T, 6]."""
-    inside_BT1 = (np.arange(bars_BT6.shape[1]) < lookback_B[:, None])[..., None]
-    count = lookback_B[:, None, None]
-    mean = (bars_BT6 * inside_BT1).sum(1, keepdims=True) / count
-    var = (np.square(bars_BT6 - mean) * inside_BT1).sum(1, keepdims=True) / count
-    return np.clip((bars_BT6 - mean) / (np.sqrt(var) + 1e-5), -CLIP, CLIP).astype(np.float32)
+    if len(lookback_B) and (lookback_B == lookback_B[0]).all():
+        past = bars_BT6[:, : lookback_B[0]]
+        mean, deviation = past.mean(1, keepdims=True), past.std(1, keepdims=True)
+    else:
+        inside_BT1 = (np.arange(bars_BT6.shape[1]) < lookback_B[:, None])[..., None]
+        count = lookback_B[:, None, None]
+        mean = (bars_BT6 * inside_BT1).sum(1, keepdims=True) / count
+        deviation = np.sqrt((np.square(bars_BT6 - mean) * inside_BT1).sum(1, keepdims=True) / count)
+    return np.clip((bars_BT6 - mean) / (deviation + 1e-5), -clip, clip).astype(np.float32)

@@ -1,0 +1,10 @@
+"""Fine-tune the tokenizer on the prepared data; settings are in config.py beside this file.
+
+    python finetune/train_tokenizer.py
+    torchrun --standalone --nproc_per_node=4 finetune/train_tokenizer.py --set batch_size=32
+"""
+
+from kronos.cli.finetune import stage
+
+if __name__ == "__main__":
+    stage("tokenizer", __file__, __doc__)

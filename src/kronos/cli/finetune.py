@@ -1,0 +1,234 @@
+"""``kronos finetune``, and the training scripts in ``finetune/``, which are the same code under their documented names."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from kronos.cli.errors import errors_in_a_line
+
+if TYPE_CHECKING:
+    from kronos.finetune.config import FinetuneConfig
+
+ANY_DATES = {
+    "dataset_begin_time": "1800-01-01",
+    "dataset_end_time": "2200-01-01",
+    "train_time_range": ("1800-01-01", "1900-01-01"),
+    "val_time_range": ("2000-01-01", "2010-01-01"),
+    "test_time_range": ("2100-01-01", "2200-01-01"),
+    "backtest_time_range": ("2100-01-01", "2200-01-01"),
+}
+"""Until the files are split, which says the true ones."""
+CLEANING = click.Choice(["drop", "sort", "split"])
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+
+
+@click.command()
+@click.option(
+    "--data",
+    "data",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A CSV, TSV, Parquet or Feather file of one or many symbols, or a folder of such; may be repeated.",
+)
+@click.option(
+    "--model",
+    default="nano",
+    show_default=True,
+    help="The pair to start from: nano, mini, small, base, or a folder with model/ and tokenizer/.",
+)
+@click.option("--tokenizer", help="Folder or Hub id of the tokenizer, where it does not follow from --model.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run; a stopped run goes on there."
+)
+@click.option("--lookback", type=int, default=90, show_default=True, help="Bars to look back on.")
+@click.option("--horizon", type=int, default=10, show_default=True, help="Bars to forecast.")
+@click.option(
+    "--until",
+    nargs=2,
+    metavar="DATE DATE",
+    help="Last date of training and of validation; what follows is the test part.  [default: 70, 15 and 15 % of the dates]",
+)
+@click.option(
+    "--clean", type=CLEANING, help="What to do with faulty rows.  [default: leave the series out, and say so]"
+)
+@click.option("--epochs", type=int, help="Passes, each with a validation at its end.  [default: 30]")
+@click.option("--batch-size", type=int, help="Windows a step and process.  [default: 50]")
+@click.option("--learning-rate", type=float, help="Peak rate of the model.  [default: 4e-5]")
+@click.option(
+    "--tuning",
+    type=click.Choice(["all", "last", "lora"]),
+    help="Weights that are trained: all, the last blocks, or low-rank additions.  [default: all]",
+)
+@click.option("--keep-tokenizer", is_flag=True, help="Train the model only, on the tokenizer as it is.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto.")
+@click.option("--yaml", "yaml", type=click.Path(path_type=Path), help="Settings from a YAML file.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Any setting of finetune/config.py; may be repeated."
+)
+def finetune(data: tuple[Path, ...], out: Path, yaml: Path | None, sets: tuple[str, ...], **options: Any) -> None:
+    """Fine-tune a pair on your own bars, and see whether it helped.
+
+    The series are split by time into training, validation and test. The tokenizer is tuned, then the model on its tokens; then
+    both pairs, before and after, forecast the validation and test bars beside the last price, and the better one is written to
+    OUT/pair. Ctrl-C saves; the same command goes on.
+
+    \b
+    kronos finetune --data prices/ --out run
+    kronos forecast prices/a.csv --model run/pair
+    torchrun --nproc_per_node=2 -m kronos finetune --data prices/ --out run     (several processes)
+    """
+    from kronos.finetune.config import FinetuneConfig
+    from kronos.finetune.run import finetune as work
+    from kronos.training.distributed import world
+
+    config = _settings(out, yaml, sets, options)
+    with world(config.device) as processes:
+        say = _say if processes.first else _quiet
+        if processes.first:
+            _prepare(data, Path(config.dataset_path), config, options, say)
+        processes.wait()
+        done = work(_with_dates(config), processes, say)
+    assert isinstance(config, FinetuneConfig)
+    if not done:
+        sys.exit(130)
+
+
+def _quiet(text: str) -> None:
+    pass
+
+
+def _settings(out: Path, yaml: Path | None, sets: tuple[str, ...], options: dict[str, Any]) -> FinetuneConfig:
+    """The settings of a run in one folder: options, then the YAML file, then the environment and --set."""
+    from kronos.finetune.config import FinetuneConfig
+
+    tokenizer = options["tokenizer"] or options["model"]
+    chosen: dict[str, Any] = {
+        **ANY_DATES,
+        "lookback_window": options["lookback"],
+        "predict_window": options["horizon"],
+        "dataset_path": str(out / "data"),
+        "save_path": str(out),
+        "tokenizer_save_folder_name": "tokenizer",
+        "predictor_save_folder_name": "model",
+        "pretrained_predictor_path": options["model"],
+        "pretrained_tokenizer_path": tokenizer,
+        "device": options["device"],
+        "tune_tokenizer": not options["keep_tokenizer"],
+    }
+    named = {
+        "epochs": options["epochs"],
+        "batch_size": options["batch_size"],
+        "predictor_learning_rate": options["learning_rate"],
+        "tuning": options["tuning"],
+    }
+    chosen |= {name: value for name, value in named.items() if value is not None}
+    return FinetuneConfig(**chosen).with_overrides(sets, yaml)
+
+
+def _with_dates(config: FinetuneConfig) -> FinetuneConfig:
+    """The settings with the dates that the files were split at."""
+    import json
+
+    report = json.loads((Path(config.dataset_path) / "report.json").read_text())
+    ranges = {f"{line['part']}_time_range": (line["first"], line["last"]) for line in report if line["first"]}
+    last = list(ranges.values())[-1]
+    return config.replace(
+        dataset_begin_time=ranges["train_time_range"][0],
+        dataset_end_time=last[1],
+        backtest_time_range=last,
+        **({"test_time_range": last} | ranges),
+    )
+
+
+def _prepare(
+    data: tuple[Path, ...], target: Path, config: FinetuneConfig, options: dict[str, Any], say: Callable[[str], None]
+) -> None:
+    """Split the files, unless that was done already from the same files in the same way."""
+    import json
+
+    from kronos.files import write_file
+    from kronos.finetune.run import prepare_files
+
+    files = [file for source in data for file in _tables(source)]
+    source = {
+        "files": {str(f.resolve()): [f.stat().st_size, f.stat().st_mtime_ns] for f in files},
+        "lookback": config.lookback_window,
+        "horizon": config.predict_window,
+        "until": list(options["until"] or ()),
+        "clean": options["clean"],
+    }
+    record = target / "source.json"
+    if record.is_file():
+        if json.loads(record.read_text()) != source:
+            raise ValueError(
+                f"--out {target.parent} holds a run on other files, or split otherwise: give the same ones, or another folder"
+            )
+        return
+    say(f"reading {len(files)} file{'s' * (len(files) != 1)}")
+    prepare_files(
+        files, target, config.lookback_window, config.predict_window, options["until"] or None, options["clean"], say
+    )
+    write_file(record, json.dumps(source, indent=1).encode())
+
+
+def _tables(source: Path) -> list[Path]:
+    from kronos.klines.files import is_table
+
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise ValueError(f"--data {source}: no such file or folder")
+    files = sorted(file for file in source.iterdir() if file.is_file() and is_table(file))
+    if not files:
+        raise ValueError(f"--data {source}: the folder has no CSV, TSV, Parquet or Feather file")
+    return files
+
+
+def stage(which: Literal["tokenizer", "predictor"], script: str, about: str | None) -> None:
+    """The command line of ``finetune/train_tokenizer.py`` and ``train_predictor.py``."""
+
+    @click.command(help="\b\n" + (about or ""))
+    @click.option("--yaml", "yaml", type=click.Path(path_type=Path), help="Settings from a YAML file.")
+    @click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Override a setting; may be repeated.")
+    @click.option("--device", help="cpu, cuda, mps, or auto.  [default: the setting device]")
+    def command(yaml: Path | None, sets: tuple[str, ...], device: str | None) -> None:
+        from kronos.finetune import run, stages
+        from kronos.training.distributed import world
+
+        config = script_config(script).with_overrides((*sets, *([f"device={device}"] if device else ())), yaml)
+        train = stages.train_tokenizer if which == "tokenizer" else stages.train_predictor
+        with world(config.device) as processes:
+            say = _say if processes.first else _quiet
+            complete = train(config, processes, say)
+            if complete and which == "predictor" and processes.first:
+                run.judge(config, processes, say)
+            processes.wait()
+        if not complete:
+            sys.exit(130)
+
+    with errors_in_a_line(Path(script).name):
+        command.main(standalone_mode=False)
+
+
+def script_config(script: str | os.PathLike[str]) -> FinetuneConfig:
+    """The settings in ``config.py`` beside a script."""
+    from kronos.finetune.config import FinetuneConfig
+
+    path = Path(script).resolve().with_name("config.py")
+    spec = importlib.util.spec_from_file_location("finetune_config", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ValueError(f"{path} is missing: it holds the settings")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return FinetuneConfig.from_object(module.Config())

@@ -1,0 +1,206 @@
+"""Did it help? The pair as it was against the fine-tuned one, on bars that neither was tuned on, beside the last price.
+
+Legend: W windows, P paths, L lookback, K horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kronos.finetune.config import FinetuneConfig
+from kronos.generation.paths import sample_paths
+from kronos.generation.planning import Window
+from kronos.generation.sampling import Sampling
+from kronos.nn import Kronos, KronosTokenizer
+from kronos.training.objectives import ModelObjective, tokens_of
+from kronos.training.store import Store
+from kronos.training.windows import Windows
+
+CLOSE = 3
+FEWEST_SYMBOLS = 5
+"""On a day, for a rank correlation across symbols to mean something."""
+
+
+class Pair(NamedTuple):
+    """A tokenizer and a model, with the name they stand under in the table."""
+
+    name: str
+    tokenizer: KronosTokenizer
+    model: Kronos
+
+
+class Sample(NamedTuple):
+    """Windows of a part: all symbols at some days, spread over the part. Closes are in units of each lookback's deviation."""
+
+    windows: list[Window]
+    day: np.ndarray
+    last: np.ndarray
+    """Last observed close [W]."""
+    truth: np.ndarray
+    """Closes that came [W, K]."""
+    to_return: np.ndarray
+    """Factor [W] from a difference of closes to a return on the last one."""
+
+
+class Comparison(NamedTuple):
+    """``table``: see `compare`. ``crps``: that of every window, by part and pair; ``days``: the windows' days, by part."""
+
+    table: pd.DataFrame
+    crps: dict[tuple[str, str], np.ndarray]
+    days: dict[str, np.ndarray]
+
+
+def draw_sample(store: Store, lookback: int, horizon: int, clip: float, most: int) -> Sample:
+    """At most about ``most`` windows.
+
+    Raises:
+        ValueError: no series is long enough for one.
+    """
+    windows = Windows(store, lookback, horizon, clip)
+    if not len(windows):
+        raise ValueError(
+            f"no series of the part has {windows.length} bars, a lookback of {lookback} and a horizon of {horizon}"
+        )
+    day = store.times[windows.first + lookback - 1]
+    days, counts = np.unique(day, return_counts=True)
+    chosen = days[np.linspace(0, len(days) - 1, max(1, min(len(days), int(most / counts.mean())))).round().astype(int)]
+    numbers = np.flatnonzero(np.isin(day, chosen))
+    if len(numbers) > most:
+        numbers = numbers[np.linspace(0, len(numbers) - 1, most).round().astype(int)]
+    raw_WT6 = windows.raw(numbers)
+    bars_WT6, stamp_WT5 = (t.numpy() for t in windows.take(numbers))
+    past = raw_WT6[:, :lookback, CLOSE]
+    mean, deviation = past.mean(1, keepdims=True), past.std(1, keepdims=True) + 1e-5
+    closes = (raw_WT6[..., CLOSE] - mean) / deviation
+    made = [
+        Window(bars[:lookback], stamp[:lookback], stamp[lookback:])
+        for bars, stamp in zip(bars_WT6, stamp_WT5, strict=True)
+    ]
+    factor = (deviation / raw_WT6[:, lookback - 1, CLOSE, None])[:, 0]
+    return Sample(made, day[numbers], closes[:, lookback - 1], closes[:, lookback:], factor)
+
+
+def compare(
+    pairs: list[Pair],
+    parts: dict[str, Store],
+    config: FinetuneConfig,
+    device: torch.device,
+    most: int = 1000,
+    say: Callable[[str], None] = print,
+) -> Comparison:
+    """Figures of each part and pair, and of the last price.
+
+    Columns: ``token_loss`` (nats a token; comparable only between pairs of one tokenizer), ``mae`` of the mean path and ``crps``
+    of the paths (closes, in deviations of the lookback, averaged over the horizon), both also relative to the last price
+    (``mae_ratio``, ``crps_ratio``: below 1 is better), ``rank_ic`` of the return over the horizon (across symbols by day, or over
+    all windows where days have too few symbols), ``windows``.
+    """
+    sampling = Sampling(config.inference_T, config.inference_top_k or None, config.inference_top_p)
+    rows = []
+    each: dict[tuple[str, str], np.ndarray] = {}
+    days: dict[str, np.ndarray] = {}
+    for part, store in parts.items():
+        sample = draw_sample(store, config.lookback_window, config.predict_window, config.clip, most)
+        days[part] = sample.day
+        naive = np.abs(sample.truth - sample.last[:, None]).mean()
+        rows.append({"part": part, "name": "last price", "mae": naive, "crps": naive, "windows": len(sample.windows)})
+        for pair in pairs:
+            say(f"forecasting {len(sample.windows):,} windows of {part} with {pair.name}")
+            drawn = sample_paths(
+                pair.tokenizer, pair.model, sample.windows, max(2, config.inference_sample_count), config.max_context,
+                sampling, config.seed, sliding="strided",
+            )  # fmt: skip
+            gap = sample.last - np.array([d.last[CLOSE] for d in drawn])
+            close_WPK = np.stack([d.paths[..., CLOSE] for d in drawn]) + gap[:, None, None]
+            each[part, pair.name] = crps(close_WPK, sample.truth)
+            rows.append(
+                {"part": part, "name": pair.name, "token_loss": _token_loss(pair, store, config, device)}
+                | scores(close_WPK, sample)
+                | {"windows": len(sample.windows)}
+            )
+    table = pd.DataFrame(rows)
+    reference = table[table["name"] == "last price"].set_index("part")
+    for name in ("mae", "crps"):
+        table[f"{name}_ratio"] = table[name] / table["part"].map(reference[name])
+    return Comparison(table, each, days)
+
+
+def crps(close_WPK: np.ndarray, truth_WK: np.ndarray) -> np.ndarray:
+    """CRPS of each window, averaged over its horizon [W]: the fair estimator, unbiased for few paths."""
+    paths = close_WPK.shape[1]
+    error = np.abs(close_WPK - truth_WK[:, None]).mean(1)
+    weight = 2 * np.arange(1, paths + 1) - paths - 1
+    spread = (np.sort(close_WPK, axis=1) * weight[:, None]).sum(1) / (paths * (paths - 1))
+    return (error - spread).mean(1)
+
+
+def scores(close_WPK: np.ndarray, sample: Sample) -> dict[str, float]:
+    """MAE of the mean path, CRPS of the paths, and RankIC."""
+    mean_WK = close_WPK.mean(1)
+    expected = (mean_WK[:, -1] - sample.last) * sample.to_return
+    came = (sample.truth[:, -1] - sample.last) * sample.to_return
+    return {
+        "mae": float(np.abs(mean_WK - sample.truth).mean()),
+        "crps": float(crps(close_WPK, sample.truth).mean()),
+        "rank_ic": rank_ic(expected, came, sample.day),
+    }
+
+
+def rank_ic(expected: np.ndarray, came: np.ndarray, day: np.ndarray) -> float:
+    """Spearman's correlation across the symbols of a day, averaged over days; over everything where days are too small."""
+    table = pd.DataFrame({"expected": expected, "came": came, "day": day})
+    groups = [rows for _, rows in table.groupby("day") if len(rows) >= FEWEST_SYMBOLS] or [table]
+    return float(np.nanmean([rows["expected"].rank().corr(rows["came"].rank()) for rows in groups]))
+
+
+@torch.no_grad()
+def _token_loss(pair: Pair, store: Store, config: FinetuneConfig, device: torch.device, most: int = 2000) -> float:
+    """Mean cross entropy of both tokens of the horizon and lookback, in nats, teacher-forced."""
+    windows = Windows(store, config.lookback_window, config.predict_window, config.clip)
+    objective = ModelObjective(pair.model, "true").eval()
+    losses, counts = [], []
+    for numbers in np.array_split(windows.spread(most), max(1, most // 100)):
+        if not len(numbers):
+            continue
+        bars, stamp = (t.to(device) for t in windows.take(numbers))
+        s1, s2 = tokens_of(pair.tokenizer, bars)
+        losses.append(objective(s1, s2, stamp, torch.zeros(s1.shape, device=device))[0].item())
+        counts.append(len(numbers))
+    return float(np.average(losses, weights=counts))
+
+
+def verdict(found: Comparison, before: str, after: str, part: str = "val") -> tuple[str, str]:
+    """(the better pair's name, a sentence). Chosen by CRPS on validation bars, so that the test part stays a test."""
+    at = found.table[found.table["part"] == part].set_index("name")
+    score, mae = (dict(zip(at.index, at[name].to_numpy(float), strict=True)) for name in ("crps", "mae"))
+    better = after if score[after] < score[before] else before
+    low, high = difference(found.crps[part, after] - found.crps[part, before], found.days[part])
+    text = f"CRPS of close on the {part} part {score[after]:.4f} after, {score[before]:.4f} before; "
+    if low <= 0 <= high:
+        text += (
+            f"the difference may be chance (95 % interval {low:+.4f} to {high:+.4f}): no proof that fine-tuning helped"
+        )
+    elif better == after:
+        text += f"fine-tuning helped (95 % interval of the difference {low:+.4f} to {high:+.4f})"
+    else:
+        text += (
+            f"fine-tuning made it worse (95 % interval {low:+.4f} to {high:+.4f}): try a lower rate, or fewer epochs"
+        )
+    versus = "better" if mae[better] < mae["last price"] else "worse"
+    figures = f"MAE {mae[better]:.4f} against {mae['last price']:.4f}"
+    return better, f"{text}. Kept is the pair {better}; its mean path is {versus} than the last price ({figures})"
+
+
+def difference(values: np.ndarray, days: np.ndarray, draws: int = 2000) -> tuple[float, float]:
+    """95 % interval of a mean whose values of one day belong together (bootstrap over days)."""
+    _, group = np.unique(days, return_inverse=True)
+    sums, counts = np.bincount(group, values), np.bincount(group)
+    chosen = np.random.default_rng(0).integers(len(sums), size=(draws, len(sums)))
+    means = sums[chosen].sum(1) / counts[chosen].sum(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)

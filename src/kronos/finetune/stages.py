@@ -1,0 +1,206 @@
+"""The two stages of fine-tuning: the tokenizer, then the model on its tokens (spec, section 7; paper, training)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kronos.files import write_file
+from kronos.finetune.config import FinetuneConfig
+from kronos.finetune.data import open_parts
+from kronos.hub.loading import load_model, load_tokenizer
+from kronos.hub.pairing import check_pair
+from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
+from kronos.training.distributed import World
+from kronos.training.loop import Batch, LoopSettings, Task, train
+from kronos.training.objectives import ModelObjective, TokenizerObjective, tokens_of
+from kronos.training.store import Store
+from kronos.training.tuning import Tuning, merged, trained_share
+from kronos.training.windows import Order, Windows
+
+Stage = Literal["tokenizer", "predictor"]
+CLIP_NORM = {"tokenizer": 2.0, "predictor": 3.0}
+"""The reference's."""
+AHEAD = 1
+"""A window has one bar more than lookback and horizon: the last token is a target only."""
+
+
+def train_tokenizer(config: FinetuneConfig, world: World, say: Callable[[str], None] = print) -> bool:
+    """Fine-tune the tokenizer on the prepared data; returns whether the run is complete (False: stopped and saved).
+
+    The best one is kept in ``{save_path}/{tokenizer_save_folder_name}/checkpoints/best_model``.
+    """
+    parts = open_parts(config.dataset_path, world)
+    tokenizer = load_tokenizer(config.pretrained_tokenizer_path)
+    feed = Feed(config, parts, lambda bars, stamp, numbers: (bars,))
+    return _train(config, "tokenizer", tokenizer, TokenizerObjective(tokenizer), feed, world, say)
+
+
+def train_predictor(config: FinetuneConfig, world: World, say: Callable[[str], None] = print) -> bool:
+    """Fine-tune the model on the tokens of the fine-tuned tokenizer; returns whether the run is complete.
+
+    The best one is kept in ``{save_path}/{predictor_save_folder_name}/checkpoints/best_model``.
+    """
+    parts = open_parts(config.dataset_path, world)
+    tokenizer, model = load_tokenizer(tokenizer_for(config)), load_model(config.pretrained_predictor_path)
+    check_pair(tokenizer, model)
+    tokenizer.to(world.device).requires_grad_(False)
+    encode = torch.compile(tokens_of) if config.compile else tokens_of
+
+    def tokens(bars: Tensor, stamp: Tensor, numbers: np.ndarray) -> Batch:
+        s1, s2 = encode(tokenizer, bars.to(world.device))
+        return s1, s2, stamp.to(world.device), _uniforms(config.seed, numbers, bars.shape[1]).to(world.device)
+
+    feed = Feed(config, parts, tokens)
+    own = "true" if model.dependency_rotary else "sampled"
+    objective = ModelObjective(model, own if config.coarse == "auto" else config.coarse)
+    return _train(config, "predictor", model, objective, feed, world, say)
+
+
+def tokenizer_for(config: FinetuneConfig) -> str:
+    """The fine-tuned tokenizer, where there is one or one is asked for; else the pretrained one.
+
+    Raises:
+        ValueError: the tokenizer is to be tuned and has not been yet.
+    """
+    tuned = Path(config.finetuned_tokenizer_path)
+    if (tuned / "config.json").is_file():
+        return str(tuned)
+    if config.tune_tokenizer:
+        raise ValueError(
+            f"there is no fine-tuned tokenizer in {tuned}: train it first (train_tokenizer.py), or keep the pretrained one "
+            "(tune_tokenizer=false)"
+        )
+    return str(config.pretrained_tokenizer_path)
+
+
+class Feed:
+    """The batches of a stage: training windows in a shuffled order, validation windows the same ones every time."""
+
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        parts: dict[str, Store],
+        ready: Callable[[Tensor, Tensor, np.ndarray], Batch],
+    ) -> None:
+        shape = (config.lookback_window, config.predict_window + AHEAD, config.clip)
+        self.config, self.ready = config, ready
+        self.windows, self.held = Windows(parts["train"], *shape), Windows(parts["val"], *shape)
+        self.order = Order(self.windows, config.seed, config.balanced)
+        if not len(self.held):
+            raise ValueError(
+                f"the validation part has no window of {self.held.length} bars (lookback {config.lookback_window}, horizon "
+                f"{config.predict_window}, and one): give it more bars"
+            )
+
+    def steps_per_epoch(self, world: World) -> int:
+        samples = min(self.config.n_train_iter, len(self.windows))
+        return max(1, samples // (self.config.batch_size * self.config.accumulation_steps * world.size))
+
+    def batch(self, step: int, part: int, parts: int) -> Batch:
+        """A part of a step: the windows that follow, in the order, those of the parts before it."""
+        size = self.config.batch_size
+        first = (step * parts + part) * size
+        numbers = self.order.numbers(first, size)
+        # The position in the order, not the window, gives the draws: a window that comes again is drawn for anew.
+        return self.ready(*self.windows.take(numbers), np.arange(first, first + size))
+
+    def held_out(self) -> list[Batch]:
+        numbers = self.held.spread(self.config.n_val_iter)
+        chunks = np.array_split(numbers, max(1, round(len(numbers) / self.config.batch_size)))
+        return [self.ready(*self.held.take(chunk), chunk) for chunk in chunks]
+
+
+def _uniforms(seed: int, numbers: np.ndarray, bars: int) -> Tensor:
+    """Numbers in [0, 1) for each bar of each window, from the window's own stream: float32 [B, T]."""
+    streams = (np.random.Generator(np.random.Philox(key=[seed, int(n)])) for n in numbers)
+    return torch.from_numpy(np.stack([stream.random(bars, dtype=np.float32) for stream in streams]))
+
+
+def _train(
+    config: FinetuneConfig,
+    stage: Stage,
+    network: Kronos | KronosTokenizer,
+    objective: torch.nn.Module,
+    feed: Feed,
+    world: World,
+    say: Callable[[str], None],
+) -> bool:
+    torch.manual_seed(config.seed)
+    tuning = Tuning(config.tuning, config.tuned_blocks, config.lora_rank, config.lora_alpha)
+    tuning.prepare(network)
+    per_epoch = feed.steps_per_epoch(world)
+    settings = loop_settings(config, stage, per_epoch)
+    folder = Path(config.save_path) / getattr(config, f"{stage}_save_folder_name")
+    trained, everything = trained_share(network)
+    if world.first:
+        say(
+            f"{stage}: {len(feed.windows):,} training windows, {min(len(feed.held), config.n_val_iter):,} of {len(feed.held):,} "
+            f"validation windows; {config.epochs} epochs of {per_epoch:,} steps, {world.size} x {config.batch_size} windows "
+            f"a step on {world.device}; {trained:,} of {everything:,} weights trained"
+        )
+    watch = "mse" if stage == "tokenizer" else "loss"
+    task = Task(network, objective, feed.batch, feed.held_out(), _keep, watch)
+    began = time.strftime("%Y-%m-%dT%H:%M:%S")
+    names = [*config.trackers, *(["comet"] if config.use_comet and "comet" not in config.trackers else [])]
+    comet = {**config.comet_config, "tag": config.comet_tag, "name": config.comet_name}
+    complete = train(task, settings, folder, world, names, comet, say)
+    if world.first:
+        _summarise(folder, config, stage, began, complete, per_epoch, world)
+    return complete
+
+
+def _keep(network: Any, folder: Path) -> None:
+    save_checkpoint(merged(network), folder)
+
+
+def loop_settings(config: FinetuneConfig, stage: Stage, per_epoch: int) -> LoopSettings:
+    """An epoch ends with a validation, as in the reference."""
+    return LoopSettings(
+        steps=config.epochs * per_epoch,
+        learning_rate=getattr(config, f"{stage}_learning_rate"),
+        schedule=config.schedule,
+        warmup=config.warmup_steps,
+        weight_decay=config.adam_weight_decay,
+        betas=(config.adam_beta1, config.adam_beta2),
+        clip_norm=CLIP_NORM[stage],
+        accumulation=config.accumulation_steps,
+        precision=config.precision,
+        compiled=config.compile,
+        ema=config.ema,
+        patience=config.early_stopping,
+        report_every=config.log_interval,
+        validate_every=per_epoch,
+        save_every=min(config.save_every, per_epoch),
+        sharded=config.sharded,
+        seed=config.seed,
+    )
+
+
+def _summarise(
+    folder: Path, config: FinetuneConfig, stage: Stage, began: str, complete: bool, per_epoch: int, world: World
+) -> None:
+    from kronos.training.state import State
+
+    progress = State(folder, World(0, 1, world.device)).progress
+    summary = {
+        "stage": stage,
+        "began": began,
+        "ended": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        "complete": complete,
+        "steps": progress.step,
+        "steps_per_epoch": per_epoch,
+        "processes": world.size,
+        "best_validation_figure": progress.best,
+        "best_step": progress.best_step,
+        "best_model": "checkpoints/best_model",
+        "settings": config.to_dict(),
+    }
+    write_file(folder / "summary.json", (json.dumps(summary, indent=2, default=str) + "\n").encode())

@@ -1,0 +1,267 @@
+"""From market files to a training store: read, split by the paper's rules, kept in one mapped store (paper, "Cleaning").
+
+Each file becomes a shard of its own, in parallel, and the shards are then strung together: memory stays that of the largest files,
+and a build that was stopped goes on with the files that are missing. Nothing is patched or adjusted: series are split.
+
+Legend: N bars of a file, 6 features, 5 time features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kronos.files import write_file
+from kronos.klines.features import FEATURES, time_features
+from kronos.klines.splitting import (
+    PAPER_RULES,
+    SplitRule,
+    all_segments,
+    find_cuts,
+    infer_frequency,
+    long_enough,
+    nearest_frequency,
+)
+from kronos.training.store import ARRAYS, INDEX, Segment, Store
+
+REASONS = ("bad prices", "no volume for too long", "same close for too long", "segment too short")
+COUNTS = ("bars", "kept", *REASONS)
+CATALOGUE, REPORT = "segments.parquet", "report.json"
+SHARDS = "shards"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of bars and what is known of it; an unknown frequency is told from each series' own times.
+
+    Attributes:
+        market: what its bars are, such as "US equities"; the store balances over market and frequency.
+        frequency: as in the paper's table: 1m, 5m, ..., 1w.
+        licence, origin: written down in the store's catalogue.
+    """
+
+    file: str
+    market: str
+    frequency: str | None = None
+    licence: str = ""
+    origin: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names the shard: changes with the file, and with what is said of it."""
+        stat = Path(self.file).stat()
+        content = json.dumps([asdict(self), stat.st_size, stat.st_mtime_ns], sort_keys=True)
+        return f"{Path(self.file).name.split('.')[0]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def find_sources(places: Iterable[Path]) -> list[Source]:
+    """The K-line files of files and folders. A folder's ``index.csv``, where there is one, says more of its files (columns file,
+    market, freq, licence, source); without it a file's market is its name.
+
+    Raises:
+        ValueError: a place that is not there, or a folder without such files.
+    """
+    from kronos.klines.files import is_table
+
+    sources: list[Source] = []
+    for place in map(Path, places):
+        if place.is_file():
+            sources.append(Source(str(place), place.name.split(".")[0]))
+            continue
+        if not place.is_dir():
+            raise ValueError(f"{place}: no such file or folder")
+        known = _index(place / "index.csv")
+        files = sorted(f for f in place.rglob("*") if f.is_file() and is_table(f) and f.name != "index.csv")
+        if not files:
+            raise ValueError(f"the folder {place} has no CSV, TSV, Parquet or Feather file")
+        sources += [Source(str(file), **known.get(file.name, {"market": file.name.split(".")[0]})) for file in files]
+    return sources
+
+
+def _index(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    names = {"market": "market", "freq": "frequency", "licence": "licence", "source": "origin"}
+    if not {"file", "market"} <= set(table.columns):
+        return {}
+    found = table.rename(columns=names)[["file", *(v for k, v in names.items() if k in table.columns)]]
+    return {Path(row.pop("file")).name: row for row in found.to_dict("records")}
+
+
+def make_shard(source: Source, folder: Path, least: int | None) -> dict[str, Any]:
+    """Read a file, split its series, and write what is kept; returns the counts. Done once for a file as it is."""
+    target = folder / source.key
+    if (target / REPORT).is_file():
+        return json.loads((target / REPORT).read_text())
+    from kronos.klines.reader import read_table
+
+    table = read_table(source.file)
+    symbols = table["symbol"].to_numpy()
+    order = np.argsort(pd.factorize(symbols)[0], kind="stable")
+    table = table.iloc[order]
+    symbols = symbols[order]
+    edges = np.flatnonzero(np.concatenate(([True], symbols[1:] != symbols[:-1], [True])))
+    values = {name: table[name].to_numpy(np.float64) for name in FEATURES if name in table}
+    naive = table["timestamps"].dt.tz_localize(None)
+    times = naive.to_numpy("datetime64[ns]").astype(np.int64)
+    counts = dict.fromkeys(COUNTS, 0)
+    rows, catalogue, total = [], [], 0
+    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        mine = slice(int(start), int(stop))
+        frequency = nearest_frequency(source.frequency) if source.frequency else _frequency(times[mine])
+        if frequency is None:
+            counts["bars"] += int(stop - start)
+            counts["segment too short"] += int(stop - start)
+            continue
+        rule = PAPER_RULES[frequency]
+        segments = _split({name: v[mine] for name, v in values.items()}, times[mine], rule, least, counts)
+        for first, last in segments:
+            rows.append(np.arange(start + first, start + last))
+            catalogue.append(
+                (
+                    str(symbols[start]),
+                    source.market,
+                    frequency,
+                    source.licence,
+                    source.origin,
+                    total,
+                    total + last - first,
+                )
+            )
+            total += last - first
+    counts["kept"] = total
+    kept = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    names = ["symbol", "market", "frequency", "licence", "origin", "start", "stop"]
+    listed = pd.DataFrame(catalogue, columns=names)
+    groups = (listed["market"] + " " + listed["frequency"]).tolist()
+    index = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+    store = Store(
+        list(index),
+        _matrix(values, kept),
+        time_features(naive.iloc[kept]).astype(np.uint8) if len(kept) else np.empty((0, 5), np.uint8),
+        times[kept],
+        [Segment(a, b, index[g]) for a, b, g in zip(listed["start"], listed["stop"], groups, strict=True)],
+    )
+    store.save(target)
+    listed.to_parquet(target / CATALOGUE, index=False)
+    report = {"file": source.file, "market": source.market, "series": len(edges) - 1, **counts}
+    write_file(target / REPORT, json.dumps(report).encode())
+    return report
+
+
+def _frequency(times_ns: np.ndarray) -> str | None:
+    steps = np.diff(times_ns)
+    return infer_frequency(times_ns) if (steps > 0).any() else None
+
+
+def _split(
+    values: dict[str, np.ndarray], times: np.ndarray, rule: SplitRule, least: int | None, counts: dict[str, int]
+) -> list[tuple[int, int]]:
+    """The segments of one series, with every bar counted once, as kept or under the first reason it is left out for."""
+    prices = (values[name] for name in FEATURES[:4])
+    cuts = find_cuts(times, *prices, values.get("volume"), rule)
+    left = np.zeros(len(times), dtype=bool)
+    for reason, mask in zip(REASONS, (cuts.bad, cuts.illiquid, cuts.stagnant), strict=False):
+        counts[reason] += int((mask & ~left).sum())
+        left |= mask
+    wanted = rule if least is None else replace(rule, min_length=least)
+    segments = long_enough(*all_segments(cuts), wanted)
+    counts["bars"] += len(times)
+    counts[REASONS[3]] += int((~left).sum()) - sum(b - a for a, b in segments)
+    return segments
+
+
+def _matrix(values: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Bars [N, 6]; a volume that is not there is zero, an amount volume times the mean price, as in `to_matrix`."""
+    bars = np.zeros((len(rows), len(FEATURES)), np.float32)
+    for i, name in enumerate(FEATURES):
+        if name in values:
+            bars[:, i] = np.nan_to_num(values[name][rows])
+    if "volume" in values and "amount" not in values:
+        bars[:, 5] = bars[:, 4] * bars[:, :4].mean(1)
+    return bars
+
+
+def build(
+    sources: Sequence[Source],
+    out: Path,
+    workers: int = 2,
+    least: int | None = None,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> pd.DataFrame:
+    """Build a store; returns the report, a row a file.
+
+    Args:
+        workers: processes that read files.
+        least: bars a segment needs; None takes the paper's rule for its frequency.
+        progress: called with a file's report when it is done.
+
+    Raises:
+        ValueError: a file that cannot be read (those done are kept for the next try), or nothing is left of any.
+    """
+    out = Path(out)
+    shards = out / SHARDS
+    shards.mkdir(parents=True, exist_ok=True)
+    reports: dict[str, dict[str, Any]] = {}
+    with ProcessPoolExecutor(max(1, workers)) as pool:
+        # Largest first, so that no process is left alone with the longest file.
+        biggest = sorted(sources, key=lambda s: -Path(s.file).stat().st_size)
+        waiting = {pool.submit(make_shard, source, shards, least): source for source in biggest}
+        try:
+            for done in as_completed(waiting):
+                report = reports[waiting[done].file] = done.result()
+                if progress is not None:
+                    progress(report)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    keys = [source.key for source in sources]
+    _join([shards / key for key in keys], out)
+    for old in shards.iterdir():
+        if old.name not in keys:
+            shutil.rmtree(old)
+    table = pd.DataFrame([reports[source.file] for source in sources])
+    write_file(out / REPORT, table.to_json(orient="records", indent=1).encode())
+    return table
+
+
+def _join(shards: Sequence[Path], out: Path) -> None:
+    """The shards' arrays strung together into one store, a shard at a time; the index is written last."""
+    parts = [Store.open(shard) for shard in shards]
+    total = sum(len(part.times) for part in parts)
+    if not total:
+        raise ValueError("no bar is left of any file: their segments are shorter than the rules ask (see report.json)")
+    (out / INDEX).unlink(missing_ok=True)
+    for name in ARRAYS[:3]:
+        example = getattr(parts[0], name)
+        whole = np.lib.format.open_memmap(
+            out / f"{name}.npy", mode="w+", dtype=example.dtype, shape=(total, *example.shape[1:])
+        )
+        at = 0
+        for part in parts:
+            values = getattr(part, name)
+            whole[at : at + len(values)] = values
+            at += len(values)
+        whole.flush()
+        del whole
+    names: dict[str, int] = {}
+    segments, catalogues, at = [], [], 0
+    for shard, part in zip(shards, parts, strict=True):
+        listed = pd.read_parquet(shard / CATALOGUE)
+        for start, stop, group in part.segments:
+            segments.append(Segment(start + at, stop + at, names.setdefault(part.names[group], len(names))))
+        catalogues.append(listed.assign(start=listed["start"] + at, stop=listed["stop"] + at))
+        at += len(part.times)
+    np.save(out / "segments.npy", np.asarray(segments))
+    pd.concat(catalogues, ignore_index=True).to_parquet(out / CATALOGUE, index=False)
+    write_file(out / INDEX, json.dumps({"version": 1, "names": list(names)}).encode())

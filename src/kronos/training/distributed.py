@@ -1,0 +1,96 @@
+"""One process or many: the few words that the training loop needs of torch.distributed.
+
+Started by ``torchrun`` there are as many processes as it says, on one machine or several; started by ``python`` there is one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+WAIT = timedelta(minutes=30)
+"""For the other processes, which may be validating or reading data."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all: ``rank`` of ``size``, and the device it works on."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes files and talks."""
+        return self.rank == 0
+
+    def mean(self, figures: Mapping[str, float], weight: float = 1.0) -> dict[str, float]:
+        """The weighted mean over all processes of each figure; the same on every process."""
+        if self.size == 1:
+            return dict(figures)
+        numbers = torch.tensor([value * weight for value in figures.values()] + [weight], dtype=torch.float64)
+        numbers = self._on_device(numbers)
+        dist.all_reduce(numbers)
+        return dict(zip(figures, (numbers[:-1] / numbers[-1]).tolist(), strict=True))
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up on any process."""
+        if self.size == 1:
+            return flag
+        number = self._on_device(torch.tensor([float(flag)]))
+        dist.all_reduce(number, op=dist.ReduceOp.MAX)
+        return bool(number.item())
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def _on_device(self, numbers: torch.Tensor) -> torch.Tensor:
+        # nccl knows no CPU tensors; mps no float64, and has no processes.
+        return numbers.to(self.device) if self.device.type == "cuda" else numbers
+
+
+def best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def world(device: str | torch.device | None = None) -> Iterator[World]:
+    """Join the processes that torchrun started, or be alone; leaves them at the end.
+
+    Args:
+        device: None or "auto" takes this process's GPU, else mps, else the CPU. A GPU without number becomes the one of this
+            process on its machine.
+
+    Raises:
+        ValueError: the device does not exist here.
+    """
+    at = best_device() if device in (None, "auto") else torch.device(device)  # type: ignore[arg-type]
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    if at.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"device {str(device)!r}: no CUDA GPU here; use cpu or auto")
+        if at.index is None or size > 1:
+            at = torch.device("cuda", local)
+        if at.index >= torch.cuda.device_count():
+            raise ValueError(f"device {at}: this machine has {torch.cuda.device_count()} GPUs; start fewer processes")
+        torch.cuda.set_device(at)
+    if size == 1:
+        yield World(0, 1, at)
+        return
+    dist.init_process_group("nccl" if at.type == "cuda" else "gloo", timeout=WAIT)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), at)
+    finally:
+        dist.destroy_process_group()

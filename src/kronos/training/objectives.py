@@ -1,0 +1,63 @@
+"""What is minimised: a network and a batch in, the loss and figures to report out.
+
+In training mode as the published recipe has it; in eval mode deterministic, causal and teacher-forced (spec, section 7).
+
+Legend: B windows, T bars.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from kronos.nn import Kronos, KronosTokenizer
+
+Figures = dict[str, Tensor]
+Coarse = Literal["sampled", "true"]
+COARSE: tuple[Coarse, ...] = ("sampled", "true")
+
+
+class TokenizerObjective(nn.Module):
+    """Reconstruction by the coarse and by both tokens, and the quantiser's own loss (spec, section 3)."""
+
+    def __init__(self, tokenizer: KronosTokenizer) -> None:
+        super().__init__()
+        self.network = tokenizer
+
+    def forward(self, bars_BT6: Tensor) -> tuple[Tensor, Figures]:
+        loss, coarse, full, bsq = self.network.compute_loss(bars_BT6)
+        return loss, {"mse_coarse": coarse.detach(), "mse": full.detach(), "bsq": bsq.detach()}
+
+
+class ModelObjective(nn.Module):
+    """Cross entropy of the next coarse and fine token (spec, section 4).
+
+    Args:
+        coarse: what the fine token is conditioned on in training: a coarse token "sampled" from the model, as published, or the
+            "true" one. In eval mode it is always the true one.
+    """
+
+    def __init__(self, model: Kronos, coarse: Coarse = "sampled") -> None:
+        super().__init__()
+        if coarse not in COARSE:
+            raise ValueError(f"coarse must be one of {', '.join(map(repr, COARSE))}, found {coarse!r}")
+        self.network, self.coarse = model, coarse
+
+    def forward(self, s1_BT: Tensor, s2_BT: Tensor, stamp_BT5: Tensor, uniform_BT: Tensor) -> tuple[Tensor, Figures]:
+        """``uniform_BT``: a number in [0, 1) for each bar, which draws its coarse token: a window's draws are its own."""
+        s1, s2, stamp, targets = s1_BT[:, :-1], s2_BT[:, :-1], stamp_BT5[:, :-1], s1_BT[:, 1:]
+        if self.training and self.coarse == "sampled":
+            logits = self.network(s1, s2, stamp, s1_uniforms=uniform_BT[:, 1:])
+        else:
+            logits = self.network(s1, s2, stamp, use_teacher_forcing=True, s1_targets=targets)
+        loss, s1_loss, s2_loss = self.network.head.compute_loss(logits[0], logits[1], targets, s2_BT[:, 1:])
+        return loss, {"s1": s1_loss.detach(), "s2": s2_loss.detach()}
+
+
+@torch.no_grad()
+def tokens_of(tokenizer: KronosTokenizer, bars_BT6: Tensor) -> tuple[Tensor, Tensor]:
+    """Coarse and fine tokens [B, T] of normalised bars, by a tokenizer that is not trained."""
+    s1, s2 = tokenizer.encode(bars_BT6, half=True)
+    return s1, s2

@@ -1,0 +1,127 @@
+"""What a run saves so that it can go on as if it had never stopped, whole or not at all.
+
+``state/`` of a run's folder holds, named by the step: the weights, the optimiser's moments, the averaged weights if there are any;
+and ``state.json``, which is written last and says which step is whole and what else the loop knows. A kill at any moment leaves the
+old state or the new one. Only safetensors and JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from kronos.files import write_file
+from kronos.training.distributed import World
+
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+"""Shards of all processes are brought together on the first one; of unsharded networks these are just their tensors."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: steps done, the best validation figure and its step, and the validations since."""
+
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+
+
+class State:
+    """The saved state of a run in ``folder``."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.folder, self.world = Path(folder) / "state", world
+        if world.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        world.wait()
+
+    @property
+    def progress(self) -> Progress:
+        marker = self.folder / "state.json"
+        return Progress(**json.loads(marker.read_text())) if marker.exists() else Progress()
+
+    def save(
+        self, progress: Progress, network: nn.Module, optimiser: torch.optim.Optimizer, averaged: nn.Module | None
+    ) -> None:
+        """Called by all processes; the first one writes.
+
+        Raises:
+            OSError: the files cannot be written; the message says which state is still whole.
+        """
+        parts = {"weights": whole_weights(network), "optimiser": _moments(network, optimiser)}
+        if averaged is not None:
+            parts["averaged"] = dict(averaged.state_dict())
+        if not self.world.first:
+            return
+        try:
+            for name, tensors in parts.items():
+                content = save({key: value.cpu().contiguous() for key, value in tensors.items()}, {"format": "pt"})
+                write_file(self.folder / f"{name}-{progress.step}.safetensors", content)
+            old = self.progress
+            write_file(self.folder / "state.json", json.dumps(asdict(progress)).encode())
+        except OSError as error:
+            kept = (
+                f"the state of step {self.progress.step:,} is whole" if self.progress.step else "no state was saved yet"
+            )
+            raise OSError(
+                error.errno, f"cannot save step {progress.step:,} in {self.folder}: {error.strerror}; {kept}"
+            ) from error
+        for file in self.folder.glob("*.safetensors"):
+            if old.step != progress.step and not file.stem.endswith(f"-{progress.step}"):
+                file.unlink()
+
+    def restore(self, network: nn.Module, optimiser: torch.optim.Optimizer, averaged: nn.Module | None) -> Progress:
+        """Put the last saved state back, if there is one; called by all processes."""
+        progress = self.progress
+        if not progress.step:
+            return progress
+        weights: dict[str, Any] = load_file(self._file("weights", progress.step))
+        set_model_state_dict(network, weights, options=WHOLE)
+        set_optimizer_state_dict(
+            network, optimiser, _nested(load_file(self._file("optimiser", progress.step)), optimiser), options=WHOLE
+        )
+        if averaged is not None:
+            averaged.load_state_dict(load_file(self._file("averaged", progress.step)))
+        return progress
+
+    def _file(self, name: str, step: int) -> Path:
+        path = self.folder / f"{name}-{step}.safetensors"
+        if not path.exists():
+            raise ValueError(
+                f"{path} is missing: the settings have changed since it was saved, or start in a new folder"
+            )
+        return path
+
+
+def whole_weights(network: nn.Module) -> dict[str, Tensor]:
+    """All tensors of a network on the CPU. Of a sharded one: called by all processes, and empty on all but the first."""
+    weights: dict[str, Any] = get_model_state_dict(network, options=WHOLE)
+    return weights
+
+
+def _moments(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state: dict[str, dict[str, Tensor]] = get_optimizer_state_dict(network, optimiser, options=WHOLE).get("state", {})  # type: ignore[assignment]
+    return {f"{name}|{key}": value for name, values in state.items() for key, value in values.items()}
+
+
+def _nested(tensors: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> dict:
+    state: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        parameter, key = name.split("|")
+        state.setdefault(parameter, {})[key] = value
+    return {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}

@@ -1,0 +1,150 @@
+"""Bars of many series as a few flat arrays, in memory or mapped from files: what training windows are cut from.
+
+On disk a store is a folder of NumPy files and an index in JSON; several processes map the same files, and nothing is read before
+it is needed.
+
+Legend: N bars in all, 6 features, 5 time features.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from kronos.files import write_file
+from kronos.klines.features import FEATURES, time_features, to_matrix
+
+ARRAYS = ("bars", "stamp", "times", "segments")
+INDEX = "index.json"
+
+
+class Segment(NamedTuple):
+    """A run of bars without a break, ``start`` (inclusive) to ``stop`` (exclusive), of one group."""
+
+    start: int
+    stop: int
+    group: int
+
+
+@dataclass
+class Store:
+    """Bars [N, 6] float32 (open, high, low, close, volume, amount), time features [N, 5] uint8, times [N] in nanoseconds.
+
+    ``segments`` says which bars follow one another; ``names`` are those of its groups: a symbol each, or a market.
+    """
+
+    names: list[str] = field(default_factory=list)
+    bars: np.ndarray = field(default_factory=lambda: np.empty((0, 6), np.float32))
+    stamp: np.ndarray = field(default_factory=lambda: np.empty((0, 5), np.uint8))
+    times: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    segments: list[Segment] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, runs: Iterable[tuple[str, pd.DataFrame]]) -> Store:
+        """From runs of bars, each with the name of its group and a ``timestamp`` column; a missing volume is zero.
+
+        Raises:
+            ValueError: there is no run.
+        """
+        names: dict[str, int] = {}
+        bars, stamps, times, segments, total = [], [], [], [], 0
+        for name, table in runs:
+            group = names.setdefault(str(name), len(names))
+            bars.append(to_matrix(table[[c for c in FEATURES if c in table.columns]].fillna(0.0)).astype(np.float32))
+            stamps.append(time_features(table["timestamp"]).astype(np.uint8))
+            times.append(table["timestamp"].to_numpy("datetime64[ns]").astype(np.int64))
+            segments.append(Segment(total, total + len(table), group))
+            total += len(table)
+        if not bars:
+            raise ValueError("no series to make a store of")
+        return cls(list(names), np.concatenate(bars), np.concatenate(stamps), np.concatenate(times), segments)
+
+    def save(self, folder: Path) -> Path:
+        """Write the arrays beside each other; the folder appears when all of it is written, in place of an older one."""
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            for name in ARRAYS:
+                np.save(temporary / f"{name}.npy", np.asarray(getattr(self, name)))
+            write_file(temporary / INDEX, json.dumps({"version": 1, "names": self.names}).encode())
+            temporary.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return folder
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Map a saved store.
+
+        Raises:
+            ValueError: the folder is no store.
+        """
+        folder = Path(folder)
+        try:
+            index = json.loads((folder / INDEX).read_text())
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{folder} is no store of bars: {error}") from error
+        segments = [Segment(*row) for row in arrays.pop("segments").tolist()]
+        return cls(index["names"], segments=segments, **arrays)
+
+    def part(self, segments: list[Segment]) -> Store:
+        """The same bars, seen through other segments."""
+        return Store(self.names, self.bars, self.stamp, self.times, segments)
+
+    def split(self, share: float, least: int) -> tuple[Store, Store]:
+        """The first bars of every segment for training, the last ``share`` of them, at least ``least`` bars, for validation."""
+        train, valid = [], []
+        for start, stop, group in self.segments:
+            cut = stop - max(least, int((stop - start) * share))
+            if cut - start >= least:
+                train.append(Segment(start, cut, group))
+                valid.append(Segment(cut, stop, group))
+            else:
+                train.append(Segment(start, stop, group))
+        return self.part(train), self.part(valid)
+
+
+def read_corpus(folder: Path, least: int = 128) -> Store:
+    """All Parquet files of a folder (long tables: symbol, timestamp, open, ...); a file is a group.
+
+    Series are split, never patched, at bad prices and at jumps between bars (paper, "Cleaning"); segments shorter than ``least``
+    are left out.
+    """
+    files = sorted(Path(folder).glob("*.parquet"))
+    if not files:
+        raise ValueError(f"no .parquet file in {folder}")
+
+    def runs() -> Iterable[tuple[str, pd.DataFrame]]:
+        for file in files:
+            for _, series in pd.read_parquet(file).groupby("symbol", sort=False):
+                for start, stop in clean_runs(series, least):
+                    yield file.stem, series.iloc[start:stop]
+
+    return Store.of(runs())
+
+
+def clean_runs(series: pd.DataFrame, least: int) -> list[tuple[int, int]]:
+    """Runs of rows with four positive finite prices in order of time and no jump of 30 % from a close to the next open."""
+    prices = series[list(FEATURES[:4])].to_numpy(np.float64)
+    good = np.isfinite(prices).all(1) & (prices > 0).all(1) & (prices[:, 1] >= prices[:, 2])
+    times = series["timestamp"].to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        breaks = np.abs(prices[1:, 0] / prices[:-1, 3] - 1) > 0.3
+    breaks |= times[1:] <= times[:-1]
+    breaks |= ~good[1:] | ~good[:-1]
+    edges = np.flatnonzero(np.concatenate(([True], breaks, [True])))
+    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b - a >= least and good[a]]

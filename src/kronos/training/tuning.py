@@ -1,0 +1,100 @@
+"""Which weights of a network are trained: all, the last blocks only, or low-rank additions (LoRA, arXiv 2106.09685)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from torch import nn
+
+from kronos.nn import Kronos, KronosTokenizer
+
+Tuned = Literal["all", "last", "lora"]
+TUNED: tuple[Tuned, ...] = ("all", "last", "lora")
+LORA_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3")
+"""Attention and feed-forward."""
+
+Network = TypeVar("Network", Kronos, KronosTokenizer)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What is trained.
+
+    Attributes:
+        weights: "all"; "last": the last ``blocks`` of the model and what follows them; "lora": additions of ``rank`` to the
+            attention and feed-forward layers, scaled by ``alpha / rank`` and merged into them in what is kept.
+    """
+
+    weights: Tuned = "all"
+    blocks: int = 1
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.weights not in TUNED:
+            raise ValueError(f"tuning must be one of {', '.join(map(repr, TUNED))}, found {self.weights!r}")
+        if self.blocks < 0 or self.rank < 1 or not self.alpha > 0 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"blocks must be at least 0, rank at least 1, alpha positive, dropout in [0, 1), found {self}"
+            )
+
+    def prepare(self, network: Kronos | KronosTokenizer) -> None:
+        """Freeze what is not trained, and add what is.
+
+        Raises:
+            ValueError: "last" of a tokenizer, more blocks than there are, or LoRA without the package peft.
+        """
+        if self.weights == "all":
+            return
+        if self.weights == "last":
+            self._freeze_all_but_last(network)
+            return
+        try:
+            from peft import LoraConfig, inject_adapter_in_model
+        except ImportError as error:
+            raise ValueError('LoRA needs the package peft: pip install "kronos-forecast[lora]"') from error
+        config = LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(LORA_LAYERS), bias="none"
+        )
+        inject_adapter_in_model(config, network)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+
+    def _freeze_all_but_last(self, network: Kronos | KronosTokenizer) -> None:
+        if not isinstance(network, Kronos):
+            raise ValueError("a tokenizer is trained whole, by LoRA, or not at all: its last blocks mean little alone")
+        if self.blocks > len(network.transformer):
+            raise ValueError(f"blocks must be at most {len(network.transformer)}, found {self.blocks}")
+        network.requires_grad_(False)
+        kept = network.transformer[len(network.transformer) - self.blocks :]
+        for module in (*kept, network.norm, network.dep_layer, network.head):
+            module.requires_grad_(True)
+
+
+def merged(network: Network) -> Network:
+    """The network as it was built, with LoRA's additions merged into its weights; without any, the network itself."""
+    try:
+        from peft.tuners.lora import LoraLayer
+    except ImportError:
+        return network
+    if not any(isinstance(module, LoraLayer) for module in network.modules()):
+        return network
+    whole = copy.deepcopy(network)
+    for module in whole.modules():
+        if isinstance(module, LoraLayer):
+            module.merge(safe_merge=True)
+    weights = {
+        name.replace(".base_layer", ""): value for name, value in whole.state_dict().items() if "lora_" not in name
+    }
+    plain = type(network)(**network.config.to_dict())
+    plain.load_state_dict(weights)
+    return plain.eval()
+
+
+def trained_share(network: nn.Module) -> tuple[int, int]:
+    """(weights that are trained, all weights)."""
+    sizes = [(p.numel(), p.requires_grad) for p in network.parameters()]
+    return sum(n for n, on in sizes if on), sum(n for n, _ in sizes)

@@ -22,7 +22,7 @@ import kronos
 from kronos.hub.loading import pair_settings
 from kronos.klines import FEATURES, read_table
 from kronos.predictor import KronosPredictor
-from kronos.training.nano import code_use
+from kronos.training.pretrain import code_use
 from kronos.training.windows import CLIP, normalise_on_prefix
 
 WINDOW = 256

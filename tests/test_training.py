@@ -2,25 +2,28 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from kronos.cli import main
+from kronos.hub.loading import load
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
-from kronos.training import nano
+from kronos.training.building import CATALOGUE, COUNTS, build, find_sources
 from kronos.training.distributed import world
 from kronos.training.loop import LoopSettings, Task, train
+from kronos.training.pretrain import recipe_of
 from kronos.training.schedule import learning_rate
-from kronos.training.store import Store, clean_runs, read_corpus
+from kronos.training.store import Store
 from kronos.training.trackers import open_trackers, read_log
 from kronos.training.tuning import Tuning, merged, trained_share
 from kronos.training.windows import Order, Sampler, Windows, WindowSettings, normalise_on_prefix
@@ -48,25 +51,72 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def corpus(folder):
-    return read_corpus(folder)
+def built(folder, tmp_path_factory):
+    """A store, as the command line builds it."""
+    out = tmp_path_factory.mktemp("store") / "store"
+    done = CliRunner().invoke(main, ["store", "build", str(folder), "--out", str(out), "--workers", "1"])
+    assert done.exit_code == 0, done.output
+    return out
 
 
-def test_a_corpus_holds_every_clean_bar_and_knows_its_groups(corpus):
-    assert corpus.names == ["fx_1h", "stocks_1h"]
+@pytest.fixture(scope="module")
+def corpus(built):
+    return Store.open(built)
+
+
+def test_a_store_holds_every_clean_bar_and_knows_its_groups(corpus, built):
+    assert corpus.names == ["fx_1h 1h", "stocks_1h 1h"]
     assert [s.stop - s.start for s in corpus.segments] == [600, 900, 300]
     assert corpus.bars.shape == (1800, 6)
     assert (corpus.bars[:600, 4:] == 0).all()
     np.testing.assert_allclose(corpus.bars[600:, 5], corpus.bars[600:, 4] * corpus.bars[600:, :4].mean(1), rtol=1e-5)
+    catalogue = pd.read_parquet(built / CATALOGUE)
+    assert catalogue["symbol"].tolist() == ["S3", "S1", "S2"]
+    assert (built / "report.png").read_bytes().startswith(b"\x89PNG")
+    shown = CliRunner().invoke(main, ["store", "show", str(built)])
+    assert "stocks_1h" in shown.output and "1200" in shown.output
 
 
-def test_a_series_is_split_at_bad_prices_and_jumps_and_never_patched():
-    table = series(400, 0)
-    table.loc[100, "close"] = np.nan
-    table.loc[200:, ["open", "high", "low", "close"]] *= 2
-    table.loc[300, "low"] = -1.0
-    assert clean_runs(table, 50) == [(0, 100), (101, 200), (200, 300), (301, 400)]
-    assert clean_runs(table, 100) == [(0, 100), (200, 300)]
+def test_a_series_is_split_at_bad_prices_and_jumps_and_every_bar_is_counted_once(tmp_path):
+    table = series(1500, 0)
+    table.loc[300, "close"] = np.nan
+    table.loc[700:, ["open", "high", "low", "close"]] *= 2
+    table.loc[1100:1109, "close"] = 150.0
+    table.loc[1100:1109, "open"] = 150.0
+    table.loc[1100:1109, ["high", "low"]] = [151.0, 149.0]
+    (tmp_path / "in").mkdir()
+    table.to_csv(tmp_path / "in" / "x.csv", index=False)
+    report = build(find_sources([tmp_path / "in"]), tmp_path / "out", workers=1).iloc[0]
+    assert report["bars"] == 1500 == report[list(COUNTS[1:])].sum()
+    assert report["bad prices"] == 1 and report["same close for too long"] == 10
+    store = Store.open(tmp_path / "out")
+    lengths = [s.stop - s.start for s in store.segments]
+    assert lengths[:2] == [300, 399] and sum(lengths) == report["kept"]
+    np.testing.assert_allclose(store.bars[:300, 3], table["close"].to_numpy()[:300], rtol=1e-6)
+
+
+def test_a_store_is_built_again_from_what_is_new_and_is_the_same(folder, built, tmp_path, monkeypatch):
+    out = tmp_path / "store"
+    sources = find_sources([folder])
+    (tmp_path / "broken.csv").write_text("a,b\n1,2\n")
+    broken = find_sources([tmp_path / "broken.csv"])
+    with pytest.raises(ValueError, match=r"broken.csv"):
+        build([*sources, *broken], out, workers=1)
+    assert len(list((out / "shards").iterdir())) >= 1 and not (out / "index.json").exists()
+    build(sources, out, workers=2)
+    assert (Store.open(out).bars == Store.open(built).bars).all()
+    assert sorted(f.name for f in (out / "shards").iterdir()) == sorted(s.key for s in sources)
+
+
+def test_what_an_index_says_of_files_is_in_the_catalogue(folder, tmp_path):
+    for file in folder.glob("*.parquet"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "index.csv").write_text("file,market,freq,licence,source\na/fx_1h.parquet,FX,1h,MIT,somewhere\n")
+    fx, stocks = find_sources([tmp_path])
+    assert (fx.market, fx.frequency, fx.licence, fx.origin) == ("FX", "1h", "MIT", "somewhere")
+    assert (stocks.market, stocks.frequency) == ("stocks_1h", None)
+    with pytest.raises(ValueError, match="no such file or folder"):
+        find_sources([tmp_path / "none"])
 
 
 def test_a_step_alone_determines_its_batch(corpus):
@@ -391,37 +441,81 @@ def test_an_unknown_tracker_and_one_that_is_not_installed_are_refused_in_words(t
         open_trackers(["comet"], tmp_path)
 
 
-def test_the_recipe_of_nano_trains_a_pair_that_learns_and_exports_it(folder, tmp_path, monkeypatch):
-    """The real recipe, narrower, on little data and few steps: losses fall, and the exported pair forecasts."""
-    monkeypatch.setattr(nano, "TOKENIZER", replace(nano.TOKENIZER, d_model=48, ff_dim=96))
-    monkeypatch.setattr(nano, "MODEL", replace(nano.MODEL, d_model=48, ff_dim=96, n_layers=2))
-    monkeypatch.setattr(nano, "TOKENIZER_WINDOWS", WindowSettings(length=64, batch=16))
-    monkeypatch.setattr(
-        nano, "MODEL_WINDOWS", (WindowSettings(length=64, batch=16), WindowSettings(length=48, batch=16))
-    )
-    monkeypatch.setattr(nano, "VALIDATION_BATCHES", 1)
-    monkeypatch.setattr(nano, "COMPILED", False)
-    monkeypatch.setattr(nano, "LoopSettings", partial(LoopSettings, validate_every=20))
-    whole = read_corpus(folder)
-    train_part, held_out = whole.split(share=0.2, least=64)
-    nano.train_tokenizer(train_part, held_out, tmp_path / "tokenizer", 60, 2e-3, 0)
-    tokenizer = KronosTokenizer.from_pretrained(tmp_path / "tokenizer" / "checkpoint")
-    nano.train_model(train_part, held_out, tokenizer, tmp_path / "model", 60, 2e-3, 0)
-    for part in ("tokenizer", "model"):
-        rows = [json.loads(line) for line in (tmp_path / part / "log.jsonl").read_text().splitlines()]
-        held = [row["mse" if part == "tokenizer" else "loss"] for row in rows if row.get("kind") == "validation"]
+def pretrain(stage, store, out, *sets, processes=1, expect=0):
+    """The command, alone or under torchrun."""
+    command = [sys.executable, "-m", "kronos"]
+    if processes > 1:
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc_per_node={processes}",
+            "-m",
+            "kronos",
+        ]
+    small = [
+        "network.d_model=32", "network.ff_dim=64", "lengths=[64, 48]", "bars_a_step=1024", "steps=60", "validate_every=20",
+        "save_every=10", "held_out=1", "warmup=5", "report_every=1",
+    ]  # fmt: skip
+    command += ["pretrain", stage, "--store", str(store), "--out", str(out)]
+    command += [part for pair in (*small, *sets) for part in ("--set", pair)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert (done.returncode == 0) == (expect == 0), done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_recipe_of_nano_trains_a_pair_that_learns_and_exports_it(built, tmp_path):
+    """The preset, narrower, on little data and few steps: losses fall, and the exported pair forecasts."""
+    early = pretrain("model", built, tmp_path, expect=1)
+    assert "run kronos pretrain tokenizer first" in early
+    for stage in ("tokenizer", "model"):
+        pretrain(stage, built, tmp_path)
+        held = [row for row in read_log(tmp_path / stage) if row["kind"] == "validation"]
+        figure = "mse" if stage == "tokenizer" else "loss"
         assert len(held) == 3
-        assert held[-1] < 0.9 * held[0], part
-    nano.export(tmp_path, tmp_path / "pair")
+        assert held[-1][figure] < 0.95 * held[0][figure], stage
+        assert f"{figure} stocks_1h 1h" in held[-1]
+        assert (tmp_path / stage / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert 0 < [r for r in read_log(tmp_path / "tokenizer") if r["kind"] == "validation"][-1]["used_s1"] <= 1
+    done = CliRunner().invoke(main, ["pretrain", "export", "--out", str(tmp_path), str(tmp_path / "pair")])
+    assert done.exit_code == 0, done.output
     model = Kronos.from_pretrained(tmp_path / "pair" / "model")
     assert model.dependency_rotary
-    assert all(
-        (tmp_path / "pair" / part / "model.safetensors").stat().st_size < 4_000_000 for part in ("model", "tokenizer")
-    )
-    from kronos.hub.loading import load
-
     bars = series(64, 9)
     future = pd.date_range(bars["timestamp"].iloc[-1], periods=4, freq="h")[1:]
-    assert np.isfinite(
-        load(tmp_path / "pair").predict(bars, bars["timestamp"], future, 3, verbose=False).to_numpy()
-    ).all()
+    predictor = load(tmp_path / "pair")
+    assert predictor.max_context == 64
+    assert np.isfinite(predictor.predict(bars, bars["timestamp"], future, 3, verbose=False).to_numpy()).all()
+
+
+def test_two_processes_pretrain_as_one_does(built, tmp_path):
+    """A model; a tokenizer's codebook entropy is that of each process's own batch, so its curves are near but not the same."""
+    pretrain("tokenizer", built, tmp_path / "1", "steps=6", processes=2)
+    shutil.copytree(tmp_path / "1" / "tokenizer", tmp_path / "2" / "tokenizer")
+    sets = ("steps=6", "lengths=[64, 32]", "coarse=sampled")
+    for processes in (1, 2):
+        pretrain("model", built, tmp_path / str(processes), *sets, processes=processes)
+    one, two = (losses(tmp_path / name / "model") for name in ("1", "2"))
+    assert one == pytest.approx(two, abs=1e-4)
+
+
+def test_a_recipe_is_checked_by_name(built):
+    assert recipe_of("base", "model").network["d_model"] == 832
+    assert (recipe_of("small", "model").learning_rate, recipe_of("small", "model").warmup) == (1e-3, 15000)
+    with pytest.raises(ValueError, match="no preset 'huge': there are base, mini, nano, small"):
+        recipe_of("huge", "model")
+    with pytest.raises(ValueError, match="a recipe has no 'stepz'"):
+        recipe_of("nano", "model", {"stepz": 3})
+    command = ["pretrain", "tokenizer", "--store", str(built), "--out", "x", "--set", "lengths=[4000]"]
+    refused = CliRunner().invoke(main, [*command, "--set", "bars_a_step=4000"])
+    assert refused.exit_code == 2 and "no segment of the store has 4000 bars" in refused.stderr
+
+
+def test_published_sizes_are_those_of_the_presets():
+    for name, parameters in (("mini", 4_108_032), ("small", 24_741_376), ("base", 102_310_592)):
+        with torch.device("meta"):
+            model = Kronos(**recipe_of(name, "model").network)
+            tokenizer = KronosTokenizer(**recipe_of(name, "tokenizer").network)
+        assert sum(p.numel() for p in model.parameters()) == parameters
+        assert sum(p.numel() for p in tokenizer.parameters()) == 3_958_042

@@ -10,6 +10,8 @@ from kronos.cli.errors import errors_in_a_line
 from kronos.cli.finetune import finetune
 from kronos.cli.forecast import forecast
 from kronos.cli.models import models
+from kronos.cli.pretrain import pretrain
+from kronos.cli.store import store
 
 
 class _Commands(click.Group):
@@ -36,5 +38,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, finetune, models):
+for _command in (forecast, check, finetune, models, pretrain, store):
     main.add_command(_command)

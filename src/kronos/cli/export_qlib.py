@@ -52,6 +52,7 @@ def export_qlib_command(
 
     from kronos.backtest.export import check_target, export_qlib, read_series
     from kronos.backtest.qlib_folder import qlib_freq
+    from kronos.cli.options import as_options
 
     pairs = [item.partition("=") for item in mapping]
     for role, equals, column in pairs:
@@ -65,7 +66,8 @@ def export_qlib_command(
     )
     series = dict(tqdm(reading, desc="reading", unit="series", disable=quiet or not sys.stderr.isatty()))
     for symbol, reason in skipped[:5]:
-        click.echo(f"left out: {symbol}: {reason}", err=True)
+        about = "" if reason.startswith((symbol, *sources)) else f"{symbol}: "
+        click.echo(f"left out: {about}{as_options(reason)}", err=True)
     if len(skipped) > 5:
         click.echo(f"left out: {len(skipped) - 5} more", err=True)
     if not series:

@@ -40,8 +40,7 @@ def read_settings(ctx: click.Context, yaml: str | None, sets: tuple[str, ...], *
     from kronos.finetune.config import FinetuneConfig
 
     base = FinetuneConfig() if ctx.obj is None else FinetuneConfig.from_object(ctx.obj)
-    config = base.with_overrides(sets, yaml)
-    return config.replace(**{name: value for name, value in named.items() if value is not None})
+    return base.with_overrides(sets, yaml, **{name: value for name, value in named.items() if value is not None})
 
 
 def time_range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:

@@ -95,7 +95,8 @@ def _index(path: Path) -> dict[str, dict[str, str]]:
     if not {"file", "market"} <= set(table.columns):
         return {}
     found = table.rename(columns=names)[["file", *(v for k, v in names.items() if k in table.columns)]]
-    return {Path(row.pop("file")).name: row for row in found.to_dict("records")}
+    rows: list[dict[str, str]] = found.to_dict("records")  # type: ignore[assignment]
+    return {Path(row.pop("file")).name: row for row in rows}
 
 
 def make_shard(source: Source, folder: Path, least: int | None) -> dict[str, Any]:
@@ -168,8 +169,8 @@ def _split(
     values: dict[str, np.ndarray], times: np.ndarray, rule: SplitRule, least: int | None, counts: dict[str, int]
 ) -> list[tuple[int, int]]:
     """The segments of one series, with every bar counted once, as kept or under the first reason it is left out for."""
-    prices = (values[name] for name in FEATURES[:4])
-    cuts = find_cuts(times, *prices, values.get("volume"), rule)
+    open_, high, low, close = (values[name] for name in FEATURES[:4])
+    cuts = find_cuts(times, open_, high, low, close, values.get("volume"), rule)
     left = np.zeros(len(times), dtype=bool)
     for reason, mask in zip(REASONS, (cuts.bad, cuts.illiquid, cuts.stagnant), strict=False):
         counts[reason] += int((mask & ~left).sum())
@@ -265,3 +266,26 @@ def _join(shards: Sequence[Path], out: Path) -> None:
     np.save(out / "segments.npy", np.asarray(segments))
     pd.concat(catalogues, ignore_index=True).to_parquet(out / CATALOGUE, index=False)
     write_file(out / INDEX, json.dumps({"version": 1, "names": list(names)}).encode())
+
+
+def draw_report(report: pd.DataFrame, out: Path) -> None:
+    """``report.png``: bars kept and dropped, by market."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    by_market = report.groupby("market")[list(COUNTS[1:])].sum()
+    by_market = by_market.loc[by_market.sum(axis=1).sort_values().index] / 1e6
+    figure = Figure(figsize=(9, 1.5 + 0.28 * len(by_market)), layout="constrained")
+    axes = figure.subplots()
+    left = np.zeros(len(by_market))
+    for name, colour in zip(by_market, ("#2c7fb8", "#c0392b", "#e67e22", "#f1c40f", "#9aa5b1"), strict=True):
+        axes.barh(by_market.index, by_market[name], left=left, color=colour, label=name)
+        left += by_market[name].to_numpy()
+    axes.set(xlabel="million bars")
+    axes.legend(frameon=False, loc="lower right")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_file(out / "report.png", picture.getvalue())

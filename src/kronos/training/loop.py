@@ -363,7 +363,9 @@ def _run(
             for log in logs:
                 log.log(step, "validation", held_out)
             best = " (best)" if trainer.progress.best_step == step else ""
-            speak("  held out: " + " ".join(f"{k} {v:.4f}" for k, v in held_out.items()) + best)
+            # Figures of groups have names of several words; they are in the log.
+            shown = {k: v for k, v in held_out.items() if " " not in k}
+            speak("  held out: " + " ".join(f"{k} {v:.4f}" for k, v in shown.items()) + best)
             clock = time.perf_counter()
         if step % settings.save_every == 0 or step == settings.steps:
             trainer.save(step)

@@ -116,35 +116,3 @@ class Store:
             else:
                 train.append(Segment(start, stop, group))
         return self.part(train), self.part(valid)
-
-
-def read_corpus(folder: Path, least: int = 128) -> Store:
-    """All Parquet files of a folder (long tables: symbol, timestamp, open, ...); a file is a group.
-
-    Series are split, never patched, at bad prices and at jumps between bars (paper, "Cleaning"); segments shorter than ``least``
-    are left out.
-    """
-    files = sorted(Path(folder).glob("*.parquet"))
-    if not files:
-        raise ValueError(f"no .parquet file in {folder}")
-
-    def runs() -> Iterable[tuple[str, pd.DataFrame]]:
-        for file in files:
-            for _, series in pd.read_parquet(file).groupby("symbol", sort=False):
-                for start, stop in clean_runs(series, least):
-                    yield file.stem, series.iloc[start:stop]
-
-    return Store.of(runs())
-
-
-def clean_runs(series: pd.DataFrame, least: int) -> list[tuple[int, int]]:
-    """Runs of rows with four positive finite prices in order of time and no jump of 30 % from a close to the next open."""
-    prices = series[list(FEATURES[:4])].to_numpy(np.float64)
-    good = np.isfinite(prices).all(1) & (prices > 0).all(1) & (prices[:, 1] >= prices[:, 2])
-    times = series["timestamp"].to_numpy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        breaks = np.abs(prices[1:, 0] / prices[:-1, 3] - 1) > 0.3
-    breaks |= times[1:] <= times[:-1]
-    breaks |= ~good[1:] | ~good[:-1]
-    edges = np.flatnonzero(np.concatenate(([True], breaks, [True])))
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b - a >= least and good[a]]

@@ -57,7 +57,11 @@ class Tuning:
         except ImportError as error:
             raise ValueError('LoRA needs the package peft: pip install "kronos-forecast[lora]"') from error
         config = LoraConfig(
-            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(LORA_LAYERS), bias="none"
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            lora_dropout=self.dropout,
+            target_modules=list(LORA_LAYERS),
+            bias="none",
         )
         inject_adapter_in_model(config, network)
         for name, parameter in network.named_parameters():

@@ -1,0 +1,288 @@
+"""Pre-training from a store: a tokenizer, then a model on its tokens (paper, training; spec/paper.md).
+
+A recipe is a preset (``presets/*.yaml``) with changes. Both stages are runs of the one training loop, so they resume, and work in
+one process or many. Held-out bars are the last ones of every segment.
+
+Legend: B windows, T bars.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kronos.files import write_file
+from kronos.nn import Kronos, KronosTokenizer, ModelConfig, TokenizerConfig, save_checkpoint
+from kronos.training.distributed import World
+from kronos.training.loop import Batch, LoopSettings, Metrics, Task, train
+from kronos.training.objectives import COARSE, Coarse, ModelObjective, TokenizerObjective, tokens_of
+from kronos.training.schedule import Schedule
+from kronos.training.store import Store
+from kronos.training.windows import Batch as Windows
+from kronos.training.windows import Sampler, WindowSettings
+
+Stage = Literal["tokenizer", "model"]
+STAGES: tuple[Stage, ...] = ("tokenizer", "model")
+PRESETS = Path(__file__).parent / "presets"
+DEAD = 0.05
+"""A smaller share of the codes in use, late in a run, is worth a warning."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained from nothing.
+
+    Attributes:
+        network: the keys of its ``config.json``.
+        lengths: bars of a window; steps take them in turn, so that short and long lookbacks both work.
+        bars_a_step: bars of all windows of a step, over all processes.
+        balance: exponent on the number of bars of a market and frequency: 1 draws every bar equally often, 0 every group.
+        hide_volume: share of windows without volume and amount (paper, section 4.1).
+        coarse: coarse token that the model's fine token is trained on; see `ModelObjective`.
+        the others: see `LoopSettings`.
+    """
+
+    network: dict[str, Any]
+    lengths: tuple[int, ...] = (512,)
+    bars_a_step: int = 8192
+    steps: int = 2000
+    learning_rate: float = 1e-3
+    schedule: Schedule = "cosine"
+    warmup: int = 100
+    final: float = 0.02
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = 1.0
+    accumulation: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compiled: bool = False
+    ema: float = 0.0
+    balance: float = 0.5
+    hide_volume: float = 0.05
+    coarse: Coarse = "sampled"
+    report_every: int = 50
+    validate_every: int = 250
+    save_every: int = 250
+    held_out: int = 8
+    seed: int = 0
+    trackers: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name in ("lengths", "betas", "trackers"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.lengths or min(self.lengths) < 2:
+            raise ValueError(f"lengths must be numbers of bars of at least 2, found {list(self.lengths)}")
+        if self.bars_a_step < max(self.lengths):
+            raise ValueError(f"bars_a_step ({self.bars_a_step}) must hold a window of {max(self.lengths)} bars")
+        if self.coarse not in COARSE:
+            raise ValueError(f"coarse must be one of {', '.join(COARSE)}, found {self.coarse!r}")
+        if self.held_out < 1:
+            raise ValueError(f"held_out, batches to validate on, must be at least 1, found {self.held_out}")
+        self.loop()
+
+    def loop(self) -> LoopSettings:
+        known = {f.name for f in fields(LoopSettings)}
+        return LoopSettings(**{k: v for k, v in asdict(self).items() if k in known})
+
+    def windows(self, length: int, parts: int = 1) -> WindowSettings:
+        """The windows of a step, as many as can be shared out evenly over ``parts``."""
+        return WindowSettings(
+            length=length,
+            batch=max(1, self.bars_a_step // length // parts) * parts,
+            balance=self.balance,
+            least_lookback=min(48, length // 2),
+            hide_volume=self.hide_volume,
+        )
+
+
+def recipe_of(preset: str, stage: Stage, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """A preset (nano, mini, small, base, or a YAML file with ``tokenizer`` and ``model``), with values changed by name.
+
+    Raises:
+        ValueError: there is no such preset, or a name or value that cannot be.
+    """
+    import yaml
+
+    path = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
+        raise ValueError(f"no preset {preset!r}: there are {known}; or give a YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not isinstance(content.get(stage), dict):
+        raise ValueError(f"{path} has no section {stage}: a preset has tokenizer: and model:")
+    values = {**content[stage], **(changes or {})}
+    names = {f.name for f in fields(Recipe)}
+    for name in values:
+        if name not in names:
+            raise ValueError(f"{path}: a recipe has no {name!r}; known are {', '.join(sorted(names))}")
+    return Recipe(**values)
+
+
+def pretrain(
+    stage: Stage,
+    recipe: Recipe,
+    store: Store,
+    folder: Path,
+    world: World,
+    tokenizer: KronosTokenizer | None = None,
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Train a network from nothing, or go on with a run; the best one is in ``folder/checkpoints/best_model``.
+
+    Args:
+        tokenizer: whose tokens the model learns; for the stage "model".
+
+    Returns:
+        True when the run is complete, False when it was stopped and saved.
+
+    Raises:
+        ValueError: the store has no segment that is long enough, or the folder holds another run.
+    """
+    torch.manual_seed(recipe.seed)
+    longest = max(recipe.lengths)
+    training, held = store.split(share=0.02, least=longest)
+    parts = world.size * recipe.accumulation
+    samplers = [Sampler(training, recipe.windows(length, parts), recipe.seed) for length in recipe.lengths]
+    judge = Sampler(held, replace(recipe.windows(longest), hide_volume=0.0), recipe.seed + 1)
+    fixed = [judge.batch(i) for i in range(recipe.held_out)]
+    if stage == "tokenizer":
+        network: Any = KronosTokenizer(**TokenizerConfig.from_dict(recipe.network, stage).to_dict())
+        objective: torch.nn.Module = TokenizerObjective(network)
+        ready: Callable[..., Batch] = lambda batch, *_: (batch.bars,)
+    else:
+        if tokenizer is None:
+            raise ValueError("a model is trained on tokens: train a tokenizer first, or name one")
+        network = Kronos(**ModelConfig.from_dict(recipe.network, stage).to_dict())
+        objective = ModelObjective(network, recipe.coarse)
+        ready = _tokens(tokenizer.to(world.device).requires_grad_(False), world, recipe)
+    watch = "mse" if stage == "tokenizer" else "loss"
+    task = Task(
+        network,
+        objective,
+        lambda step, part, parts: ready(samplers[step % len(samplers)].batch(step, part, parts), step, part, parts),
+        [ready(batch) for batch in fixed],
+        save_checkpoint,
+        watch,
+        more=lambda trained: by_group(stage, trained, tokenizer, fixed, held.names, world, say),
+    )
+    sizes = sum(p.numel() for p in network.parameters())
+    if world.first:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / "recipe.json", (json.dumps(asdict(recipe), indent=2) + "\n").encode())
+        say(
+            f"{stage}: {sizes:,} weights; {len(training.segments):,} segments, {_bars(training):,} bars in {len(store.names)} "
+            f"groups; {recipe.steps:,} steps of {recipe.bars_a_step:,} bars"
+        )
+    done = train(task, recipe.loop(), folder, world, recipe.trackers, None, say)
+    if world.first:
+        from kronos.training.curves import draw_curves
+
+        draw_curves(folder)
+    return done
+
+
+def _bars(store: Store) -> int:
+    return sum(segment.stop - segment.start for segment in store.segments)
+
+
+def _tokens(tokenizer: KronosTokenizer, world: World, recipe: Recipe) -> Callable[..., Batch]:
+    """From bars to what the model's objective takes; the draws of a step are the same however many parts it has."""
+    encode = torch.compile(tokens_of) if recipe.compiled else tokens_of
+
+    def ready(batch: Windows, step: int = -1, part: int = 0, parts: int = 1) -> Batch:
+        s1, s2 = encode(tokenizer, batch.bars.to(world.device))
+        whole = np.random.default_rng((recipe.seed, step + 1)).random((parts, *s1.shape), dtype=np.float32)
+        return s1, s2, batch.stamp.to(world.device), torch.from_numpy(whole[part]).to(world.device)
+
+    return ready
+
+
+@torch.no_grad()
+def by_group(
+    stage: Stage,
+    network: nn.Module,
+    tokenizer: KronosTokenizer | None,
+    batches: list[Windows],
+    names: list[str],
+    world: World,
+    say: Callable[[str], None],
+) -> Metrics:
+    """Figures by market and frequency on the held-out windows, and for a tokenizer the codes in use."""
+    sums: dict[str, list[float]] = {}
+    ids: list[Tensor] = []
+    for batch in batches:
+        bars, stamp = batch.bars.to(world.device), batch.stamp.to(world.device)
+        if isinstance(network, KronosTokenizer):
+            (_, full), _, _, codes = network(bars)
+            each = (full - bars).square().mean((1, 2))
+            ids.append(codes.flatten())
+        else:
+            assert tokenizer is not None and isinstance(network, Kronos)
+            each = _token_loss(network, *tokens_of(tokenizer, bars), stamp)
+        for group, value in zip(batch.group.tolist(), each.tolist(), strict=True):
+            sums.setdefault(names[group], []).append(value)
+    what = "mse" if stage == "tokenizer" else "loss"
+    figures = {f"{what} {name}": float(np.mean(values)) for name, values in sorted(sums.items())}
+    if not isinstance(network, KronosTokenizer):
+        return figures
+    together = torch.cat(ids)
+    for name, token, bits in (
+        ("s1", together & (2**network.s1_bits - 1), network.s1_bits),
+        ("s2", together >> network.s1_bits, network.s2_bits),
+    ):
+        use = code_use(token, 2**bits)
+        figures |= {f"{key}_{name}": value for key, value in use.items()}
+        if use["used"] < DEAD:
+            say(
+                f"  warning: only {use['used']:.1%} of the {name} codes are in use; the others are wasted. Try codebook_entropy: "
+                "groups, another zeta, or a lower learning rate"
+            )
+    return figures
+
+
+def _token_loss(model: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor) -> Tensor:
+    """Mean cross entropy of both tokens of each window [B], in nats, teacher-forced."""
+    targets = s1[:, 1:]
+    logits = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1], use_teacher_forcing=True, s1_targets=targets)
+    losses = [
+        torch.nn.functional.cross_entropy(found.transpose(1, 2), wanted, reduction="none")
+        for found, wanted in zip(logits, (targets, s2[:, 1:]), strict=True)
+    ]
+    return (losses[0] + losses[1]).mean(1) / 2
+
+
+def code_use(ids: Tensor, codes: int) -> Metrics:
+    """Share of the codes that occur, and the entropy of their frequencies in nats."""
+    counts = torch.bincount(ids.flatten(), minlength=codes).double()
+    p = counts[counts > 0] / counts.sum()
+    return {"used": (counts > 0).double().mean().item(), "entropy": -(p * p.log()).sum().item()}
+
+
+def export_pair(run: Path, out: Path, advice: Mapping[str, float] | None = None) -> None:
+    """The pair of a run as it ships: parameters in float16, ``config.json`` and ``model.safetensors`` each, and ``pair.json``.
+
+    Raises:
+        ValueError: one of the two has not been trained.
+    """
+    kinds: tuple[tuple[str, Any], ...] = (("tokenizer", KronosTokenizer), ("model", Kronos))
+    networks = {}
+    for name, kind in kinds:
+        best = run / name / "checkpoints" / "best_model"
+        if not best.is_dir():
+            raise ValueError(f"{run} has no trained {name}: run kronos pretrain {name} first")
+        networks[name] = kind.from_pretrained(best)
+    for name, network in networks.items():
+        save_checkpoint(network, out / name, half=True)
+    recipe = json.loads((run / "model" / "recipe.json").read_text())
+    settings = {"max_context": max(recipe["lengths"]), "temperature": 1.0, "top_p": 1.0, **(advice or {})}
+    write_file(out / "pair.json", (json.dumps(settings, indent=2) + "\n").encode())

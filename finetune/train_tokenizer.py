@@ -1,7 +1,7 @@
 """Fine-tune the tokenizer on the prepared data; settings are in config.py beside this file.
 
-    python finetune/train_tokenizer.py
-    torchrun --standalone --nproc_per_node=4 finetune/train_tokenizer.py --set batch_size=32
+python finetune/train_tokenizer.py
+torchrun --standalone --nproc_per_node=4 finetune/train_tokenizer.py --set batch_size=32
 """
 
 from kronos.cli.finetune import stage

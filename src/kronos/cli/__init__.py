@@ -5,11 +5,14 @@ from __future__ import annotations
 import click
 
 from kronos import __version__
+from kronos.cli.backtest import backtest_command
 from kronos.cli.check import check
 from kronos.cli.errors import errors_in_a_line
+from kronos.cli.export_qlib import export_qlib_command
 from kronos.cli.finetune import finetune
 from kronos.cli.forecast import forecast
 from kronos.cli.models import models
+from kronos.cli.prepare import prepare
 from kronos.cli.pretrain import pretrain
 from kronos.cli.store import store
 
@@ -38,5 +41,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, finetune, models, pretrain, store):
+for _command in (forecast, check, models, finetune, prepare, backtest_command, export_qlib_command, store, pretrain):
     main.add_command(_command)

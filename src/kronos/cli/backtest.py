@@ -69,8 +69,8 @@ def backtest_command(
 
     \b
     Examples:
-      kronos backtest --data qlib_data --instrument mine --prepared data/mine --model nano --out results/nano
-      kronos backtest --data qlib_data --instrument mine --signals my_signals.parquet --out results/mine
+      kronos backtest --yaml data/mine/settings.yaml --benchmark MEAN --model nano --out results/nano
+      kronos backtest --yaml data/mine/settings.yaml --signals my_signals.parquet --out results/mine
     """
     if model is not None and signals is not None:
         raise ValueError("give --model or --signals, not both: signals of your own need no model")

@@ -28,7 +28,7 @@ def pretrain() -> None:
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         [
-            click.option("--store", "store", required=True, type=click.Path(path_type=Path), help="What `kronos store build` made."),
+            click.option("--store", "store", required=True, type=click.Path(path_type=Path), help="From `kronos store build`."),
             click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run, to go on in."),
             click.option("--preset", default="nano", show_default=True, help="nano, mini, small, base, or a YAML file."),
             click.option("--set", "sets", multiple=True, metavar="NAME=VALUE",

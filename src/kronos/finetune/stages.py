@@ -20,7 +20,7 @@ from kronos.hub.pairing import check_pair
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training.distributed import World
 from kronos.training.loop import Batch, LoopSettings, Task, train
-from kronos.training.objectives import ModelObjective, TokenizerObjective, tokens_of
+from kronos.training.objectives import Coarse, ModelObjective, TokenizerObjective, tokens_of
 from kronos.training.store import Store
 from kronos.training.tuning import Tuning, merged, trained_share
 from kronos.training.windows import Order, Windows
@@ -59,7 +59,7 @@ def train_predictor(config: FinetuneConfig, world: World, say: Callable[[str], N
         return s1, s2, stamp.to(world.device), _uniforms(config.seed, numbers, bars.shape[1]).to(world.device)
 
     feed = Feed(config, parts, tokens)
-    own = "true" if model.dependency_rotary else "sampled"
+    own: Coarse = "true" if model.dependency_rotary else "sampled"
     objective = ModelObjective(model, own if config.coarse == "auto" else config.coarse)
     return _train(config, "predictor", model, objective, feed, world, say)
 

@@ -1,0 +1,230 @@
+"""Step 4 of the documented four: signals, Qlib's backtest, scores and the report, into one folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from kronos.backtest.qlib_folder import QlibFolder, check_qlib
+from kronos.backtest.scores import daily_ic, returns_after, summary, wide
+from kronos.backtest.session import require_qlib, start_qlib
+from kronos.backtest.signals import SIGNALS, SignalSettings, generate_signals, read_signals, signal_columns
+from kronos.backtest.simulate import check_held, curves_of, last_tradable, risk_of, simulate, totals_of
+from kronos.backtest.verdict import verdict
+from kronos.backtest.windows import Panel
+from kronos.files import write_file
+from kronos.finetune.config import FinetuneConfig
+
+if TYPE_CHECKING:
+    from kronos.predictor import KronosPredictor
+
+REPORT, DAILY, PICTURE, PAGE = "report.json", "report.parquet", "backtest.png", "report.html"
+Say = Callable[[str], None]
+
+
+def run_backtest(
+    config: FinetuneConfig,
+    model: str | None = None,
+    tokenizer: str | None = None,
+    signals: Path | None = None,
+    traded: Sequence[str] = (),
+    overwrite: bool = False,
+    verbose: bool = True,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Do all of step 4 and write its files to ``config.backtest_folder``; returns the report.
+
+    Args:
+        model: a zoo name, Hub id or folder of a pair to forecast with as it is; None takes the fine-tuned networks.
+        tokenizer: where it does not follow from ``model``.
+        signals: a user's Parquet of signals instead; no model is needed then.
+        traded: signals to trade by; none: `backtest_signal` of the config, or the first of a user's.
+
+    Raises:
+        ValueError: something is not there or does not fit; nothing is forecast before it is known.
+    """
+    require_qlib()
+    if config.freq != "day":
+        raise ValueError(f"the backtest trades days; freq is {config.freq!r}")
+    folder = check_qlib(config, ("backtest",))
+    known = None if signals is None else read_signals(signals)
+    names = list(SIGNALS) if known is None else signal_columns(known)
+    traded = list(traded) or ([config.backtest_signal] if config.backtest_signal in names else names[:1])
+    for name in traded:
+        if name not in names:
+            raise ValueError(f"there is no signal {name!r}; there are {', '.join(names)}")
+    out = config.backtest_folder
+    if known is None:
+        source = model or f"{config.finetuned_predictor_path} with {config.finetuned_tokenizer_path}"
+        panel = _panel(config, folder)
+        check_held(config, len(set(panel.symbols_N[panel.ends])))
+        predictor = load_pair(config, model, tokenizer)
+        out.mkdir(parents=True, exist_ok=True)
+        table = generate_signals(panel, predictor, signal_settings(config), out, overwrite, verbose)
+    else:
+        source, table = str(signals), known
+        check_held(config, table["instrument"].nunique())
+        out.mkdir(parents=True, exist_ok=True)
+    say(
+        f"{len(table):,} signals of {table['instrument'].nunique():,} instruments on {table['datetime'].nunique():,} days"
+    )
+    start_qlib(folder.path, config.region)
+    report, daily, curves = evaluate(config, folder, table, traded, verbose)
+    report = {"signals_from": source, **report}
+    report["verdict"] = verdict(report)
+    write_outputs(out, report, daily, curves)
+    return report
+
+
+def signal_settings(config: FinetuneConfig) -> SignalSettings:
+    return SignalSettings(
+        config.lookback_window,
+        config.predict_window,
+        config.inference_sample_count,
+        config.inference_T,
+        config.inference_top_k,
+        config.inference_top_p,
+        config.seed,
+        config.backtest_batch_size,
+    )
+
+
+def load_pair(config: FinetuneConfig, model: str | None, tokenizer: str | None = None) -> KronosPredictor:
+    """The networks to forecast with.
+
+    Raises:
+        ValueError: there are no fine-tuned ones yet; the message says what to do.
+    """
+    from kronos.hub.loading import load, load_model, load_tokenizer
+    from kronos.predictor import KronosPredictor, best_device
+
+    device = best_device() if config.device == "auto" else config.device
+    if model is not None:
+        return load(model, tokenizer=tokenizer, device=device, clip=config.clip)
+    tuned = Path(config.finetuned_predictor_path)
+    if "checkpoints" in tuned.parts and not (tuned / "config.json").is_file():
+        raise ValueError(
+            f"there is no fine-tuned model in {tuned}: train it first (finetune/train_predictor.py, kronos finetune), or backtest "
+            "a model as it is (--model nano), or signals of your own (--signals FILE)"
+        )
+    tokenizer = tokenizer or config.finetuned_tokenizer_path
+    if not (Path(tokenizer) / "config.json").is_file() and not config.tune_tokenizer:
+        tokenizer = config.pretrained_tokenizer_path
+    return KronosPredictor(load_model(str(tuned)), load_tokenizer(tokenizer), device, config.max_context, config.clip)
+
+
+def _panel(config: FinetuneConfig, folder: QlibFolder) -> Panel:
+    file = Path(config.dataset_path) / "test.parquet"
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file; prepare the data first (kronos prepare qlib)")
+    calendar = folder.calendar()
+    first, last = signal_days(config, calendar)
+    return Panel.of(pd.read_parquet(file), calendar, config.lookback_window, config.predict_window, first, last)
+
+
+def signal_days(config: FinetuneConfig, calendar: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First and last day of signals: from the day before the first one traded, which trades by them."""
+    first, last = (pd.Timestamp(time) for time in config.backtest_time_range)
+    before = int(calendar.searchsorted(first)) - 1
+    return (calendar[before] if before >= 0 else first), last
+
+
+def evaluate(
+    config: FinetuneConfig, folder: QlibFolder, table: pd.DataFrame, traded: Sequence[str], verbose: bool = True
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Scores of every signal and simulations of those traded: the report, a row a day and signal, and curves by signal."""
+    calendar = folder.calendar()
+    first, last = signal_days(config, calendar)
+    table = table[(table["datetime"] >= first) & (table["datetime"] <= last)]
+    closes = _closes(table, calendar)
+    known = closes.columns[closes.notna().any()]
+    absent = sorted(set(table["instrument"]) - set(known))
+    if len(absent) == table["instrument"].nunique():
+        examples = ", ".join(absent[:3]) or "none between the dates of backtest_time_range"
+        raise ValueError(f"no instrument of the signals has data in {folder.path}: {examples}")
+    table = table[table["instrument"].isin(known)]
+    horizon = config.predict_window
+    ic: dict[str, Any] = {}
+    frames = []
+    for name in signal_columns(table):
+        by_day = {h: daily_ic(wide(table, name), returns_after(closes, h)) for h in sorted({1, horizon})}
+        ic[name] = {f"{h}d": summary(frame, h) for h, frame in by_day.items()}
+        frames += [
+            frame.drop(columns="count").add_suffix(f"_{h}d").assign(signal=name).set_index("signal", append=True)
+            for h, frame in by_day.items()
+        ]
+    scores = pd.concat(frames).groupby(level=["datetime", "signal"], sort=True).first()
+    benchmark: str | list[str] = config.backtest_benchmark or [str(name) for name in known]
+    # Without signals of the day before, nothing is held on the first day, and the benchmark's move would count as skill.
+    start, end = calendar[calendar > table["datetime"].min()][0], last_tradable(calendar, last)
+    if start >= end:
+        raise ValueError(
+            f"the signals go from {table['datetime'].min().date()} on: no two days of {folder.path} are left to trade"
+        )
+    report: dict[str, Any] = {
+        "instrument": config.instrument,
+        "instruments": len(known),
+        "instruments_without_data": absent,
+        "benchmark": config.backtest_benchmark or f"mean of the {len(known)} instruments",
+        "horizon": horizon,
+        "ic": ic,
+        "strategy": {},
+    }
+    curves, accounts = {}, []
+    for name in traded:
+        simulated = simulate(table, name, config, start, end, benchmark, verbose)
+        report["strategy"][name] = {"risk": risk_of(simulated), "totals": totals_of(simulated)}
+        curves[name] = curves_of(simulated)
+        accounts.append(simulated.assign(signal=name).set_index("signal", append=True))
+    report["settings"] = {
+        key: value
+        for key, value in config.to_dict().items()
+        if key.startswith(("backtest_", "inference_")) or key in ("lookback_window", "predict_window", "seed", "region")
+    }
+    daily = pd.concat(accounts).join(scores, how="outer").reset_index()
+    return report, daily, curves
+
+
+def _closes(table: pd.DataFrame, calendar: pd.DatetimeIndex) -> pd.DataFrame:
+    """Closes of the signals' instruments, day x instrument, from their first day to the calendar's end."""
+    from qlib.data import D
+
+    if not len(table):
+        return pd.DataFrame()
+    names = sorted(table["instrument"].unique())
+    values = D.features(names, ["$close"], table["datetime"].min(), calendar[-1], freq="day")["$close"]
+    closes = values.unstack(level="instrument").reindex(calendar[calendar >= table["datetime"].min()])
+    return closes.reindex(columns=names)
+
+
+def write_outputs(out: Path, report: dict[str, Any], daily: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> None:
+    """report.json, report.parquet, the picture and the page."""
+    import io
+
+    from kronos.backtest.page import report_page
+    from kronos.backtest.picture import draw
+
+    buffer = io.BytesIO()
+    daily.to_parquet(buffer, index=False)
+    contents = {
+        REPORT: (json.dumps(_plain(report), indent=2, allow_nan=False) + "\n").encode(),
+        DAILY: buffer.getvalue(),
+        PICTURE: draw(curves, report),
+        PAGE: report_page(curves, report, daily).encode(),
+    }
+    for name, content in contents.items():
+        write_file(out / name, content)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: null stands for a figure that there is not."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

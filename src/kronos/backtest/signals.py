@@ -1,0 +1,230 @@
+"""A signal for every day and symbol from forecasts: which instruments are expected to do best?
+
+Signals by name, all from the mean of the sampled paths of close, anchored to the last close:
+
+- ``return``: close at the horizon over the last close, less one. Comparable between instruments.
+- ``last``, ``mean``, ``max``, ``min``: close at the last step of the horizon, and its mean, highest and lowest over the horizon,
+  less the last close, in standard deviations of the instrument's own lookback (as the reference ranks by).
+
+Legend: W windows, P paths, H horizon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from kronos.backtest.windows import CLOSE, Chunk, Panel
+from kronos.files import write_file
+
+if TYPE_CHECKING:
+    from kronos.generation.paths import Drawn
+    from kronos.predictor import KronosPredictor
+
+SIGNALS = ("return", "last", "mean", "max", "min")
+CPU_MEMORY = 2**27
+"""Bytes of a batch on a CPU: windows this short are a fifth faster in batches that stay nearer to its caches."""
+TABLE, PREDICTIONS, RECORD, PARTS = "signals.parquet", "predictions.pkl", "signals.json", "signals.parts"
+
+
+@dataclass(frozen=True)
+class SignalSettings:
+    """How forecasts are drawn.
+
+    Attributes:
+        lookback, horizon: bars.
+        paths: drawn and averaged, a window.
+        temperature, top_k, top_p: as in `Sampling`; top_k 0 is off.
+        seed: a symbol's forecast on a day depends on it and on its bars, not on what else is forecast.
+        batch: windows that are forecast, and saved, together (at least a day).
+        anchor: "level" measures from what the tokenizer makes of the last close, None from the last close itself.
+    """
+
+    lookback: int = 90
+    horizon: int = 10
+    paths: int = 5
+    temperature: float = 0.6
+    top_k: int = 0
+    top_p: float = 0.9
+    seed: int = 100
+    batch: int = 1000
+    anchor: Literal["level"] | None = "level"
+
+    def __post_init__(self) -> None:
+        for name, least in (("lookback", 2), ("horizon", 1), ("paths", 1), ("batch", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)!r}")
+        if self.anchor not in ("level", None):
+            raise ValueError(f"anchor must be 'level' or None, found {self.anchor!r}")
+
+
+def signals_of(chunk: Chunk, drawn: list[Drawn], anchor: str | None = "level") -> dict[str, np.ndarray]:
+    """The signals [W] of forecasts, by name."""
+    close_WPH = np.stack([one.paths[..., CLOSE] for one in drawn])
+    start_W = chunk.last_z if anchor is None else np.array([one.last[CLOSE] for one in drawn])
+    rise_WH = close_WPH.mean(axis=1) - start_W[:, None]  # the level anchor moves paths by last - reconstruction
+    return {
+        "return": rise_WH[:, -1] * chunk.std / chunk.last,
+        "last": rise_WH[:, -1],
+        "mean": rise_WH.mean(axis=1),
+        "max": rise_WH.max(axis=1),
+        "min": rise_WH.min(axis=1),
+    }
+
+
+def generate_signals(
+    panel: Panel,
+    predictor: KronosPredictor,
+    settings: SignalSettings,
+    folder: Path,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> pd.DataFrame:
+    """Forecast all windows of a panel and write their signals to a folder; a stopped run goes on where it was.
+
+    Written are ``signals.parquet`` (datetime, instrument, a column a signal), ``predictions.pkl`` (a dict of signal -> table of
+    day x instrument, as existing scripts load it) and ``signals.json`` (what they were made with).
+
+    Raises:
+        ValueError: the folder has signals made with other settings, bars or weights, and ``overwrite`` is not given.
+    """
+    from tqdm.auto import tqdm
+
+    chunks = panel.chunks(settings.batch)
+    parts = _begin(folder, record_of(panel, predictor, settings), overwrite)
+    if (folder / TABLE).is_file() and (folder / PREDICTIONS).is_file():
+        shutil.rmtree(parts, ignore_errors=True)
+        return pd.read_parquet(folder / TABLE)
+    parts.mkdir(exist_ok=True)
+    files = [parts / f"{number:06d}.parquet" for number in range(len(chunks))]
+    with tqdm(total=len(panel.ends), desc="forecasting", unit="window", disable=not verbose) as bar:
+        for ends, file in zip(chunks, files, strict=True):
+            if not file.is_file():
+                write_file(file, _as_parquet(forecast_chunk(panel.take(ends, predictor.clip), predictor, settings)))
+            bar.update(len(ends))
+    table = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    write_file(folder / PREDICTIONS, as_predictions(table))
+    write_file(folder / TABLE, _as_parquet(table))
+    shutil.rmtree(parts)
+    return table
+
+
+def forecast_chunk(chunk: Chunk, predictor: KronosPredictor, settings: SignalSettings) -> pd.DataFrame:
+    """Signals of some days: datetime, instrument, a column a signal."""
+    from kronos.generation.paths import sample_paths
+    from kronos.generation.sampling import Sampling
+
+    sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
+    drawn = sample_paths(
+        predictor.tokenizer,
+        predictor.model,
+        chunk.windows,
+        settings.paths,
+        predictor.max_context,
+        sampling,
+        settings.seed,
+        sliding="exact" if sampling.greedy else "strided",
+        memory=CPU_MEMORY if predictor.memory is None and predictor.device.type == "cpu" else predictor.memory,
+        precision=predictor.precision,
+    )
+    values = {name: value.astype(np.float32) for name, value in signals_of(chunk, drawn, settings.anchor).items()}
+    return pd.DataFrame({"datetime": chunk.day, "instrument": chunk.symbol.astype(str), **values})
+
+
+def record_of(panel: Panel, predictor: KronosPredictor, settings: SignalSettings) -> dict[str, Any]:
+    """What signals follow from: settings, bars and weights."""
+    weights = hashlib.blake2b(digest_size=16)
+    for network in (predictor.tokenizer, predictor.model):
+        for name, tensor in network.state_dict().items():
+            weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return {
+        "settings": asdict(settings),
+        "max_context": predictor.max_context,
+        "clip": predictor.clip,
+        "precision": predictor.precision,
+        "weights": weights.hexdigest(),
+        "bars": panel.digest(),
+        "windows": len(panel.ends),
+    }
+
+
+def _begin(folder: Path, record: dict[str, Any], overwrite: bool) -> Path:
+    """Make the folder and that of the parts, or see that what is there was made in the same way."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known, parts = folder / RECORD, folder / PARTS
+    if known.is_file():
+        before = json.loads(known.read_text())
+        differ = sorted(key for key in record.keys() | before.keys() if record.get(key) != before.get(key))
+        if differ and not overwrite:
+            raise ValueError(
+                f"{folder} has signals made with other {', '.join(differ)}; give another folder, or --overwrite to make them anew"
+            )
+        if differ or overwrite:
+            shutil.rmtree(parts, ignore_errors=True)
+            for name in (TABLE, PREDICTIONS):
+                (folder / name).unlink(missing_ok=True)
+    write_file(known, (json.dumps(record, indent=2) + "\n").encode())
+    return parts
+
+
+def as_predictions(table: pd.DataFrame) -> bytes:
+    """A dict of signal -> DataFrame of day x instrument, pickled for existing scripts."""
+    frames = {}
+    for name in signal_columns(table):
+        wide = table.pivot(index="datetime", columns="instrument", values=name).sort_index()
+        wide.columns = pd.Index(list(wide.columns), dtype=object, name="instrument")
+        frames[name] = wide
+    return pickle.dumps(frames, protocol=4)
+
+
+def _as_parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def signal_columns(table: pd.DataFrame) -> list[str]:
+    return [str(name) for name in table.columns if name not in ("datetime", "instrument")]
+
+
+def read_signals(path: Path) -> pd.DataFrame:
+    """A user's signals: Parquet with datetime, instrument and a column of numbers a signal, each day and instrument once.
+
+    Raises:
+        ValueError: it is not that; what was found is named.
+    """
+    if not path.is_file():
+        raise ValueError(f"--signals {path}: no such file")
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among these
+        raise ValueError(f"--signals {path} is no Parquet table: {str(error).splitlines()[0]}") from error
+    if not {"datetime", "instrument"} <= set(table.columns):
+        table = table.reset_index()
+    missing = [name for name in ("datetime", "instrument") if name not in table.columns]
+    names = [name for name in signal_columns(table) if pd.api.types.is_numeric_dtype(table[name])]
+    if missing or not names:
+        raise ValueError(
+            f"--signals {path} needs the columns datetime, instrument and one of numbers a signal; it has "
+            f"{', '.join(map(str, table.columns))}"
+        )
+    table = table[["datetime", "instrument", *names]].copy()
+    try:
+        table["datetime"] = pd.to_datetime(table["datetime"], format="mixed").dt.tz_localize(None)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"--signals {path}: column datetime cannot be read: {str(error).splitlines()[0]}") from error
+    table["instrument"] = table["instrument"].astype(str)
+    twice = table.duplicated(["datetime", "instrument"])
+    if twice.any():
+        row = table[twice].iloc[0]
+        raise ValueError(f"--signals {path} has {row['instrument']} on {row['datetime'].date()} more than once")
+    return table.replace([np.inf, -np.inf], np.nan)

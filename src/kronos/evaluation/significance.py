@@ -1,0 +1,150 @@
+"""Is a difference more than luck? Block bootstrap by time, the Diebold-Mariano test, and corrections for many comparisons.
+
+Forecasts made at the same time fail together, and horizons overlap, so windows are no independent observations. They are
+gathered into calendar blocks of at least the longest horizon; blocks are what is resampled and what the test counts.
+
+Legend: N windows, T blocks in time order, B bootstrap samples.
+Sources: Diebold and Mariano (1995); Harvey, Leybourne and Newbold (1997); Holm (1979).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+LEAST_BLOCKS = 10
+"""Fewer blocks in time cannot carry a statement."""
+SAMPLES = 2000
+NEIGHBOURS = 2
+"""A horizon that begins in one block ends in the next at most: neighbours are resampled together."""
+
+
+class Test(NamedTuple):
+    """A Diebold-Mariano test: ``mean`` difference (negative: the model loses less), statistic, two-sided p, and blocks used."""
+
+    __test__ = False
+
+    mean: float
+    statistic: float
+    p: float
+    blocks: int
+
+
+def diebold_mariano(difference_T: np.ndarray, h: int = 1) -> Test:
+    """Equal accuracy of two forecasts, from the differences of their losses in time order.
+
+    ``h``: differences up to h - 1 apart may be correlated (h-step forecasts at every step). The variance is the truncated
+    kernel's, replaced by the plain one where that is not positive; the small-sample correction and Student's t with T - 1
+    degrees are those of Harvey, Leybourne and Newbold.
+
+    Raises:
+        ValueError: fewer differences than 2, or h not between 1 and T - 1.
+    """
+    from scipy.stats import t
+
+    d = np.asarray(difference_T, dtype=np.float64)
+    n = len(d)
+    if n < 2 or not 1 <= h < n:
+        raise ValueError(f"{n} differences and h = {h}: at least 2 are needed, and h from 1 to their number - 1")
+    centred = d - d.mean()
+    covariances = [(centred[k:] * centred[: n - k]).sum() / n for k in range(h)]
+    variance = covariances[0] + 2 * sum(covariances[1:])
+    if variance <= 0:
+        variance, h = covariances[0], 1
+    if variance <= 0:  # all differences are equal
+        same = d.mean() == 0
+        return Test(float(d.mean()), 0.0 if same else float(np.sign(d.mean()) * np.inf), 1.0 if same else 0.0, n)
+    correction = np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
+    statistic = correction * d.mean() / np.sqrt(variance / n)
+    return Test(float(d.mean()), float(statistic), float(2 * t.sf(abs(statistic), n - 1)), n)
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """p values corrected for being one family (Holm); NaN stays NaN and does not count."""
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.asarray(p_values, dtype=np.float64)
+    known = np.isfinite(p)
+    result = np.full_like(p, np.nan)
+    if known.any():
+        result[known] = multipletests(p[known], method="holm")[1]
+    return result
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Which block of calendar time each window's cutoff lies in; empty stretches of the calendar are no blocks."""
+
+    number: np.ndarray
+    """[N] of 0..T - 1"""
+    count: int
+    days: float
+
+    @classmethod
+    def of(cls, cutoffs: pd.Series, ends: pd.Series) -> Blocks:
+        """Blocks of whole days, as long as the longest horizon from cutoff to its last bar, at least one day."""
+        start, stop = (pd.to_datetime(s).to_numpy(dtype="datetime64[ns]") for s in (cutoffs, ends))
+        span = float((stop - start).max() / np.timedelta64(1, "D"))
+        days = max(1, int(np.ceil(span)))
+        at = (start - start.min().astype("datetime64[D]")) // np.timedelta64(days, "D")
+        _, number = np.unique(at, return_inverse=True)
+        return cls(number, int(number.max()) + 1, days)
+
+    def sums(self, values_NK: np.ndarray) -> np.ndarray:
+        """[N, K] -> sums over each block [T, K]."""
+        values = np.asarray(values_NK, dtype=np.float64)
+        values = values[:, None] if values.ndim == 1 else values
+        result = np.zeros((self.count, values.shape[1]))
+        np.add.at(result, self.number, values)
+        return result
+
+    def test(self, difference_N: np.ndarray) -> Test:
+        """Diebold-Mariano over blocks: mean difference over windows, its variance from the blocks' sums (unequal counts allowed)."""
+        d = np.asarray(difference_N, dtype=np.float64)
+        if self.count < LEAST_BLOCKS:
+            return Test(float(d.mean()), float("nan"), float("nan"), self.count)
+        residual = self.sums(d - d.mean())[:, 0] * self.count / len(d)
+        return diebold_mariano(d.mean() + residual, h=NEIGHBOURS)
+
+    def resampled(self, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
+        """How often each block is drawn in each sample of the circular block bootstrap, [B, T]."""
+        rng = np.random.default_rng(seed)
+        length = min(NEIGHBOURS, self.count)
+        pieces = -(-self.count // length)
+        first = rng.integers(0, self.count, (samples, pieces))
+        index = (first[..., None] + np.arange(length)).reshape(samples, -1)[:, : self.count] % self.count
+        counts = np.zeros((samples, self.count))
+        np.add.at(counts, (np.arange(samples)[:, None], index), 1)
+        return counts
+
+    def interval_of_mean(self, values_N: np.ndarray, coverage: float = 0.95, seed: int = 0) -> tuple[float, float]:
+        """Percentile interval of the mean over windows; NaN values are left out; NaNs where blocks are too few."""
+        values = np.asarray(values_N, dtype=np.float64)
+        known = np.isfinite(values)
+        if self.count < LEAST_BLOCKS or not known.any():
+            return float("nan"), float("nan")
+        sums = self.sums(np.column_stack((np.where(known, values, 0.0), known)))
+        drawn = self.resampled(seed=seed) @ sums
+        return _percentiles(np.divide(drawn[:, 0], drawn[:, 1], out=np.full(len(drawn), np.nan), where=drawn[:, 1] > 0), coverage)
+
+    def interval_of_correlation(
+        self, x_N: np.ndarray, y_N: np.ndarray, coverage: float = 0.95, seed: int = 0
+    ) -> tuple[float, float]:
+        """Percentile interval of the correlation of x and y over windows."""
+        x, y = (np.asarray(a, dtype=np.float64) for a in (x_N, y_N))
+        known = np.isfinite(x) & np.isfinite(y)
+        if self.count < LEAST_BLOCKS or known.sum() < 3:
+            return float("nan"), float("nan")
+        x, y = (np.where(known, (a - a[known].mean()) / (a[known].std() or 1.0), 0.0) for a in (x, y))
+        n, sx, sy, xx, yy, xy = (self.resampled(seed=seed) @ self.sums(np.column_stack((known, x, y, x * x, y * y, x * y)))).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r = (xy - sx * sy / n) / np.sqrt((xx - sx * sx / n) * (yy - sy * sy / n))
+        return _percentiles(r, coverage)
+
+
+def _percentiles(drawn: np.ndarray, coverage: float) -> tuple[float, float]:
+    low, high = np.nanquantile(drawn, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return float(low), float(high)

@@ -8,6 +8,7 @@ import click
 
 from kronos import __version__
 from kronos.cli.check import check
+from kronos.cli.evaluate import evaluate
 from kronos.cli.forecast import forecast
 from kronos.cli.models import models
 from kronos.cli.options import as_options
@@ -44,5 +45,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, models):
+for _command in (forecast, evaluate, check, models):
     main.add_command(_command)

@@ -10,10 +10,13 @@ Sources: Diebold and Mariano (1995); Harvey, Leybourne and Newbold (1997); Holm 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from kronos.evaluation.metrics import correlation
 
 LEAST_BLOCKS = 10
 """Fewer blocks in time cannot carry a statement."""
@@ -81,17 +84,18 @@ class Blocks:
     number: np.ndarray
     """[N] of 0..T - 1"""
     count: int
-    days: float
+    days: int
+    seed: int = 0
 
     @classmethod
-    def of(cls, cutoffs: pd.Series, ends: pd.Series) -> Blocks:
+    def of(cls, cutoffs: pd.Series, ends: pd.Series, seed: int = 0) -> Blocks:
         """Blocks of whole days, as long as the longest horizon from cutoff to its last bar, at least one day."""
         start, stop = (pd.to_datetime(s).to_numpy(dtype="datetime64[ns]") for s in (cutoffs, ends))
         span = float((stop - start).max() / np.timedelta64(1, "D"))
         days = max(1, int(np.ceil(span)))
         at = (start - start.min().astype("datetime64[D]")) // np.timedelta64(days, "D")
         _, number = np.unique(at, return_inverse=True)
-        return cls(number, int(number.max()) + 1, days)
+        return cls(number, int(number.max()) + 1, days, seed)
 
     def sums(self, values_NK: np.ndarray) -> np.ndarray:
         """[N, K] -> sums over each block [T, K]."""
@@ -109,37 +113,35 @@ class Blocks:
         residual = self.sums(d - d.mean())[:, 0] * self.count / len(d)
         return diebold_mariano(d.mean() + residual, h=NEIGHBOURS)
 
-    def resampled(self, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
+    @cached_property
+    def drawn(self) -> np.ndarray:
         """How often each block is drawn in each sample of the circular block bootstrap, [B, T]."""
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(self.seed)
         length = min(NEIGHBOURS, self.count)
         pieces = -(-self.count // length)
-        first = rng.integers(0, self.count, (samples, pieces))
-        index = (first[..., None] + np.arange(length)).reshape(samples, -1)[:, : self.count] % self.count
-        counts = np.zeros((samples, self.count))
-        np.add.at(counts, (np.arange(samples)[:, None], index), 1)
+        first = rng.integers(0, self.count, (SAMPLES, pieces))
+        index = (first[..., None] + np.arange(length)).reshape(SAMPLES, -1)[:, : self.count] % self.count
+        counts = np.zeros((SAMPLES, self.count))
+        np.add.at(counts, (np.arange(SAMPLES)[:, None], index), 1)
         return counts
 
-    def interval_of_mean(self, values_N: np.ndarray, coverage: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    def interval_of_mean(self, values_N: np.ndarray, coverage: float = 0.95) -> tuple[float, float]:
         """Percentile interval of the mean over windows; NaN values are left out; NaNs where blocks are too few."""
         values = np.asarray(values_N, dtype=np.float64)
         known = np.isfinite(values)
         if self.count < LEAST_BLOCKS or not known.any():
             return float("nan"), float("nan")
-        sums = self.sums(np.column_stack((np.where(known, values, 0.0), known)))
-        drawn = self.resampled(seed=seed) @ sums
-        return _percentiles(np.divide(drawn[:, 0], drawn[:, 1], out=np.full(len(drawn), np.nan), where=drawn[:, 1] > 0), coverage)
+        total, count = (self.drawn @ self.sums(np.column_stack((np.where(known, values, 0.0), known)))).T
+        return _percentiles(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0), coverage)
 
-    def interval_of_correlation(
-        self, x_N: np.ndarray, y_N: np.ndarray, coverage: float = 0.95, seed: int = 0
-    ) -> tuple[float, float]:
-        """Percentile interval of the correlation of x and y over windows."""
+    def interval_of_correlation(self, x_N: np.ndarray, y_N: np.ndarray, coverage: float = 0.95) -> tuple[float, float]:
+        """Percentile interval of the correlation of x and y over windows; NaNs where one of them is constant."""
         x, y = (np.asarray(a, dtype=np.float64) for a in (x_N, y_N))
         known = np.isfinite(x) & np.isfinite(y)
-        if self.count < LEAST_BLOCKS or known.sum() < 3:
+        if self.count < LEAST_BLOCKS or known.sum() < 3 or not np.isfinite(correlation(x[known], y[known])):
             return float("nan"), float("nan")
-        x, y = (np.where(known, (a - a[known].mean()) / (a[known].std() or 1.0), 0.0) for a in (x, y))
-        n, sx, sy, xx, yy, xy = (self.resampled(seed=seed) @ self.sums(np.column_stack((known, x, y, x * x, y * y, x * y)))).T
+        x, y = (np.where(known, (a - a[known].mean()) / a[known].std(), 0.0) for a in (x, y))
+        n, sx, sy, xx, yy, xy = (self.drawn @ self.sums(np.column_stack((known, x, y, x * x, y * y, x * y)))).T
         with np.errstate(invalid="ignore", divide="ignore"):
             r = (xy - sx * sy / n) / np.sqrt((xx - sx * sx / n) * (yy - sy * sy / n))
         return _percentiles(r, coverage)

@@ -10,6 +10,7 @@ from kronos import __version__
 from kronos.cli.check import check
 from kronos.cli.evaluate import evaluate
 from kronos.cli.forecast import forecast
+from kronos.cli.generate import generate
 from kronos.cli.models import models
 from kronos.cli.options import as_options
 
@@ -45,5 +46,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, evaluate, check, models):
+for _command in (forecast, evaluate, generate, check, models):
     main.add_command(_command)

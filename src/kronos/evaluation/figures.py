@@ -102,7 +102,8 @@ def by_group(scores: Scores) -> bytes:
     for i, row in enumerate(table.to_numpy()):
         for j, value in enumerate(row):
             if np.isfinite(value):
-                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8)
+                dark = abs(np.log2(value)) > 0.3
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "#222222")
     axes.set_xticks(range(len(models)), models, rotation=30, ha="right")
     axes.set_yticks(range(len(table)), table.index, fontsize=8)
     axes.set_title(f"CRPS relative to {scores.distribution_reference} (green: better)", fontsize=10, loc="left")

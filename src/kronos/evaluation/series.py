@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kronos.klines import VALUE_COLUMNS, KlineError, infer_frequency, iter_klines
+from kronos.klines import OPTIONAL_COLUMNS, VALUE_COLUMNS, KlineError, infer_frequency, read_table, validate
 from kronos.klines.cleaning import Policy
+from kronos.klines.cleaning import clean as clean_rows
 
 INDEX = "index.csv"
 Data = str | Path | pd.DataFrame | Mapping[str, pd.DataFrame]
@@ -71,7 +72,7 @@ def read_series(
     Args:
         source: a file or a folder of files that the reader knows, a long table with a column symbol, or {name: table}.
         tz, clean, columns: as in `kronos.read_klines`. A series with faults is left out, with the reason, unless ``clean``
-            says what to do with them.
+            says what to do with them; with "split", each segment is a series of its own.
         market: name of the group instead of the file's.
 
     Raises:
@@ -139,20 +140,45 @@ def _season(local: pd.DatetimeIndex, frequency: str) -> int:
     return int(max(1, np.median(days)))
 
 
-def _tables(
-    source: str | Path, tz: str | None, clean: Policy | None, columns: Mapping[str, str] | None
-) -> Any:
+def _tables(source: str | Path, tz: str | None, clean: Policy | None, columns: Mapping[str, str] | None) -> Any:
     """(name, table or error, what the index says) of every series of a file or folder."""
     path = Path(source)
     about = _index(path / INDEX) if path.is_dir() else {}
     for file in files_of(path):
         stem = file.name.split(".")[0]
         try:
-            for symbol, table in iter_klines(file, tz=tz, clean=clean, columns=columns):
-                name = stem if symbol == stem else f"{stem}/{symbol}"
-                yield name, table, about.get(file.name, {})
+            table = read_table(file, tz=tz, columns=columns)
         except KlineError as error:
             yield stem, error, {}
+            continue
+        for symbol, rows in table.groupby("symbol", sort=False):
+            name = stem if symbol == stem else f"{stem}/{symbol}"
+            known = about.get(file.name, {}) | ({} if file.name in about else {"market": stem if path.is_dir() else name})
+            for part, frame in _sound(name, rows.drop(columns="symbol"), clean):
+                yield part, frame, known
+
+
+def _sound(name: str, rows: pd.DataFrame, policy: Policy | None) -> Any:
+    """The series without faults, or the segments that cleaning makes of it, or the error.
+
+    A volume or amount that is missing in places is left out whole: the prices are what is forecast.
+    """
+    numbers = rows.index.to_numpy() + 1
+    frame = rows.reset_index(drop=True)
+    frame = frame.drop(columns=[c for c in OPTIONAL_COLUMNS if c in frame and frame[c].isna().any()])
+    try:
+        if policy is None:
+            validate(frame, row_numbers=numbers).raise_if_bad(name)
+            yield name, frame
+            return
+        segments = clean_rows(frame, policy, row_numbers=numbers).frames
+    except KlineError as error:
+        yield name, error
+        return
+    if not segments:
+        yield name, KlineError("nothing is left after cleaning")
+    for i, segment in enumerate(segments):
+        yield name if len(segments) == 1 else f"{name}#{i + 1}", segment
 
 
 def files_of(path: Path) -> list[Path]:

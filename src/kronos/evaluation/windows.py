@@ -70,11 +70,12 @@ class Past:
 
 
 class Origin(NamedTuple):
-    """A window with its truth: timestamps [H] as in the tables, and prices open, high, low, close [H, 4]."""
+    """A window with its truth: timestamps [H] as in the tables, open, high, low, close [H, 4], and volume [H] where there is one."""
 
     past: Past
     times: np.ndarray
     truth: np.ndarray
+    volume: np.ndarray | None
 
 
 def cut_points(bars: int, lookback: int, horizon: int, step_size: int, n_windows: int | None) -> list[int]:
@@ -99,8 +100,10 @@ def origin_at(series: Series, seen: int, lookback: int, horizon: int) -> Origin:
         series.local[after],
         series.bars["timestamps"].iloc[seen - 1],
     )
-    truth = values.iloc[after][["open", "high", "low", "close"]].to_numpy(np.float64)
-    return Origin(past, series.bars["timestamps"].to_numpy()[after], truth)
+    coming = values.iloc[after]
+    truth = coming[["open", "high", "low", "close"]].to_numpy(np.float64)
+    volume = coming["volume"].to_numpy(np.float64) if "volume" in coming else None
+    return Origin(past, series.bars["timestamps"].to_numpy()[after], truth, volume)
 
 
 class Planned(NamedTuple):

@@ -38,10 +38,11 @@ def drift(window: Past, paths: int, rng: np.random.Generator) -> Prediction:
 
 
 def seasonal_naive(window: Past, paths: int, rng: np.random.Generator) -> Prediction:
-    """The close of the same time a season ago; where the lookback holds no two seasons, of as many bars as there are."""
+    """The close of the same time a season ago; the last price where the lookback is no longer than a season."""
     from statsforecast.models import SeasonalNaive
 
-    return _forecast(SeasonalNaive(season_length=max(1, min(window.season, len(window.close) // 2))), window)
+    season = window.season if window.season + 10 <= len(window.close) else 1
+    return _forecast(SeasonalNaive(season_length=season), window)
 
 
 def auto_ets(window: Past, paths: int, rng: np.random.Generator) -> Prediction:

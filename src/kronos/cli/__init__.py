@@ -7,6 +7,7 @@ import sys
 import click
 
 from kronos import __version__
+from kronos.cli.audit import audit
 from kronos.cli.check import check
 from kronos.cli.evaluate import evaluate
 from kronos.cli.forecast import forecast
@@ -46,5 +47,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, evaluate, generate, check, models):
+for _command in (forecast, evaluate, generate, audit, check, models):
     main.add_command(_command)

@@ -106,6 +106,7 @@ def words(frequency: str, verdict: dict[str, Any]) -> list[str]:
         lines.append(
             f"{head}: an LSTM that tells synthetic from real errs {100 * mean:.0f} % of the time (± {100 * spread:.0f}; 50 % would be "
             f"ideal); it errs {100 * other:.0f} % on a {CONTROL}."
+            + (" It cannot tell even that, so its verdict means little; generate more sequences." if other > 0.45 else "")
         )
         ic = {s: verdict[f"IC, RankIC on real after training on {s}"] for s in ("real", "synthetic", CONTROL)}
         lines.append(

@@ -43,7 +43,7 @@ def audit(
         data: what it is tested on.
         train, valid: what it was trained and validated on: K-lines as in `read_series`, or a table of windows (id, first, last).
         task: whose lookbacks and horizons the windows have.
-        scale: a pipeline's normalisation, ``scale(bars, seen)`` -> constants (see `check_scale`); for a Kronos pair its own.
+        scale: a pipeline's normalisation, ``scale(bars, seen)`` -> constants (see `check_scale`).
         probes: windows to perturb.
 
     Raises:
@@ -62,7 +62,6 @@ def audit(
         pair = build.predictor
         room = min(lookback, max(2, pair.max_context - horizon))
         findings += check_networks(pair.tokenizer, pair.model, series, points, room, horizon)
-        findings.append(check_scale(_scale_of_predictor(lookback), series, points))
     if scale is not None:
         findings.append(check_scale(scale, series, points))
     findings.append(check_forecasts(build, series, points, lookback, horizon, seed))
@@ -124,15 +123,3 @@ def _windows(data: Data | Dataset | pd.DataFrame, task: Task) -> pd.DataFrame:
         [s.bars["timestamps"].iloc[0] for s in dataset.series],
         [s.bars["timestamps"].iloc[-1] for s in dataset.series],
     )
-
-
-def _scale_of_predictor(lookback: int) -> Callable[[pd.DataFrame, int], Any]:
-    """How `KronosPredictor` normalises: the same code, asked with the whole series at hand."""
-    from kronos.klines import Scale, to_matrix
-
-    def scale(bars: pd.DataFrame, seen: int) -> np.ndarray:
-        return np.concatenate(Scale.of(to_matrix(bars)[seen - lookback : seen]))
-
-    return scale
-
-

@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
     [("model", _TEXT), ("id", _TEXT), ("market", _TEXT), ("frequency", _TEXT)]
     + [("cutoff", pa.timestamp("ns")), ("timestamp", pa.timestamp("ns")), ("step", pa.int16())]
     + [(name, pa.float64()) for name in ("y", "last", "unit", "mean")]
-    + [(name, pa.float32()) for name in QUANTILES]
+    + [(name, pa.float64()) for name in QUANTILES]
     + [("crps", pa.float64()), ("pit", pa.float32())]
     + [(name, pa.float64()) for name in ("variance", "energy", "price_ic", "price_rank_ic")]
 )
@@ -63,7 +63,7 @@ def rows_of(name: str, origins: Sequence[Origin], prediction: Prediction, seed: 
         "last": each(last),
         "unit": each([p.unit for p in pasts]),
         "mean": prediction.mean.ravel(),
-        **dict(zip(QUANTILES, prediction.at(LEVELS).reshape(-1, len(LEVELS)).astype(np.float32).T, strict=True)),
+        **dict(zip(QUANTILES, prediction.at(LEVELS).reshape(-1, len(LEVELS)).T, strict=True)),
         "crps": prediction.crps(y).ravel(),
         "pit": prediction.pit(y, uniforms).astype(np.float32).ravel(),
         "variance": each(prediction.expected_variance(last)),

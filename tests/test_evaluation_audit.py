@@ -12,9 +12,9 @@ from click.testing import CliRunner
 import kronos
 from kronos.cli import main
 from kronos.evaluation import audit
-from kronos.evaluation.audit.causality import check_networks, check_scale
-from kronos.evaluation.audit.splits import check_splits, windows_table
 from kronos.evaluation.baselines import make_baseline
+from kronos.evaluation.leaks.causality import check_networks, check_scale
+from kronos.evaluation.leaks.splits import check_splits, windows_table
 from kronos.evaluation.models import CallableForecaster
 from kronos.evaluation.series import make_series
 from kronos.evaluation.tasks import TASKS
@@ -150,7 +150,11 @@ def windows(symbols, start, count, length=10):
 
 
 def test_a_split_by_time_with_a_gap_is_clean():
-    splits = {"train": windows("AB", "2023-01-01", 300), "valid": windows("AB", "2024-01-01", 60), "test": windows("ABC", "2024-06-01", 60)}
+    splits = {
+        "train": windows("AB", "2023-01-01", 300),
+        "valid": windows("AB", "2024-01-01", 60),
+        "test": windows("ABC", "2024-06-01", 60),
+    }
     assert [f.status for f in check_splits(splits)] == ["ok", "ok", "ok"]
 
 
@@ -201,11 +205,20 @@ def test_splits_of_a_wrong_form_are_refused():
     [
         ({"training": {"last": "2024-06-30"}, "tuning": {"first": "2024-01-01", "last": "2024-06-30"}}, "ok", "ok"),
         ({"training": {"last": "2025-02-01"}}, "warning", "unknown"),
-        ({"training": {"last": "2024-06-30"}, "tuning": {"settings": ["temperature"], "first": "2025-02-01", "last": "2025-03-01"}}, "ok", "leak"),
+        (
+            {
+                "training": {"last": "2024-06-30"},
+                "tuning": {"settings": ["temperature"], "first": "2025-02-01", "last": "2025-03-01"},
+            },
+            "ok",
+            "leak",
+        ),
         ({}, "unknown", "unknown"),
     ],
 )
-def test_training_and_tuning_spans_of_the_checkpoint_are_compared_with_the_test(pair, data, tmp_path, provenance, training, tuned):
+def test_training_and_tuning_spans_of_the_checkpoint_are_compared_with_the_test(
+    pair, data, tmp_path, provenance, training, tuned
+):
     (tmp_path / "tiny" / "provenance.json").write_text(json.dumps(provenance))
     found = status(audit(pair, data, task=TASK))
     assert (found["training data"], found["tuned settings"]) == (training, tuned)
@@ -220,7 +233,7 @@ def test_training_on_the_test_itself_is_told_by_the_hash_of_the_store(pair, data
 
 
 def test_data_from_before_a_published_models_cut_off_is_warned_of():
-    from kronos.evaluation.audit.provenance import check_provenance
+    from kronos.evaluation.leaks.provenance import check_provenance
 
     early, late = (pd.Timestamp(t) for t in ("2024-05-01", "2024-07-01"))
     assert check_provenance("small", early, late)[0].status == "warning"

@@ -6,14 +6,15 @@ import pytest
 
 from kronos.evaluation import cross_validation
 from kronos.evaluation.baselines import BASELINES, make_baseline
+from kronos.evaluation.losses import window_losses
 from kronos.evaluation.metrics import qlike
-from kronos.evaluation.scores import score, window_losses
+from kronos.evaluation.scores import score
 from kronos.evaluation.series import make_series
 from kronos.evaluation.windows import origin_at
 
 
 def table_of(close, freq="h"):
-    bars = {name: close for name in ("open", "high", "low", "close")}
+    bars = dict.fromkeys(("open", "high", "low", "close"), close)
     return pd.DataFrame({"timestamps": pd.date_range("2024-07-01", periods=len(close), freq=freq), **bars})
 
 
@@ -49,7 +50,9 @@ def test_every_baseline_survives_a_lookback_that_hardly_moves(name):
 def test_last_price_is_the_last_price_exactly_and_drift_the_mean_change(past):
     np.testing.assert_array_equal(make_baseline("last").forecast([past], 6, 1, 0).mean[0], np.full(6, past.last))
     slope = (past.close[-1] - past.close[0]) / (len(past.close) - 1)
-    np.testing.assert_allclose(make_baseline("drift").forecast([past], 6, 1, 0).mean[0], past.last + slope * np.arange(1, 7))
+    np.testing.assert_allclose(
+        make_baseline("drift").forecast([past], 6, 1, 0).mean[0], past.last + slope * np.arange(1, 7)
+    )
 
 
 def test_seasonal_naive_repeats_the_same_hours_of_the_day_before():
@@ -78,17 +81,21 @@ def simulated_garch(bars, seed, omega=0.05, alpha=0.12, beta=0.83):
 @pytest.fixture(scope="module")
 def volatile():
     data = {f"g/{i}": table_of(simulated_garch(2300, i), "h") for i in range(4)}
-    table = cross_validation(data, {}, h=12, n_windows=100, step_size=13, lookback=480, paths=40, baselines=("last", "har", "garch"))
+    table = cross_validation(
+        data, {}, h=12, n_windows=100, step_size=13, lookback=480, paths=40, baselines=("last", "har", "garch")
+    )
     return table, score(table)
 
 
 def test_where_volatility_is_garch_the_garch_baseline_forecasts_it_better_than_har_and_the_last_value(volatile):
-    table, scores = volatile
+    _, scores = volatile
     board = scores.leaderboard.set_index("model")
     for measure in ("volatility_mae", "qlike"):
         assert board.loc["garch", measure] < board.loc["har", measure]
         assert board.loc["garch", measure] < board.loc["last", measure]
-    assert board.loc["garch", "volatility_r2"] > max(board.loc["har", "volatility_r2"], board.loc["last", "volatility_r2"])
+    assert board.loc["garch", "volatility_r2"] > max(
+        board.loc["har", "volatility_r2"], board.loc["last", "volatility_r2"]
+    )
 
 
 def test_the_forecast_variance_is_unbiased_where_the_model_is_true(volatile):

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from kronos.cli import main
 from kronos.evaluation import TASKS, cross_validation, read_series
-from kronos.evaluation.scores import daily_correlations, score, window_losses
+from kronos.evaluation.losses import daily_correlations, window_losses
+from kronos.evaluation.scores import score
 from kronos.evaluation.tasks import PAPER_WINDOWS, Task
 from kronos.evaluation.verdict import judged
 
@@ -68,7 +69,9 @@ def refused(*arguments):
 
 def test_one_command_scores_a_folder_and_says_in_words_what_was_found(folder):
     output = run("evaluate", "market", *ARGUMENTS, "--out", "eval")
-    assert re.search(r"tiny: as a point forecast (worse than|better than|not distinguishable from) the last price", output)
+    assert re.search(
+        r"tiny: as a point forecast (worse than|better than|not distinguishable from) the last price", output
+    )
     assert "80 % intervals held the truth" in output
     board = pd.read_csv("eval/leaderboard.csv").set_index("model")
     assert list(board.index) == ["tiny", "last", "bootstrap"]
@@ -141,20 +144,39 @@ def test_a_faulty_series_can_be_cleaned_or_is_left_out_with_its_reason(folder):
 
 
 def test_a_model_of_ones_own_is_imported_by_name(folder, monkeypatch):
-    (folder / "mine.py").write_text("def same(windows, horizon, paths, seed):\n    return [[w.last] * horizon for w in windows]\n")
+    (folder / "mine.py").write_text(
+        "def same(windows, horizon, paths, seed):\n    return [[w.last] * horizon for w in windows]\n"
+    )
     monkeypatch.syspath_prepend(str(folder))
-    output = run("evaluate", "market", "--model", "python:mine:same", "--baselines", "last", "--windows", "20", "--out", "eval")
+    output = run(
+        "evaluate", "market", "--model", "python:mine:same", "--baselines", "last", "--windows", "20", "--out", "eval"
+    )
     assert "mine.same: as a point forecast the same as the last price" in output
 
 
 def test_ctrl_c_ends_with_130_and_the_run_goes_on_afterwards(folder):
-    command = [sys.executable, "-m", "kronos.cli", "evaluate", "market", *ARGUMENTS[:-2], "--lookback", "40", "--horizon", "12"]
+    command = [
+        sys.executable,
+        "-m",
+        "kronos.cli",
+        "evaluate",
+        "market",
+        *ARGUMENTS[:-2],
+        "--lookback",
+        "40",
+        "--horizon",
+        "12",
+    ]
     command += ["--step-size", "1", "--out", "eval", "--quiet"]
     code = "import sys; from kronos.cli import main; main(sys.argv[1:], prog_name='kronos')"
     command[1:3] = ["-c", code]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     deadline = time.time() + 60
-    while not list((folder / "eval").glob("parts/tiny/*.parquet")) and time.time() < deadline and process.poll() is None:
+    while (
+        not list((folder / "eval").glob("parts/tiny/*.parquet")) and time.time() < deadline and process.poll() is None
+    ):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
@@ -189,7 +211,9 @@ def test_the_returns_task_shows_the_papers_columns(folder):
 
 def test_series_know_their_market_frequency_and_season(folder, tmp_path):
     bars(0, freq="h", n=200).to_parquet("market/hours.parquet")
-    pd.DataFrame({"file": ["hours.parquet"], "market": ["crypto"], "freq": ["1h"]}).to_csv("market/index.csv", index=False)
+    pd.DataFrame({"file": ["hours.parquet"], "market": ["crypto"], "freq": ["1h"]}).to_csv(
+        "market/index.csv", index=False
+    )
     dataset = read_series("market")
     assert [(s.id, s.market, s.frequency, s.season) for s in dataset.series] == [
         ("a", "a", "1d", 7), ("b", "b", "1d", 7), ("hours", "crypto", "1h", 24),
@@ -216,7 +240,14 @@ def test_the_cross_section_of_a_day_is_the_rank_correlation_over_its_series():
 
 
 def test_models_that_were_asked_different_windows_are_not_compared():
-    table = cross_validation({"a": bars(0)}, {"one": lambda w, h, p, s: np.full((len(w), h), 1.0)}, h=5, n_windows=4, lookback=20, baselines=("last",))
+    table = cross_validation(
+        {"a": bars(0)},
+        {"one": lambda w, h, p, s: np.full((len(w), h), 1.0)},
+        h=5,
+        n_windows=4,
+        lookback=20,
+        baselines=("last",),
+    )
     some = table[(table["model"] == "last") | (table["cutoff"] > table["cutoff"].min())]
     with pytest.raises(ValueError, match="not asked for the same windows"):
         score(some)
@@ -224,7 +255,12 @@ def test_models_that_were_asked_different_windows_are_not_compared():
 
 @pytest.mark.parametrize(
     ("relative", "p", "blocks", "said"),
-    [(0.9, 0.01, 40, "better"), (1.1, 0.01, 40, "worse"), (0.5, 0.06, 40, "not distinguishable"), (0.5, 0.001, 5, "too little data")],
+    [
+        (0.9, 0.01, 40, "better"),
+        (1.1, 0.01, 40, "worse"),
+        (0.5, 0.06, 40, "not distinguishable"),
+        (0.5, 0.001, 5, "too little data"),
+    ],
 )
 def test_a_verdict_follows_the_test_and_nothing_else(relative, p, blocks, said):
     assert judged(relative, p, blocks) == said

@@ -50,7 +50,9 @@ def test_the_expected_crps_does_not_depend_on_how_many_paths_are_drawn():
 def test_crps_of_normals_agrees_with_properscoring():
     properscoring = pytest.importorskip("properscoring")
     mean, sigma, y = RNG.normal(size=50), RNG.uniform(0.1, 3, 50), RNG.normal(size=50)
-    np.testing.assert_allclose(metrics.crps_normal(mean, sigma, y), properscoring.crps_gaussian(y, mean, sigma), atol=1e-10)
+    np.testing.assert_allclose(
+        metrics.crps_normal(mean, sigma, y), properscoring.crps_gaussian(y, mean, sigma), atol=1e-10
+    )
     np.testing.assert_allclose(metrics.crps_normal(mean, np.zeros(50), y), np.abs(y - mean))
 
 
@@ -66,7 +68,16 @@ def test_mae_mase_pinball_mape_rmse_and_coverage_agree_with_utilsforecast():
     past, y = RNG.normal(size=(4, 50)).cumsum(1) + 100, RNG.normal(size=(4, 9)) + 100
     mean, low, high = y + RNG.normal(size=y.shape), y - RNG.uniform(-0.5, 2, y.shape), y + RNG.uniform(-0.5, 2, y.shape)
     ids = np.repeat(list("abcd"), 9)
-    df = pd.DataFrame({"unique_id": ids, "ds": np.tile(range(50, 59), 4), "y": y.ravel(), "m": mean.ravel(), "lo": low.ravel(), "hi": high.ravel()})
+    df = pd.DataFrame(
+        {
+            "unique_id": ids,
+            "ds": np.tile(range(50, 59), 4),
+            "y": y.ravel(),
+            "m": mean.ravel(),
+            "lo": low.ravel(),
+            "hi": high.ravel(),
+        }
+    )
     train = pd.DataFrame({"unique_id": np.repeat(list("abcd"), 50), "ds": np.tile(range(50), 4), "y": past.ravel()})
     mase = losses.mase(df, ["m"], seasonality=1, train_df=train)["m"].to_numpy()
     np.testing.assert_allclose(np.abs(mean - y).mean(1) / metrics.mase_scale(past), mase, atol=1e-6)
@@ -82,12 +93,18 @@ def test_mae_mase_pinball_mape_rmse_and_coverage_agree_with_utilsforecast():
 def test_window_losses_agree_with_utilsforecast_and_by_hand():
     losses = pytest.importorskip("utilsforecast.losses")
     from kronos.evaluation import cross_validation
-    from kronos.evaluation.scores import window_losses
+    from kronos.evaluation.losses import window_losses
 
     close = 100 * np.exp(RNG.normal(0, 0.01, 200).cumsum())
-    bars = {name: close for name in ("open", "high", "low", "close")}
+    bars = dict.fromkeys(("open", "high", "low", "close"), close)
     data = {"a": pd.DataFrame({"timestamps": pd.date_range("2025-01-01", periods=200, freq="D"), **bars})}
-    table = cross_validation(data, {"walk": lambda w, h, p, s: np.random.default_rng(s).normal(0, 1, (len(w), p, h)) + w[0].last}, h=6, n_windows=4, lookback=50)
+    table = cross_validation(
+        data,
+        {"walk": lambda w, h, p, s: np.random.default_rng(s).normal(0, 1, (len(w), p, h)) + w[0].last},
+        h=6,
+        n_windows=4,
+        lookback=50,
+    )
     mine = window_losses(table)
     df = table.rename(columns={"timestamp": "ds", "mean": "m"})
     df["unique_id"] = df["cutoff"].astype("str")
@@ -96,7 +113,9 @@ def test_window_losses_agree_with_utilsforecast_and_by_hand():
         unit = table.groupby("cutoff")["unit"].first().to_numpy()
         ours = mine[name].to_numpy() * (unit if name == "rmse" else 0.01)
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    by_hand = [np.square(np.diff(np.log(np.append(g["last"].iloc[0], g["y"])))).sum() for _, g in table.groupby("cutoff")]
+    by_hand = [
+        np.square(np.diff(np.log(np.append(g["last"].iloc[0], g["y"])))).sum() for _, g in table.groupby("cutoff")
+    ]
     np.testing.assert_allclose(mine["variance_true"], by_hand, rtol=1e-12)
 
 
@@ -105,7 +124,9 @@ def test_energy_score_agrees_with_scipy_distances_and_with_crps_at_one_step():
     for i in range(3):
         expected = cdist(paths[i], y[i : i + 1]).mean() - pdist(paths[i]).sum() / (12 * 11)
         assert metrics.energy_score(paths, y)[i] == pytest.approx(expected / np.sqrt(6), abs=1e-10)
-    np.testing.assert_allclose(metrics.energy_score(paths[..., :1], y[..., :1]), metrics.crps_paths(paths[..., :1], y[..., :1])[:, 0])
+    np.testing.assert_allclose(
+        metrics.energy_score(paths[..., :1], y[..., :1]), metrics.crps_paths(paths[..., :1], y[..., :1])[:, 0]
+    )
 
 
 def test_correlations_agree_with_scipy_and_are_missing_where_one_side_is_constant():

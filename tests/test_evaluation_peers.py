@@ -19,7 +19,7 @@ T5 = {
 @pytest.fixture
 def data():
     close = 100 * np.exp(np.random.default_rng(0).normal(0, 0.01, 140).cumsum())
-    bars = {name: close for name in ("open", "high", "low", "close")}
+    bars = dict.fromkeys(("open", "high", "low", "close"), close)
     return {"a": pd.DataFrame({"timestamps": pd.date_range("2025-01-01", periods=140, freq="D"), **bars})}
 
 
@@ -40,7 +40,9 @@ def test_chronos_bolt_forecasts_through_its_library(tmp_path, data):
         "context_length": 64, "prediction_length": 16, "input_patch_size": 8, "input_patch_stride": 8,
         "quantiles": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "use_reg_token": True,
     }  # fmt: skip
-    config = T5Config(**T5, is_encoder_decoder=True, chronos_config=settings, chronos_pipeline_class="ChronosBoltPipeline")
+    config = T5Config(
+        **T5, is_encoder_decoder=True, chronos_config=settings, chronos_pipeline_class="ChronosBoltPipeline"
+    )
     config.architectures = ["ChronosBoltModelForForecasting"]
     ChronosBoltModelForForecasting(config).save_pretrained(tmp_path / "bolt")
     check(f"chronos:{tmp_path / 'bolt'}", data)
@@ -57,7 +59,13 @@ def test_chronos_2_forecasts_through_its_library(tmp_path, data):
         "time_encoding_scale": 64, "use_arcsinh": True,
     }  # fmt: skip
     config = Chronos2CoreConfig(
-        d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, chronos_config=settings, chronos_pipeline_class="Chronos2Pipeline"
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=1,
+        num_heads=2,
+        chronos_config=settings,
+        chronos_pipeline_class="Chronos2Pipeline",
     )
     config.architectures = ["Chronos2Model"]
     Chronos2Model(config).save_pretrained(tmp_path / "two")

@@ -59,7 +59,13 @@ class WhiteNoise:
 @pytest.fixture(scope="module")
 def scored(market):
     table = cross_validation(
-        market, {"foresight": Foresight(market), "noise": WhiteNoise()}, h=12, n_windows=None, lookback=40, baselines=FREE, paths=60
+        market,
+        {"foresight": Foresight(market), "noise": WhiteNoise()},
+        h=12,
+        n_windows=None,
+        lookback=40,
+        baselines=FREE,
+        paths=60,
     )
     return table, score(table)
 
@@ -105,7 +111,12 @@ def test_white_noise_covers_what_it_says_has_no_ic_and_is_called_neither_better_
 def test_on_random_walks_no_baseline_is_better_than_the_last_price():
     data = {f"w/{i}": walk(100 + i, bars=300) for i in range(5)}
     table = cross_validation(
-        data, {}, h=12, n_windows=None, lookback=60, baselines=("last", "drift", "seasonal", "bootstrap", "ets", "theta", "garch")
+        data,
+        {},
+        h=12,
+        n_windows=None,
+        lookback=60,
+        baselines=("last", "drift", "seasonal", "bootstrap", "ets", "theta", "garch"),
     )
     scores = score(table)
     assert "No model was better than the last price as a point forecast." in headline(scores, ["garch"])
@@ -227,13 +238,15 @@ def test_figures_agree_with_the_earlier_benchmark_where_both_measure_the_same(go
     from test_evaluation_metrics import benchmark
 
     import kronos
-    from kronos.evaluation.scores import window_losses
+    from kronos.evaluation.losses import window_losses
 
     data = {"a": walk(5, bars=100)}
     earlier = benchmark()
     predictor = kronos.load("nano", device="cpu")
     rows = earlier.forecasts(predictor, [("f", "a", data["a"])], 3, 40, 12, 20)  # origins after 40, 64 and 88 bars
-    table = cross_validation(data, {"nano": predictor}, h=12, n_windows=3, step_size=24, lookback=40, paths=20, baselines=("last",))
+    table = cross_validation(
+        data, {"nano": predictor}, h=12, n_windows=3, step_size=24, lookback=40, paths=20, baselines=("last",)
+    )
     mine = window_losses(table)
     nano, last = (mine[mine["model"] == m].sort_values("cutoff") for m in ("nano", "last"))
     np.testing.assert_allclose(last["mase"], rows["mae_last"], rtol=1e-9)

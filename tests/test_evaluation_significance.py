@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from kronos.evaluation.significance import LEAST_BLOCKS, Blocks, diebold_mariano, holm
+from kronos.evaluation.statistics import STATISTICS, mean_of
 
 RNG = np.random.default_rng(1)
 
@@ -50,6 +51,11 @@ def test_holm_agrees_by_hand_and_leaves_missing_out():
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, np.nan, 0.03])), [0.03, 0.06, np.nan, 0.06])
 
 
+def interval_of_mean(blocks, values):
+    statistic = mean_of("x", "")
+    return blocks.interval(statistic.columns(pd.DataFrame({"x": values})), statistic.of)
+
+
 def blocks_of(windows_a_day, days, horizon_hours=3):
     cutoff = pd.Series(np.repeat(pd.date_range("2025-01-01", periods=days, freq="D"), windows_a_day))
     return Blocks.of(cutoff, cutoff + pd.Timedelta(hours=horizon_hours))
@@ -86,7 +92,7 @@ def test_intervals_of_the_mean_hold_it_about_95_percent_of_the_time():
     blocks, inside = blocks_of(5, 60), 0
     for seed in range(200):
         values = np.repeat(np.random.default_rng(seed).normal(0, 1, 60), 5)
-        low, high = blocks.interval_of_mean(values)
+        low, high = interval_of_mean(blocks, values)
         inside += low <= 0 <= high
     assert 178 <= inside <= 199
 
@@ -94,7 +100,7 @@ def test_intervals_of_the_mean_hold_it_about_95_percent_of_the_time():
 def test_interval_of_the_mean_agrees_with_the_block_bootstrap_of_arch():
     bootstrap = pytest.importorskip("arch.bootstrap")
     values = RNG.normal(0, 1, 80)
-    ours = blocks_of(1, 80).interval_of_mean(values)
+    ours = interval_of_mean(blocks_of(1, 80), values)
     theirs = bootstrap.CircularBlockBootstrap(2, values, seed=1).conf_int(np.mean, 4000, method="percentile", size=0.95)
     np.testing.assert_allclose(ours, theirs.ravel(), atol=0.03)
 
@@ -102,7 +108,10 @@ def test_interval_of_the_mean_agrees_with_the_block_bootstrap_of_arch():
 def test_interval_of_a_correlation_holds_it():
     x = RNG.normal(size=600)
     y = 0.5 * x + RNG.normal(size=600)
-    low, high = blocks_of(10, 60).interval_of_correlation(x, y)
+    ic = STATISTICS["return_ic"]
+    columns = ic.columns(pd.DataFrame({"return_forecast": x, "return_true": y}))
+    assert ic.of(columns.sum(0)) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-12)
+    low, high = blocks_of(10, 60).interval(columns, ic.of)
     assert low < np.corrcoef(x, y)[0, 1] < high
     assert high - low < 0.3
 
@@ -110,4 +119,33 @@ def test_interval_of_a_correlation_holds_it():
 def test_too_few_blocks_say_nothing():
     blocks = blocks_of(50, LEAST_BLOCKS - 1)
     assert np.isnan(blocks.test(RNG.normal(5, 1, 50 * (LEAST_BLOCKS - 1))).p)
-    assert np.isnan(blocks.interval_of_mean(np.ones(50 * (LEAST_BLOCKS - 1)))[0])
+    assert np.isnan(interval_of_mean(blocks, np.ones(50 * (LEAST_BLOCKS - 1)))[0])
+
+
+def test_scores_of_sums_are_the_scores_by_definition():
+    from kronos.evaluation import metrics
+
+    n = 120
+    losses = pd.DataFrame(
+        {
+            "id": np.tile([f"s{i}" for i in range(6)], n // 6),
+            "cutoff": np.repeat(pd.date_range("2025-01-01", periods=n // 6), 6),
+            "return_forecast": RNG.normal(size=n),
+            "variance_forecast": RNG.uniform(1, 2, n),
+            "variance_true": RNG.uniform(1, 2, n),
+        }
+    )
+    losses["return_true"] = 0.4 * losses["return_forecast"] + RNG.normal(size=n)
+    value = {name: STATISTICS[name].value(losses) for name in STATISTICS if name in EXPECTED}
+    a, b = losses["return_forecast"], losses["return_true"]
+    assert value["return_ic"] == pytest.approx(stats.pearsonr(a, b)[0], abs=1e-10)
+    assert value["return_rank_ic"] == pytest.approx(stats.spearmanr(a, b)[0], abs=1e-10)
+    v, t = losses["variance_forecast"].to_numpy(), losses["variance_true"].to_numpy()
+    assert value["volatility_mae"] == pytest.approx(np.abs(v - t).mean() / t.mean())
+    assert value["volatility_r2"] == pytest.approx(metrics.r_squared(v, t))
+    days = [stats.spearmanr(p["return_forecast"], p["return_true"])[0] for _, p in losses.groupby("cutoff")]
+    assert value["daily_ic"] == pytest.approx(np.mean(days))
+    assert value["daily_icir"] == pytest.approx(np.mean(days) / np.std(days, ddof=1))
+
+
+EXPECTED = ("return_ic", "return_rank_ic", "volatility_mae", "volatility_r2", "daily_ic", "daily_icir")

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from kronos.cli import main
 from kronos.evaluation.lstm import discriminative_score, split_by_time, usefulness
+from kronos.evaluation.series import read_series
 from kronos.evaluation.stylised import autocorrelation, facts
 from kronos.evaluation.synthetic import Sequences, bar_bootstrap, pairs, windows_for
-from kronos.evaluation.series import read_series
 from kronos.evaluation.tasks import TASKS
 from kronos.klines import read_table, validate
 
@@ -25,7 +25,9 @@ def sequences(returns, seed=0, scale=0.01):
     opens = np.concatenate((np.full((n, 1), 100.0), close[:, :-1]), axis=1)
     wick = np.exp(np.abs(rng.normal(0, 0.2 * scale, (2, n, h))))
     volume = np.exp(np.abs(returns) + 0.3 * rng.normal(size=(n, h)))
-    bars = np.stack((opens, np.maximum(opens, close) * wick[0], np.minimum(opens, close) / wick[1], close, volume, volume), axis=-1)
+    bars = np.stack(
+        (opens, np.maximum(opens, close) * wick[0], np.minimum(opens, close) / wick[1], close, volume, volume), axis=-1
+    )
     before = np.full((n, 6), 100.0)
     start = np.datetime64("2025-01-01", "ns") + np.arange(n) * np.timedelta64(2 * h, "h")
     end = start + (h - 1) * np.timedelta64(1, "h")

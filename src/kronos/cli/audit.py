@@ -12,7 +12,9 @@ import click
 @click.argument("model")
 @click.argument("data", type=click.Path())
 @click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
-@click.option("--train", type=click.Path(), help="What it was trained on: K-lines, or a CSV of windows with id, first, last.")
+@click.option(
+    "--train", type=click.Path(), help="What it was trained on: K-lines, or a CSV of windows with id, first, last."
+)
 @click.option("--valid", type=click.Path(), help="What it was validated on, likewise.")
 @click.option(
     "--task", type=click.Choice(["forecast", "price", "returns", "volatility"]), default="forecast", show_default=True
@@ -36,7 +38,7 @@ def audit(model: str, data: str, **options: Any) -> None:
     """
     if options["probes"] < 1:
         raise ValueError(f"--probes must be at least 1, found {options['probes']}")
-    from kronos.evaluation.audit import audit as run
+    from kronos.evaluation.leaks import audit as run
     from kronos.evaluation.series import read_series
     from kronos.evaluation.tasks import TASKS
 

@@ -24,7 +24,8 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
     "models",
     multiple=True,
     metavar="NAME",
-    help="nano, mini, small, base, a Hub id, a folder; chronos:ID, timesfm:ID; python:module:attribute. Repeatable.  [default: nano]",
+    help="nano, mini, small, base, a Hub id, a folder; chronos:ID, timesfm:ID; python:module:attribute. Repeatable.  "
+    "[default: nano]",
 )
 @click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
 @click.option(
@@ -41,7 +42,9 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
     show_default=True,
     help="The paper's lookbacks, horizons and sampling; forecast takes the model's own sampling.",
 )
-@click.option("--out", required=True, type=click.Path(), help="Folder for the forecasts and the report; a stopped run goes on.")
+@click.option(
+    "--out", required=True, type=click.Path(), help="Folder for the forecasts and the report; a stopped run goes on."
+)
 @click.option("--lookback", type=int, help="Bars that the models see.  [default: the paper's, by frequency]")
 @click.option("--horizon", type=int, help="Bars to forecast.  [default: the paper's, by frequency]")
 @click.option("--step-size", type=int, help="Bars between two windows.  [default: the horizon]")
@@ -55,7 +58,11 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
 @click.option("--jobs", type=int, default=2, show_default=True, help="Processes for the slow baselines.")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option("--tz", help="Time zone of the files' timestamps.")
-@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows (see: kronos check FILE).")
+@click.option(
+    "--clean",
+    type=click.Choice(["drop", "split", "sort"]),
+    help="What to do with faulty rows (see: kronos check FILE).",
+)
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder made with other settings.")
 @click.option("--quiet", is_flag=True, help="No table, no progress.")
 def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> None:
@@ -81,7 +88,10 @@ def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> No
     dataset = read_series(data, tz=options["tz"], clean=options["clean"])
     shown = not options["quiet"]
     if shown and dataset.skipped:
-        click.echo(f"{len(dataset.skipped)} series left out, such as {dataset.skipped[0][0]}: {dataset.skipped[0][1]}", err=True)
+        click.echo(
+            f"{len(dataset.skipped)} series left out, such as {dataset.skipped[0][0]}: {dataset.skipped[0][1]}",
+            err=True,
+        )
     if task.kind == "synthetic":
         _synthetic(dataset, task, models or ("nano",), out, options)
     else:
@@ -109,7 +119,9 @@ def _baselines(text: str, reference: str, models: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _forecasts(dataset: Dataset, task: Task, models: tuple[str, ...], baselines: list[str], out: str, options: dict[str, Any]) -> None:
+def _forecasts(
+    dataset: Dataset, task: Task, models: tuple[str, ...], baselines: list[str], out: str, options: dict[str, Any]
+) -> None:
     from kronos.evaluation.report import write_report
     from kronos.evaluation.run import evaluate as run
 

@@ -13,7 +13,9 @@ import click
 @click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
 @click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for synthetic.parquet; a stopped run goes on.")
-@click.option("--count", type=int, default=6000, show_default=True, help="Sequences, at most one for each bar of the data.")
+@click.option(
+    "--count", type=int, default=6000, show_default=True, help="Sequences, at most one for each bar of the data."
+)
 @click.option("--lookback", type=int, help="Real bars to go on from.  [default: 120 of 15m, 96 of 1d]")
 @click.option("--horizon", type=int, help="Bars a sequence.  [default: 96 of 15m, 35 of 1d]")
 @click.option("--temperature", type=float, default=1.0, show_default=True)

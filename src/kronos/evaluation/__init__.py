@@ -2,7 +2,7 @@
 
     from kronos.evaluation import evaluate
     result = evaluate("market/", models=["nano"], out="run/")
-    print(result.text())
+    print(result.scores().leaderboard)
 
 Everything below is imported when it is first used.
 """
@@ -17,7 +17,7 @@ _HOME = {
     "Task": "kronos.evaluation.tasks",
     "Past": "kronos.evaluation.windows",
     "Prediction": "kronos.evaluation.prediction",
-    "audit": "kronos.evaluation.audit",
+    "audit": "kronos.evaluation.leaks",
     "cross_validation": "kronos.evaluation.run",
     "evaluate": "kronos.evaluation.run",
     "read_series": "kronos.evaluation.series",
@@ -26,7 +26,7 @@ _HOME = {
 __all__ = [*_HOME]
 
 if TYPE_CHECKING:
-    from kronos.evaluation.audit import audit
+    from kronos.evaluation.leaks import audit
     from kronos.evaluation.prediction import Prediction
     from kronos.evaluation.run import cross_validation, evaluate
     from kronos.evaluation.series import read_series

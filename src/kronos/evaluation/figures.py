@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, GREY, GOOD, BAD = "#3d5a80", "#9aa5b1", "#1b998b", "#d1495b"
-PALETTE = ("#3d5a80", "#ee964b", "#1b998b", "#d1495b", "#7a5195", "#8d6a3f", "#5f6b7a", "#e0a500", "#2f4858", "#b5651d", "#6b9080", "#a5a5a5")
+PALETTE = (
+    "#3d5a80",
+    "#ee964b",
+    "#1b998b",
+    "#d1495b",
+    "#7a5195",
+    "#8d6a3f",
+    "#5f6b7a",
+    "#e0a500",
+    "#2f4858",
+    "#b5651d",
+    "#6b9080",
+    "#a5a5a5",
+)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -52,7 +65,9 @@ def leaderboard(scores: Scores, shown: Sequence[str]) -> bytes:
         (panels[0], "crps", "CRPS of the distribution", scores.distribution_reference),
         (panels[1], "mase", "error of the point forecast", scores.reference),
     ):
-        board = scores.leaderboard.sort_values(f"relative_{loss}", ascending=False, kind="stable").reset_index(drop=True)
+        board = scores.leaderboard.sort_values(f"relative_{loss}", ascending=False, kind="stable").reset_index(
+            drop=True
+        )
         for at, row in board.iterrows():
             colour = INK if row["model"] in shown else GREY
             low, high = row[f"relative_{loss}_low"], row[f"relative_{loss}_high"]
@@ -103,7 +118,9 @@ def by_group(scores: Scores) -> bytes:
         for j, value in enumerate(row):
             if np.isfinite(value):
                 dark = abs(np.log2(value)) > 0.3
-                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "#222222")
+                axes.text(
+                    j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "#222222"
+                )
     axes.set_xticks(range(len(models)), models, rotation=30, ha="right")
     axes.set_yticks(range(len(table)), table.index, fontsize=8)
     axes.set_title(f"CRPS relative to {scores.distribution_reference} (green: better)", fontsize=10, loc="left")

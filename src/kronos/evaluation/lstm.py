@@ -8,6 +8,8 @@ Legend: N sequences, H bars, 5 shapes of a candle (see `Sequences.shapes`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -40,14 +42,16 @@ def split_by_time(sequences: Sequences) -> Split:
     """
     order = np.argsort(sequences.start, kind="stable")
     n = len(order)
-    first_valid, first_test = (sequences.start[order[int(n * share)]] for share in (0.85 * (1 - TEST_SHARE), 1 - TEST_SHARE))
+    first_valid, first_test = (
+        sequences.start[order[int(n * share)]] for share in (0.85 * (1 - TEST_SHARE), 1 - TEST_SHARE)
+    )
     train = np.flatnonzero(sequences.end < first_valid)
     valid = np.flatnonzero((sequences.start >= first_valid) & (sequences.end < first_test))
     test = np.flatnonzero(sequences.start >= first_test)
     if min(len(train), len(test)) < LEAST or len(valid) < 5:
         raise ValueError(
-            f"{n} sequences leave {len(train)} for training, {len(valid)} for validation and {len(test)} for testing, apart in time: "
-            f"at least {LEAST}, 5 and {LEAST} are needed; generate more, or give a longer span of time"
+            f"{n} sequences leave {len(train)} for training, {len(valid)} for validation and {len(test)} for testing: "
+            f"apart in time, at least {LEAST}, 5 and {LEAST} are needed; generate more, or give a longer span of time"
         )
     return Split(train, valid, test)
 
@@ -64,7 +68,9 @@ class _Net(nn.Module):
         return self.head(self.lstm(x)[0])[..., 0]
 
 
-def _train(net: _Net, x: Tensor, y: Tensor, x_valid: Tensor, y_valid: Tensor, loss: nn.Module, seed: int, last: bool) -> None:
+def _train(
+    net: _Net, x: Tensor, y: Tensor, x_valid: Tensor, y_valid: Tensor, loss: nn.Module, seed: int, last: bool
+) -> None:
     """Adam with early stopping on the validation loss; ``last``: only the last step's output counts."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
@@ -129,16 +135,9 @@ def usefulness(train_on: Sequences, real: Sequences, seed: int = 0) -> tuple[flo
     return float(correlation(forecast, truth)), float(rank_correlation(forecast, truth))
 
 
-class _seeded:
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
     """A seed for the initial weights, which leaves PyTorch's global stream as it was."""
-
-    def __init__(self, seed: int) -> None:
-        self.fork = torch.random.fork_rng(devices=[])
-        self.seed = seed
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *what: object) -> None:
-        self.fork.__exit__(*what)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

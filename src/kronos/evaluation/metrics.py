@@ -128,7 +128,9 @@ def rank_correlation(x: Array, y: Array) -> Array:
 
 def realised_variance(last: Array, close_H: Array) -> Array:
     """Sum of squared log returns from the last observed close over the horizon: [...], [..., H] -> [...]. NaN at prices <= 0."""
-    close = np.concatenate((np.asarray(last, dtype=np.float64)[..., None], np.asarray(close_H, dtype=np.float64)), axis=-1)
+    close = np.concatenate(
+        (np.asarray(last, dtype=np.float64)[..., None], np.asarray(close_H, dtype=np.float64)), axis=-1
+    )
     close = np.where(close > 0, close, np.nan)
     return np.square(np.diff(np.log(close), axis=-1)).sum(-1)
 

@@ -96,7 +96,9 @@ def as_prediction(result: Any, windows: int, horizon: int, name: str) -> Predict
             array = np.asarray(result, dtype=np.float64)
             result = Prediction.of_points(array) if array.ndim == 2 else Prediction.of_paths(array)
         if result.mean.shape != (windows, horizon):
-            raise ValueError(f"forecasts for {windows} windows of {horizon} steps were asked for, found {result.mean.shape}")
+            raise ValueError(
+                f"forecasts for {windows} windows of {horizon} steps were asked for, found {result.mean.shape}"
+            )
     except (TypeError, ValueError) as error:
         raise ValueError(f"model {name}: {error}") from error
     return result

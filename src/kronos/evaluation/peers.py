@@ -110,6 +110,6 @@ def make_peer(kind: str, checkpoint: str, device: str | None = None) -> ChronosF
     except Exception as error:  # the libraries' errors share no base class
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{kind}:{checkpoint} cannot be loaded ({type(error).__name__}: {reason}); give a folder that holds its config.json and "
-            "model.safetensors, or set HF_ENDPOINT to a mirror of the Hub"
+            f"{kind}:{checkpoint} cannot be loaded ({type(error).__name__}: {reason}); give a folder that holds its "
+            "config.json and model.safetensors, or set HF_ENDPOINT to a mirror of the Hub"
         ) from error

@@ -52,12 +52,12 @@ class Prediction:
         for name in ("mean", "paths", "sigma", "quantiles"):
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
-                raise ValueError(f"the model gave {int((~np.isfinite(value)).sum())} values in {name} that are no numbers")
+                raise ValueError(
+                    f"the model gave {int((~np.isfinite(value)).sum())} values in {name} that are no numbers"
+                )
 
     @staticmethod
-    def of_paths(
-        paths: np.ndarray, mean: np.ndarray | None = None, variance: np.ndarray | None = None
-    ) -> Prediction:
+    def of_paths(paths: np.ndarray, mean: np.ndarray | None = None, variance: np.ndarray | None = None) -> Prediction:
         """Paths of close [S, P, H] or of whole bars [S, P, H, 6] (or 4: open, high, low, close).
 
         ``mean`` [S, H] is the point forecast where the model knows it better than as the mean of its paths.
@@ -68,18 +68,25 @@ class Prediction:
             bars = paths[..., :4].mean(1)
             paths = paths[..., CLOSE]
         if paths.ndim != 3:
-            raise ValueError(f"paths must have the shape [windows, paths, steps] or [windows, paths, steps, 6], found {list(paths.shape)}")
+            raise ValueError(
+                f"paths must have the shape [windows, paths, steps] or [windows, paths, steps, 6], found {list(paths.shape)}"
+            )
         point = paths.mean(1) if mean is None else np.asarray(mean, dtype=np.float64)
         return Prediction(point, paths=paths, bars=bars, variance=variance)
 
     @staticmethod
     def of_normals(mean: np.ndarray, sigma: np.ndarray, variance: np.ndarray | None = None) -> Prediction:
         """Means and standard deviations [S, H]."""
-        return Prediction(np.asarray(mean, dtype=np.float64), sigma=np.asarray(sigma, dtype=np.float64), variance=variance)
+        return Prediction(
+            np.asarray(mean, dtype=np.float64), sigma=np.asarray(sigma, dtype=np.float64), variance=variance
+        )
 
     @staticmethod
     def of_quantiles(
-        quantiles: np.ndarray, levels: Sequence[float], mean: np.ndarray | None = None, variance: np.ndarray | None = None
+        quantiles: np.ndarray,
+        levels: Sequence[float],
+        mean: np.ndarray | None = None,
+        variance: np.ndarray | None = None,
     ) -> Prediction:
         """Quantiles [S, H, Q] at rising levels in (0, 1); the point forecast is ``mean`` [S, H], else the middle quantile."""
         found = tuple(float(level) for level in levels)

@@ -106,7 +106,15 @@ def _leaderboard(result: Evaluation, scores: Scores, shown: Sequence[str]) -> Se
 
 
 def _groups(scores: Scores, shown: Sequence[str]) -> Section:
-    header = ["group", "model", "windows", "periods", "horizon", f"error / {scores.reference}", f"CRPS / {scores.distribution_reference}"]
+    header = [
+        "group",
+        "model",
+        "windows",
+        "periods",
+        "horizon",
+        f"error / {scores.reference}",
+        f"CRPS / {scores.distribution_reference}",
+    ]
     header += ["80 % covers", "direction", "price IC", "return IC", "95 %", "volatility R2"]
     rows = []
     for _, row in scores.groups[scores.groups["model"].isin(shown)].iterrows():
@@ -117,7 +125,10 @@ def _groups(scores: Scores, shown: Sequence[str]) -> Section:
         texts += [figure(float(row[n]), n) for n in ("covered", "direction", "price_ic", "return_ic")]
         texts += [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "–", figure(float(row["volatility_r2"]))]
         rows.append(Row([Cell(str(text)) for text in texts]))
-    note = "Few independent periods stand behind a group, and no correction is made for their number: differences between them mean little."
+    note = (
+        "Few independent periods stand behind a group, and no correction is made for their number: differences between them "
+        "mean little."
+    )
     return Section("By market and frequency", note, header=header, rows=rows)
 
 
@@ -135,7 +146,11 @@ def examples(result: Evaluation, scores: Scores, dataset: Dataset, model: str) -
         history = bars[bars.index <= row["cutoff"]].iloc[-max(60, 2 * len(rows)) :]
         index = pd.DatetimeIndex(rows["timestamp"])
         q = rows[QUANTILES].to_numpy(np.float64)
-        bands = [(round(1 - 2 * level, 2), q[:, i], q[:, -1 - i]) for i, level in enumerate(LEVELS) if level in (0.05, 0.1, 0.3)]
+        bands = [
+            (round(1 - 2 * level, 2), q[:, i], q[:, -1 - i])
+            for i, level in enumerate(LEVELS)
+            if level in (0.05, 0.1, 0.3)
+        ]
         mean = rows["mean"].to_numpy()
         content = forecast_picture(
             history,
@@ -172,9 +187,16 @@ def write_report(result: Evaluation, scores: Scores, dataset: Dataset, folder: P
         Section("CRPS by market and frequency", picture=picture(pictures["groups"])),
         _groups(scores, shown),
         Section("Are the quantiles right?", picture=picture(pictures["reliability"])),
-        Section("Where the truth fell", "Flat: right. U: too narrow. Hump: too wide. Slope: biased.", picture(pictures["pit"])),
+        Section(
+            "Where the truth fell",
+            "Flat: right. U: too narrow. Hump: too wide. Slope: biased.",
+            picture(pictures["pit"]),
+        ),
         *([Section("Volatility", picture=picture(pictures["volatility"]))] if with_variance else []),
-        *(Section(f"Example: {n} window of {shown[0]}", picture=picture(pictures[f"example-{n}"])) for n in ("best", "median", "worst")),
+        *(
+            Section(f"Example: {n} window of {shown[0]}", picture=picture(pictures[f"example-{n}"]))
+            for n in ("best", "median", "worst")
+        ),
         _left_out(result),
     ]
     title = f"Evaluation of {', '.join(shown)}"
@@ -192,4 +214,6 @@ def _left_out(result: Evaluation) -> Section | None:
     if not result.skipped:
         return None
     lines = [f"{name}: {reason}" for name, reason in result.skipped[:50]]
-    return Section("Left out", lines=lines + ([f"and {len(result.skipped) - 50} more"] if len(result.skipped) > 50 else []))
+    return Section(
+        "Left out", lines=lines + ([f"and {len(result.skipped) - 50} more"] if len(result.skipped) > 50 else [])
+    )

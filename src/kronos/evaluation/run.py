@@ -19,7 +19,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -302,5 +301,3 @@ def _bar(total: int, shown: bool) -> Iterator[Any]:
 
     with tqdm(total=total, unit="chunk", disable=not shown, leave=False) as bar:
         yield bar
-
-

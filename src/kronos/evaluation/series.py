@@ -153,7 +153,9 @@ def _tables(source: str | Path, tz: str | None, clean: Policy | None, columns: M
             continue
         for symbol, rows in table.groupby("symbol", sort=False):
             name = stem if symbol == stem else f"{stem}/{symbol}"
-            known = about.get(file.name, {}) | ({} if file.name in about else {"market": stem if path.is_dir() else name})
+            known = about.get(file.name, {}) | (
+                {} if file.name in about else {"market": stem if path.is_dir() else name}
+            )
             for part, frame in _sound(name, rows.drop(columns="symbol"), clean):
                 yield part, frame, known
 

@@ -9,14 +9,13 @@ Sources: Diebold and Mariano (1995); Harvey, Leybourne and Newbold (1997); Holm 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-
-from kronos.evaluation.metrics import correlation
 
 LEAST_BLOCKS = 10
 """Fewer blocks in time cannot carry a statement."""
@@ -25,10 +24,8 @@ NEIGHBOURS = 2
 """A horizon that begins in one block ends in the next at most: neighbours are resampled together."""
 
 
-class Test(NamedTuple):
+class Comparison(NamedTuple):
     """A Diebold-Mariano test: ``mean`` difference (negative: the model loses less), statistic, two-sided p, and blocks used."""
-
-    __test__ = False
 
     mean: float
     statistic: float
@@ -36,7 +33,7 @@ class Test(NamedTuple):
     blocks: int
 
 
-def diebold_mariano(difference_T: np.ndarray, h: int = 1) -> Test:
+def diebold_mariano(difference_T: np.ndarray, h: int = 1) -> Comparison:
     """Equal accuracy of two forecasts, from the differences of their losses in time order.
 
     ``h``: differences up to h - 1 apart may be correlated (h-step forecasts at every step). The variance is the truncated
@@ -59,10 +56,10 @@ def diebold_mariano(difference_T: np.ndarray, h: int = 1) -> Test:
         variance, h = covariances[0], 1
     if variance <= 0:  # all differences are equal
         same = d.mean() == 0
-        return Test(float(d.mean()), 0.0 if same else float(np.sign(d.mean()) * np.inf), 1.0 if same else 0.0, n)
+        return Comparison(float(d.mean()), 0.0 if same else float(np.sign(d.mean()) * np.inf), 1.0 if same else 0.0, n)
     correction = np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
     statistic = correction * d.mean() / np.sqrt(variance / n)
-    return Test(float(d.mean()), float(statistic), float(2 * t.sf(abs(statistic), n - 1)), n)
+    return Comparison(float(d.mean()), float(statistic), float(2 * t.sf(abs(statistic), n - 1)), n)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -105,11 +102,11 @@ class Blocks:
         np.add.at(result, self.number, values)
         return result
 
-    def test(self, difference_N: np.ndarray) -> Test:
-        """Diebold-Mariano over blocks: mean difference over windows, its variance from the blocks' sums (unequal counts allowed)."""
+    def test(self, difference_N: np.ndarray) -> Comparison:
+        """Diebold-Mariano over blocks: mean difference over windows, its variance from the sums of blocks of any size."""
         d = np.asarray(difference_N, dtype=np.float64)
         if self.count < LEAST_BLOCKS:
-            return Test(float(d.mean()), float("nan"), float("nan"), self.count)
+            return Comparison(float(d.mean()), float("nan"), float("nan"), self.count)
         residual = self.sums(d - d.mean())[:, 0] * self.count / len(d)
         return diebold_mariano(d.mean() + residual, h=NEIGHBOURS)
 
@@ -125,28 +122,20 @@ class Blocks:
         np.add.at(counts, (np.arange(SAMPLES)[:, None], index), 1)
         return counts
 
-    def interval_of_mean(self, values_N: np.ndarray, coverage: float = 0.95) -> tuple[float, float]:
-        """Percentile interval of the mean over windows; NaN values are left out; NaNs where blocks are too few."""
-        values = np.asarray(values_N, dtype=np.float64)
-        known = np.isfinite(values)
-        if self.count < LEAST_BLOCKS or not known.any():
+    def interval(self, columns_NK: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+        """95 % percentile interval of a statistic of sums over windows (see `kronos.evaluation.statistics`).
+
+        ``of``: sums [..., K] -> [...]. NaNs where blocks are too few or the statistic is undefined.
+        """
+        if self.count < LEAST_BLOCKS:
             return float("nan"), float("nan")
-        total, count = (self.drawn @ self.sums(np.column_stack((np.where(known, values, 0.0), known)))).T
-        return _percentiles(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0), coverage)
-
-    def interval_of_correlation(self, x_N: np.ndarray, y_N: np.ndarray, coverage: float = 0.95) -> tuple[float, float]:
-        """Percentile interval of the correlation of x and y over windows; NaNs where one of them is constant."""
-        x, y = (np.asarray(a, dtype=np.float64) for a in (x_N, y_N))
-        known = np.isfinite(x) & np.isfinite(y)
-        if self.count < LEAST_BLOCKS or known.sum() < 3 or not np.isfinite(correlation(x[known], y[known])):
-            return float("nan"), float("nan")
-        x, y = (np.where(known, (a - a[known].mean()) / a[known].std(), 0.0) for a in (x, y))
-        n, sx, sy, xx, yy, xy = (self.drawn @ self.sums(np.column_stack((known, x, y, x * x, y * y, x * y)))).T
-        with np.errstate(invalid="ignore", divide="ignore"):
-            r = (xy - sx * sy / n) / np.sqrt((xx - sx * sx / n) * (yy - sy * sy / n))
-        return _percentiles(r, coverage)
+        return percentiles(of(self.drawn @ self.sums(columns_NK)))
 
 
-def _percentiles(drawn: np.ndarray, coverage: float) -> tuple[float, float]:
-    low, high = np.nanquantile(drawn, [(1 - coverage) / 2, (1 + coverage) / 2])
+def percentiles(drawn_B: np.ndarray, coverage: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of resampled figures, those that are undefined left out; NaNs where all are."""
+    known = drawn_B[np.isfinite(drawn_B)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - coverage) / 2, (1 + coverage) / 2])
     return float(low), float(high)

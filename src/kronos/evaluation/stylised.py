@@ -48,7 +48,9 @@ def per_sequence(sequences: Sequences) -> pd.DataFrame:
     fourth = np.power(centred, 4).mean(1)
     steps = range(1, min(LEVERAGE_LAGS, r.shape[1] - 2) + 1)
     leverage = np.stack([correlation(r[:, :-k], np.square(r[:, k:])) for k in steps], axis=1)
-    volume = np.where(sequences.volume > 0, correlation(np.log1p(np.maximum(sequences.bars[..., 4], 0)), np.abs(r)), np.nan)
+    volume = np.where(
+        sequences.volume > 0, correlation(np.log1p(np.maximum(sequences.bars[..., 4], 0)), np.abs(r)), np.nan
+    )
     span = np.log(np.maximum(sequences.bars[..., 1], 1e-12) / np.maximum(sequences.bars[..., 2], 1e-12)).mean(1)
     size = np.abs(r).mean(1) * sequences.scale
     table = {

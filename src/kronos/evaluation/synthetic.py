@@ -68,7 +68,9 @@ class Sequences:
         shape = np.stack((o - before, c - o, h - np.maximum(o, c), np.minimum(o, c) - low), axis=-1)
         has = self.volume[:, None] > 0
         volume = np.where(has, np.log1p(self.bars[..., 4] / np.where(has, self.volume[:, None], 1.0)), 0.0)
-        return np.concatenate((np.clip(shape / self.scale[:, None, None], -20, 20), volume[..., None]), axis=-1).astype(np.float32)
+        return np.concatenate((np.clip(shape / self.scale[:, None, None], -20, 20), volume[..., None]), axis=-1).astype(
+            np.float32
+        )
 
 
 def windows_for(dataset: Dataset, task: Task, frequencies: Sequence[str] | None = None) -> list[Origin]:
@@ -82,17 +84,15 @@ def windows_for(dataset: Dataset, task: Task, frequencies: Sequence[str] | None 
     step = max((h for _, h in size.values()), default=1)
     points: list[tuple[int, int]] = []
     while True:
-        points = [
-            (i, seen) for i, s in enumerate(series) for seen in cut_points(len(s.bars), *size[s.id], step, None)
-        ]
+        points = [(i, seen) for i, s in enumerate(series) for seen in cut_points(len(s.bars), *size[s.id], step, None)]
         if len(points) >= task.sequences or step == 1:
             break
         step = max(1, step // 2)
     if not points:
         have = ", ".join(sorted({s.frequency for s in dataset.series}))
         raise ValueError(
-            f"the task {task.name} takes {', '.join(task.windows)} bars, and no series of them is long enough (the data has {have}); "
-            "give --lookback and --horizon for other frequencies"
+            f"the task {task.name} takes {', '.join(task.windows)} bars, and no series of them is long enough (the data has "
+            f"{have}); give --lookback and --horizon for other frequencies"
         )
     chosen = np.unique(np.linspace(0, len(points) - 1, min(task.sequences, len(points))).round().astype(int))
     origins = [origin_at(series[points[i][0]], points[i][1], *size[series[points[i][0]].id]) for i in chosen]
@@ -184,7 +184,9 @@ def _folder(out: Path, settings: dict[str, Any], overwrite: bool) -> Path:
         before = json.loads(record.read_text())
         differ = sorted(k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k))
         if differ and not overwrite:
-            raise ValueError(f"--out {out} was made with other {', '.join(differ)}; give another folder, or --overwrite")
+            raise ValueError(
+                f"--out {out} was made with other {', '.join(differ)}; give another folder, or --overwrite"
+            )
         if differ or overwrite:
             for file in parts.glob("*.parquet"):
                 if re.fullmatch(r"\d{5}\.parquet", file.name):

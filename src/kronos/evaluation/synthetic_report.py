@@ -55,7 +55,10 @@ def run_synthetic(
     overwrite: bool = False,
     progress: bool = False,
 ) -> tuple[list[str], Path]:
-    """Everything; returns what was found, in words, and the page's path. Files: synthetic.parquet, judged.json, report.html, PNGs."""
+    """Everything; returns what was found, in words, and the page's path.
+
+    Files in ``out``: synthetic.parquet, judged.json, report.html and figures/.
+    """
     forecaster = forecaster_of(model, task, tokenizer=tokenizer, device=device)
     if not isinstance(forecaster, KronosForecaster):
         raise ValueError(f"the task synthetic takes a Kronos pair, found {model!r}")
@@ -81,15 +84,27 @@ def run_synthetic(
         pictures[f"sequences-{frequency}"] = _gallery(real, synthetic, seed)
         sections += [
             Section(f"{frequency} bars: judges", header=["", "figure"], rows=_judges(verdict)),
-            Section(f"{frequency} bars: stylised facts", "Mean over sequences ± standard error.", header=["", *verdict["facts"]], rows=_facts(verdict)),
+            Section(
+                f"{frequency} bars: stylised facts",
+                "Mean over sequences ± standard error.",
+                header=["", *verdict["facts"]],
+                rows=_facts(verdict),
+            ),
             Section("Returns and their memory", picture=picture(pictures[f"returns-{frequency}"])),
-            Section("Real (left) and synthetic sequences from the same lookbacks", picture=picture(pictures[f"sequences-{frequency}"])),
+            Section(
+                "Real (left) and synthetic sequences from the same lookbacks",
+                picture=picture(pictures[f"sequences-{frequency}"]),
+            ),
         ]
     (out / FIGURES).mkdir(exist_ok=True)
     for name, content in pictures.items():
         write_file(out / FIGURES / f"{name}.png", content)
     write_file(out / "judged.json", json.dumps(judged, indent=1).encode())
-    facts = f"{len(origins):,} sequences; temperature {forecaster.temperature:g}, top-p {forecaster.top_p:g}, seed {seed}." if forecaster.top_p else f"{len(origins):,} sequences; seed {seed}."
+    facts = (
+        f"{len(origins):,} sequences; temperature {forecaster.temperature:g}, top-p {forecaster.top_p:g}, seed {seed}."
+        if forecaster.top_p
+        else f"{len(origins):,} sequences; seed {seed}."
+    )
     write_file(out / REPORT, render(f"Synthetic K-lines of {model}", facts, found, sections).encode())
     return found, out / REPORT
 
@@ -104,9 +119,13 @@ def words(frequency: str, verdict: dict[str, Any]) -> list[str]:
         mean, spread = verdict["error of the judge, synthetic"]
         other, _ = verdict[f"error of the judge, {CONTROL}"]
         lines.append(
-            f"{head}: an LSTM that tells synthetic from real errs {100 * mean:.0f} % of the time (± {100 * spread:.0f}; 50 % would be "
-            f"ideal); it errs {100 * other:.0f} % on a {CONTROL}."
-            + (" It cannot tell even that, so its verdict means little; generate more sequences." if other > 0.45 else "")
+            f"{head}: an LSTM that tells synthetic from real errs {100 * mean:.0f} % of the time (± {100 * spread:.0f}; "
+            f"50 % would be ideal); it errs {100 * other:.0f} % on a {CONTROL}."
+            + (
+                " It cannot tell even that, so its verdict means little; generate more sequences."
+                if other > 0.45
+                else ""
+            )
         )
         ic = {s: verdict[f"IC, RankIC on real after training on {s}"] for s in ("real", "synthetic", CONTROL)}
         lines.append(
@@ -118,7 +137,9 @@ def words(frequency: str, verdict: dict[str, Any]) -> list[str]:
         (real, e1), (synthetic, e2) = verdict["facts"]["real"][name], verdict["facts"]["synthetic"][name]
         if np.isfinite(e1 + e2) and abs(real - synthetic) > 3 * np.hypot(e1, e2):
             off.append(f"{name} {synthetic:.2f} against {real:.2f}")
-    lines.append(f"{frequency}: stylised facts that differ beyond three standard errors: {'; '.join(off) if off else 'none'}.")
+    lines.append(
+        f"{frequency}: stylised facts that differ beyond three standard errors: {'; '.join(off) if off else 'none'}."
+    )
     lines.append(f"{frequency}: {100 * verdict['valid candles as drawn']:.1f} % of the candles were valid as drawn.")
     return lines
 
@@ -128,9 +149,12 @@ def _judges(verdict: dict[str, Any]) -> list[Row]:
     for name, value in verdict.items():
         if name in ("facts", "sequences", "bars"):
             continue
-        text = f"{value[0]:.3f} ± {value[1]:.3f}" if name.startswith("error") else (
-            f"{value[0]:+.3f}, {value[1]:+.3f}" if isinstance(value, list) else f"{value:.4g}" if isinstance(value, float) else str(value)
-        )  # fmt: skip
+        if name.startswith("error"):
+            text = f"{value[0]:.3f} ± {value[1]:.3f}"
+        elif isinstance(value, list):
+            text = ", ".join(f"{v:+.3f}" for v in value)
+        else:
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)
         rows.append(Row([Cell(name), Cell(text)]))
     return rows
 
@@ -156,7 +180,9 @@ def _distributions(real: Sequences, synthetic: Sequences, control: Sequences) ->
         density, _ = np.histogram(np.clip(s.returns(), -12, 12), bins=bins, density=True)
         left.semilogy((bins[1:] + bins[:-1]) / 2, np.where(density > 0, density, np.nan), color=colour, label=label)
         lags = min(40, s.bars.shape[1] // 2)
-        right.plot(range(1, lags + 1), np.nanmean(stylised.clustering(s.returns(), lags), axis=0), color=colour, label=label)
+        right.plot(
+            range(1, lags + 1), np.nanmean(stylised.clustering(s.returns(), lags), axis=0), color=colour, label=label
+        )
     left.set_xlabel("return, in units of the lookback's mean absolute return")
     left.set_ylabel("density")
     right.axhline(0, color=BAD, linewidth=0.8)

@@ -6,7 +6,8 @@
 | y, last, unit | the close that came, the last close seen, and the lookback's mean absolute change (MASE's denominator) |
 | mean, q0.05 .. q0.95 | the forecast of close |
 | crps, pit | of the whole distribution, before it was cut down to quantiles |
-| variance, energy, price_ic, price_rank_ic | of the window, the same in each of its rows: expected realised variance, energy score of the paths, correlations over time averaged over open, high, low and close |
+| variance, energy | of the window, the same in each of its rows: expected realised variance, energy score of the paths |
+| price_ic, price_rank_ic | likewise: correlations over time of mean path and truth, averaged over open, high, low, close |
 
 Legend: S windows, H steps, Q levels.
 """
@@ -76,7 +77,13 @@ def rows_of(name: str, origins: Sequence[Origin], prediction: Prediction, seed: 
 
 def _uniforms(name: str, origin: Origin, horizon: int, seed: int) -> np.ndarray:
     """For the randomised PIT: of the seed, the model and the window alone."""
-    key = [seed, zlib.crc32(b"pit"), zlib.crc32(name.encode()), zlib.crc32(origin.past.id.encode()), origin.past.cutoff.value]
+    key = [
+        seed,
+        zlib.crc32(b"pit"),
+        zlib.crc32(name.encode()),
+        zlib.crc32(origin.past.id.encode()),
+        origin.past.cutoff.value,
+    ]
     return np.random.default_rng(key).random(horizon)
 
 

@@ -66,7 +66,14 @@ class Task:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, found {self.kind!r}")
-        for name, least in (("lookback", 2), ("horizon", 1), ("paths", 1), ("step_size", 1), ("n_windows", 1), ("sequences", 10)):
+        for name, least in (
+            ("lookback", 2),
+            ("horizon", 1),
+            ("paths", 1),
+            ("step_size", 1),
+            ("n_windows", 1),
+            ("sequences", 10),
+        ):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} must be a whole number of at least {least}, found {value!r}")

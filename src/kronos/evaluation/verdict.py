@@ -9,11 +9,16 @@ from kronos.evaluation.scores import Scores
 from kronos.evaluation.significance import LEAST_BLOCKS
 
 ALPHA = 0.05
-NAMES = {"last": "the last price", "bootstrap": "the bootstrap random walk", "drift": "the drift", "seasonal": "the seasonal naive"}
+NAMES = {
+    "last": "the last price",
+    "bootstrap": "the bootstrap random walk",
+    "drift": "the drift",
+    "seasonal": "the seasonal naive",
+}
 
 
 def judged(relative: float, p: float, blocks: int) -> str:
-    """"better", "worse", "not distinguishable" or "too little data", from a relative loss and its adjusted p."""
+    """ "better", "worse", "not distinguishable" or "too little data", from a relative loss and its adjusted p."""
     if blocks < LEAST_BLOCKS:
         return "too little data"
     if not np.isfinite(p) or p >= ALPHA:

@@ -70,7 +70,7 @@ class Past:
 
 
 class Origin(NamedTuple):
-    """A window with its truth: timestamps [H] as in the tables, open, high, low, close [H, 4], and volume [H] where there is one."""
+    """A window with its truth: timestamps [H] as in the tables, open, high, low, close [H, 4], volume [H] if there is one."""
 
     past: Past
     times: np.ndarray

@@ -33,7 +33,9 @@ _NAIVE, _STATISTICAL, _VOLATILITY = (f"kronos.evaluation.baselines.{m}" for m in
 BASELINES: dict[str, Known] = {
     "last": Known(_STATISTICAL, "last_price", "statsforecast", "the last price, with a random walk's intervals"),
     "drift": Known(_STATISTICAL, "drift", "statsforecast", "random walk with drift"),
-    "seasonal": Known(_STATISTICAL, "seasonal_naive", "statsforecast", "the same time of the last day (of daily bars, week)"),
+    "seasonal": Known(
+        _STATISTICAL, "seasonal_naive", "statsforecast", "the same time of the last day (of daily bars, week)"
+    ),
     "bootstrap": Known(_NAIVE, "bootstrap_walk", None, "random walk that draws from the lookback's own returns"),
     "ets": Known(_STATISTICAL, "auto_ets", "statsforecast", "AutoETS", True),
     "theta": Known(_STATISTICAL, "auto_theta", "statsforecast", "AutoTheta", True),
@@ -41,7 +43,9 @@ BASELINES: dict[str, Known] = {
     "garch": Known(_VOLATILITY, "garch", "arch", "GARCH(1,1) returns around the last price", True),
     "egarch": Known(_VOLATILITY, "egarch", "arch", "EGARCH(1,1,1) returns around the last price", True),
     "har": Known(_VOLATILITY, "har_rv", "arch", "HAR of squared returns, normal around the last price", True),
-    "lightgbm": Known("kronos.evaluation.baselines.trees", "lagged_returns", "lightgbm", "LightGBM on lagged returns", True),
+    "lightgbm": Known(
+        "kronos.evaluation.baselines.trees", "lagged_returns", "lightgbm", "LightGBM on lagged returns", True
+    ),
 }
 DEFAULT = ("last", "drift", "seasonal", "bootstrap", "ets", "theta", "garch")
 
@@ -70,12 +74,8 @@ def stacked(parts: Sequence[Prediction]) -> Prediction:
 
     mean = joined("mean")
     assert mean is not None
-    return Prediction(
-        mean,
-        *(joined(name) for name in ("paths", "sigma", "quantiles")),
-        parts[0].levels,
-        *(joined(name) for name in ("bars", "variance")),
-    )
+    others = {name: joined(name) for name in ("paths", "sigma", "quantiles", "bars", "variance")}
+    return Prediction(mean, levels=parts[0].levels, **others)
 
 
 @dataclass

@@ -35,7 +35,8 @@ def lagged_returns(window: Past, paths: int, rng: np.random.Generator) -> Predic
     returns = window.returns / scale
     lags = min(LAGS, len(returns) // 3)
     if lags < 1 or not (window.close > 0).all():
-        return Prediction.of_points(np.full((1, window.horizon), window.last))
+        still = np.full((1, paths, window.horizon), window.last)
+        return Prediction.of_paths(still, still[:, 0])
     table = np.lib.stride_tricks.sliding_window_view(returns, lags + 1)
     x, y = table[:, :-1], table[:, -1]
     booster = lightgbm.train(SETTINGS | {"seed": 0}, lightgbm.Dataset(x, y, free_raw_data=True), num_boost_round=ROUNDS)

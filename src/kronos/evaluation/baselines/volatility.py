@@ -21,6 +21,12 @@ WILD = 100.0
 """A forecast variance so many times the lookback's own is no forecast."""
 
 
+def standing(window: Past, paths: int) -> Prediction:
+    """Paths that do not move, where a lookback has no returns to learn from."""
+    last = np.full((1, paths, window.horizon), window.last)
+    return Prediction.of_paths(last, last[:, 0], np.zeros(1))
+
+
 def garch(window: Past, paths: int, rng: np.random.Generator) -> Prediction:
     """GARCH(1,1), normal innovations, zero mean."""
     return _conditional(window, paths, rng, {"vol": "GARCH", "p": 1, "q": 1})
@@ -34,16 +40,14 @@ def egarch(window: Past, paths: int, rng: np.random.Generator) -> Prediction:
 def _conditional(window: Past, paths: int, rng: np.random.Generator, settings: dict[str, Any]) -> Prediction:
     horizon, scale = window.horizon, float(np.sqrt(np.square(window.returns).mean()))
     if not scale > 0:
-        return Prediction.of_points(np.full((1, horizon), window.last))
+        return standing(window, paths)
     fitted = _fit(window.returns / scale, horizon, paths, rng, settings)
     if fitted is None:
         drawn, variances = rng.standard_normal((paths, horizon)), np.ones(horizon)
     else:
         drawn, variances = fitted
     walk = window.last * np.exp((drawn * scale).cumsum(1))
-    return Prediction.of_paths(
-        walk[None], np.full((1, horizon), window.last), np.array([variances.sum() * scale**2])
-    )
+    return Prediction.of_paths(walk[None], np.full((1, horizon), window.last), np.array([variances.sum() * scale**2]))
 
 
 def _fit(
@@ -69,7 +73,12 @@ def _fit(
             variances = np.asarray(result.forecast(horizon=horizon).variance)[-1]
         else:
             variances = np.asarray(forecast.simulations.residual_variances)[-1].mean(0)
-    good = np.isfinite(drawn).all() and np.isfinite(variances).all() and variances.max() < WILD and np.abs(drawn).max() < WILD
+    good = (
+        np.isfinite(drawn).all()
+        and np.isfinite(variances).all()
+        and variances.max() < WILD
+        and np.abs(drawn).max() < WILD
+    )
     return (drawn, variances) if good else None
 
 
@@ -80,7 +89,8 @@ def har_rv(window: Past, paths: int, rng: np.random.Generator) -> Prediction:
     horizon, squared = window.horizon, np.square(window.returns)
     scale = float(squared.mean())
     if not scale > 0:
-        return Prediction.of_points(np.full((1, horizon), window.last))
+        still = np.full((1, horizon), window.last)
+        return Prediction.of_normals(still, np.zeros_like(still), np.zeros(1))
     lags = [lag for lag in HAR_LAGS if len(squared) >= lag + 15]
     variances = np.ones(horizon)
     if lags:

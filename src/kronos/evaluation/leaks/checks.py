@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kronos.evaluation.audit.causality import check_forecasts, check_networks, check_scale
-from kronos.evaluation.audit.findings import Finding, Report
-from kronos.evaluation.audit.provenance import check_provenance
-from kronos.evaluation.audit.splits import check_splits, windows_table
+from kronos.evaluation.leaks.causality import check_forecasts, check_networks, check_scale
+from kronos.evaluation.leaks.findings import Finding, Report
+from kronos.evaluation.leaks.provenance import check_provenance
+from kronos.evaluation.leaks.splits import check_splits, windows_table
 from kronos.evaluation.models import Forecaster, KronosForecaster, as_forecaster, forecaster_of
 from kronos.evaluation.series import Data, Dataset, Series, read_series
 from kronos.evaluation.tasks import Task, task_of
@@ -67,7 +67,11 @@ def audit(
     findings.append(check_forecasts(build, series, points, lookback, horizon, seed))
     test = windows_of(dataset, task)
     if train is not None:
-        splits = {"train": _windows(train, task), **({"valid": _windows(valid, task)} if valid is not None else {}), "test": test}
+        splits = {
+            "train": _windows(train, task),
+            **({"valid": _windows(valid, task)} if valid is not None else {}),
+            "test": test,
+        }
         findings += check_splits(splits)
     else:
         findings.append(Finding("splits", "unknown", "no training data was given to compare the test with (--train)"))
@@ -90,7 +94,9 @@ def _probes(dataset: Dataset, task: Task, count: int) -> tuple[list[Series], lis
         raise ValueError("no series is long enough for one window of the task; give --lookback and --horizon")
     chosen = [long[int(i)] for i in np.linspace(0, len(long) - 1, count).round()]
     shares = np.linspace(0, 1, count)
-    points = [int(lookback + share * (len(s.bars) - lookback - horizon)) for s, share in zip(chosen, shares, strict=True)]
+    points = [
+        int(lookback + share * (len(s.bars) - lookback - horizon)) for s, share in zip(chosen, shares, strict=True)
+    ]
     return chosen, points, lookback, horizon
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from kronos.evaluation.audit.findings import Finding
+from kronos.evaluation.leaks.findings import Finding
 
 COLUMNS = ("id", "first", "last")
 
@@ -24,7 +24,9 @@ def windows_table(ids: object, first: object, last: object) -> pd.DataFrame:
 
 def _naive(times: pd.Series) -> pd.Series:
     found = pd.to_datetime(times)
-    return (found.dt.tz_convert("UTC").dt.tz_localize(None) if found.dt.tz is not None else found).astype("datetime64[ns]")
+    return (found.dt.tz_convert("UTC").dt.tz_localize(None) if found.dt.tz is not None else found).astype(
+        "datetime64[ns]"
+    )
 
 
 def check_splits(splits: Mapping[str, pd.DataFrame]) -> list[Finding]:
@@ -40,8 +42,12 @@ def check_splits(splits: Mapping[str, pd.DataFrame]) -> list[Finding]:
     for name, table in splits.items():
         missing = [c for c in COLUMNS if c not in table.columns]
         if missing or not len(table):
-            raise ValueError(f"the split {name!r} " + (f"lacks the columns {', '.join(missing)}" if missing else "is empty"))
-        tables[name] = windows_table(table["id"].astype("str").to_numpy(), table["first"].to_numpy(), table["last"].to_numpy())
+            raise ValueError(
+                f"the split {name!r} " + (f"lacks the columns {', '.join(missing)}" if missing else "is empty")
+            )
+        tables[name] = windows_table(
+            table["id"].astype("str").to_numpy(), table["first"].to_numpy(), table["last"].to_numpy()
+        )
     order = [name for name in ("train", "valid", "test") if name in tables]
     findings = []
     for earlier, later in zip(order, order[1:], strict=False):
@@ -59,11 +65,27 @@ def _pair(a: str, train: pd.DataFrame, b: str, test: pd.DataFrame) -> list[Findi
         both, of = shared
         text = f"{both:,} of {of:,} {b} windows share bars with {a} windows of the same series"
         if _interleaved(train, test):
-            return [Finding(name, "leak", f"{text}, and they lie between each other in time: the split was shuffled; split by time")]
-        return [Finding(name, "leak", f"{text} (lookback included): symbols of {b} are in {a} with the same dates; leave a gap")]
+            return [
+                Finding(
+                    name,
+                    "leak",
+                    f"{text}, and they lie between each other in time: the split was shuffled; split by time",
+                )
+            ]
+        return [
+            Finding(
+                name, "leak", f"{text} (lookback included): symbols of {b} are in {a} with the same dates; leave a gap"
+            )
+        ]
     starts, ends = test["first"].min(), train["last"].max()
     if _interleaved(train, test):
-        return [Finding(name, "leak", f"{a} and {b} windows of the same series alternate in time: the split was shuffled; split by time")]
+        return [
+            Finding(
+                name,
+                "leak",
+                f"{a} and {b} windows of the same series alternate in time: the split was shuffled; split by time",
+            )
+        ]
     if ends >= starts:
         same = sorted(set(train["id"]) & set(test["id"]))
         late = int((train["last"] >= starts).sum())
@@ -73,11 +95,18 @@ def _pair(a: str, train: pd.DataFrame, b: str, test: pd.DataFrame) -> list[Findi
             Finding(
                 name,
                 "warning",
-                f"{late:,} {a} windows of other series reach to {ends:%Y-%m-%d %H:%M}, past the start of {b} at {starts:%Y-%m-%d %H:%M}: "
+                f"{late:,} {a} windows of other series reach to {ends:%Y-%m-%d %H:%M}, past the start of {b} at "
+                f"{starts:%Y-%m-%d %H:%M}: "
                 "markets move together, so dates seen in one symbol are half seen in another",
             )
         ]
-    return [Finding(name, "ok", f"{b} begins at {starts:%Y-%m-%d %H:%M}, lookback included, after {a} ends at {ends:%Y-%m-%d %H:%M}")]
+    return [
+        Finding(
+            name,
+            "ok",
+            f"{b} begins at {starts:%Y-%m-%d %H:%M}, lookback included, after {a} ends at {ends:%Y-%m-%d %H:%M}",
+        )
+    ]
 
 
 def _shared_bars(train: pd.DataFrame, test: pd.DataFrame) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kronos.evaluation.audit.checks import audit
-from kronos.evaluation.audit.findings import Finding, Report
+from kronos.evaluation.leaks.checks import audit
+from kronos.evaluation.leaks.findings import Finding, Report
 
 __all__ = ["Finding", "Report", "audit"]

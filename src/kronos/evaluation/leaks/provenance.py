@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from kronos.evaluation.audit.findings import Finding
+from kronos.evaluation.leaks.findings import Finding
 
 PROVENANCE = "provenance.json"
 PUBLISHED_UNTIL = pd.Timestamp("2024-06-30 23:59:59")
@@ -57,7 +57,9 @@ def check_provenance(model: str, first: pd.Timestamp, last: pd.Timestamp, store:
     entry = entry_of(model)
     folder = entry.folder if entry is not None and entry.folder is not None else Path(model)
     if entry is not None and entry.folder is None:
-        return [_cut_off("training data", first, PUBLISHED_UNTIL, f"{entry.name} was trained on bars through June 2024")]
+        return [
+            _cut_off("training data", first, PUBLISHED_UNTIL, f"{entry.name} was trained on bars through June 2024")
+        ]
     found = read_provenance(folder)
     if found is None:
         known = {"nano": pd.Timestamp("2024-06-30 23:59:59")}.get(entry.name if entry is not None else "")
@@ -74,7 +76,9 @@ def check_provenance(model: str, first: pd.Timestamp, last: pd.Timestamp, store:
 def _cut_off(check: str, first: pd.Timestamp, until: pd.Timestamp, said: str) -> Finding:
     if first <= until:
         return Finding(
-            check, "warning", f"{said}, and the test begins at {first:%Y-%m-%d}: it may have seen these bars; test on later ones"
+            check,
+            "warning",
+            f"{said}, and the test begins at {first:%Y-%m-%d}: it may have seen these bars; test on later ones",
         )
     return Finding(check, "ok", f"{said}; the test begins at {first:%Y-%m-%d}, lookback included")
 
@@ -101,4 +105,6 @@ def _tuning(found: dict[str, Any], first: pd.Timestamp, last: pd.Timestamp) -> F
             f"{names} were chosen on bars from {tuning['first']:%Y-%m-%d} to {tuning['last']:%Y-%m-%d}, which overlap the test "
             f"({first:%Y-%m-%d} to {last:%Y-%m-%d}): its score there is the best of many",
         )  # fmt: skip
-    return Finding("tuned settings", "ok", f"{names} were chosen on bars until {tuning['last']:%Y-%m-%d}, outside the test")
+    return Finding(
+        "tuned settings", "ok", f"{names} were chosen on bars until {tuning['last']:%Y-%m-%d}, outside the test"
+    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from kronos.evaluation.audit.findings import Finding
+from kronos.evaluation.leaks.findings import Finding
 from kronos.evaluation.models import Forecaster, as_prediction
 from kronos.evaluation.series import Series
 from kronos.evaluation.windows import origin_at
@@ -66,8 +66,16 @@ def check_forecasts(
         for data in (one, other):
             model = build if isinstance(build, Forecaster) else build([data])
             past = origin_at(data, seen, lookback, horizon).past
-            prediction = as_prediction(model.forecast([past], horizon, 5, seed), 1, horizon, getattr(model, "name", "model"))
-            answers.append([v for v in (prediction.mean, prediction.paths, prediction.sigma, prediction.quantiles) if v is not None])
+            prediction = as_prediction(
+                model.forecast([past], horizon, 5, seed), 1, horizon, getattr(model, "name", "model")
+            )
+            answers.append(
+                [
+                    v
+                    for v in (prediction.mean, prediction.paths, prediction.sigma, prediction.quantiles)
+                    if v is not None
+                ]
+            )
         moved += any(not np.array_equal(a, b) for a, b in zip(*answers, strict=True))
         count += 1
     if moved:
@@ -87,7 +95,10 @@ def check_scale(
     """
     moved = 0
     for one, seen in zip(series, cut_points, strict=True):
-        a, b = (np.asarray(scale(s.bars.drop(columns="timestamps"), seen), dtype=np.float64) for s in (one, perturbed(one, seen)))
+        a, b = (
+            np.asarray(scale(s.bars.drop(columns="timestamps"), seen), dtype=np.float64)
+            for s in (one, perturbed(one, seen))
+        )
         moved += not np.array_equal(a, b)
     if moved:
         return Finding(
@@ -98,11 +109,15 @@ def check_scale(
     return Finding("normalisation", "ok", f"the constants of {len(series)} windows come from the lookback alone")
 
 
-def normalised_windows(series: Sequence[Series], cut_points: Sequence[int], lookback: int, horizon: int) -> tuple[Any, Any, np.ndarray]:
+def normalised_windows(
+    series: Sequence[Series], cut_points: Sequence[int], lookback: int, horizon: int
+) -> tuple[Any, Any, np.ndarray]:
     """Bars normalised on their lookback and the same with another future [B, T, 6], and time features [B, T, 5]."""
     from kronos.klines import Scale, time_features, to_matrix
 
-    a, b, stamps = [], [], []
+    a: list[np.ndarray] = []
+    b: list[np.ndarray] = []
+    stamps = []
     for one, seen in zip(series, cut_points, strict=True):
         span = slice(seen - lookback, seen + horizon)
         for data, into in ((one, a), (perturbed(one, seen), b)):
@@ -113,7 +128,12 @@ def normalised_windows(series: Sequence[Series], cut_points: Sequence[int], look
 
 
 def check_networks(
-    tokenizer: KronosTokenizer, model: Kronos, series: Sequence[Series], cut_points: Sequence[int], lookback: int, horizon: int
+    tokenizer: KronosTokenizer,
+    model: Kronos,
+    series: Sequence[Series],
+    cut_points: Sequence[int],
+    lookback: int,
+    horizon: int,
 ) -> list[Finding]:
     """Run the networks over lookback *and* horizon, in eval mode, with two different futures: tokens, reconstruction and logits
     of the lookback must be the same.
@@ -134,7 +154,7 @@ def check_networks(
             findings = [_tokens(tokens, lookback)]
             s1, s2 = tokens[0]
             other = [torch.cat((own[:, :lookback], new[:, lookback:]), dim=1) for own, new in zip(*tokens, strict=True)]
-            rebuilt = [tokenizer.decode(pair, half=True)[:, :lookback] for pair in ((s1, s2), tuple(other))]
+            rebuilt = [tokenizer.decode(pair, half=True)[:, :lookback] for pair in ([s1, s2], other)]
             findings.append(_moved("reconstruction", "bars rebuilt from tokens of the past", *rebuilt))
             times = torch.from_numpy(stamp).long().to(device)
             logits = []
@@ -153,12 +173,20 @@ def _tokens(tokens: list[Any], lookback: int) -> Finding:
     changed = int(((tokens[0][0] != tokens[1][0]) | (tokens[0][1] != tokens[1][1]))[:, :lookback].sum())
     count = tokens[0][0][:, :lookback].numel()
     if changed > count * 1e-3:  # a bit on the edge may flip when sums are ordered differently
-        return Finding("tokens", "leak", f"{changed:,} of {count:,} tokens of the past change with the future: the tokenizer is not causal")
+        return Finding(
+            "tokens",
+            "leak",
+            f"{changed:,} of {count:,} tokens of the past change with the future: the tokenizer is not causal",
+        )
     return Finding("tokens", "ok", f"{count:,} tokens of the past do not change with the future")
 
 
 def _moved(check: str, what: str, a: torch.Tensor, b: torch.Tensor) -> Finding:
     most = float((a - b).abs().max())
     if most > LOGITS_MAY_MOVE * max(1.0, float(a.abs().max())):
-        return Finding(check, "leak", f"{what} move by up to {most:.3g} when only the future changes: the network is not causal in eval mode")
+        return Finding(
+            check,
+            "leak",
+            f"{what} move by up to {most:.3g} when only the future changes: the network is not causal in eval mode",
+        )
     return Finding(check, "ok", f"{what} do not move with the future (largest difference {most:.1g})")

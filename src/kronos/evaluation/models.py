@@ -104,16 +104,17 @@ def as_prediction(result: Any, windows: int, horizon: int, name: str) -> Predict
     return result
 
 
-def as_forecaster(name: str, model: Any) -> Forecaster:
-    """A forecaster from an object with the protocol or a callable.
+def as_forecaster(name: str, model: Any, task: Task | None = None) -> Forecaster:
+    """A forecaster from an object with the protocol, a callable, or a `KronosPredictor`, drawn as the task says.
 
     Raises:
         ValueError: it is neither.
     """
-    from kronos.predictor import KronosPredictor
-
-    if isinstance(model, KronosPredictor):
-        return KronosForecaster(name, model)
+    if hasattr(model, "predict_samples"):  # a KronosPredictor; its module is slow to import for those that have none
+        if task is None:
+            return KronosForecaster(name, model)
+        temperature = 1.0 if task.temperature is None else task.temperature
+        return KronosForecaster(name, model, temperature, task.top_p, task.anchor)
     if hasattr(model, "forecast"):
         if getattr(model, "name", None) == name:
             return model  # type: ignore[no-any-return]
@@ -178,7 +179,7 @@ def forecasters_of(
     items = models.items() if isinstance(models, Mapping) else [(getattr(m, "name", m), m) for m in models]
     result: list[Forecaster] = []
     for name, model in [*items, *((b, b) for b in baselines)]:
-        one = forecaster_of(model, task, **options) if isinstance(model, str) else as_forecaster(str(name), model)
+        one = forecaster_of(model, task, **options) if isinstance(model, str) else as_forecaster(str(name), model, task)
         if any(one.name == other.name for other in result):
             raise ValueError(f"the model {one.name!r} is named twice")
         result.append(one)

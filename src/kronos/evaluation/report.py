@@ -197,6 +197,7 @@ def write_report(result: Evaluation, scores: Scores, dataset: Dataset, folder: P
             Section(f"Example: {n} window of {shown[0]}", picture=picture(pictures[f"example-{n}"]))
             for n in ("best", "median", "worst")
         ),
+        _time(result),
         _left_out(result),
     ]
     title = f"Evaluation of {', '.join(shown)}"
@@ -208,6 +209,12 @@ def write_report(result: Evaluation, scores: Scores, dataset: Dataset, folder: P
     write_file(folder / "groups.csv", scores.groups.to_csv(index=False, float_format="%.6g").encode())
     write_file(folder / REPORT, page.encode())
     return folder / REPORT
+
+
+def _time(result: Evaluation) -> Section:
+    total = sum(result.seconds.values())
+    lines = [f"{name}: {seconds / 60:.1f} min" for name, seconds in result.seconds.items() if seconds >= 3]
+    return Section("Time", f"All forecasts together took {total / 60:.1f} minutes.", lines=lines)
 
 
 def _left_out(result: Evaluation) -> Section | None:

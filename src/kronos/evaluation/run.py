@@ -27,7 +27,7 @@ from kronos.evaluation.models import Forecaster, as_prediction, forecasters_of
 from kronos.evaluation.series import Data, Dataset, read_series
 from kronos.evaluation.table import SCHEMA, read_part, rows_of, to_bytes, write_combined
 from kronos.evaluation.tasks import LEVELS, Task, task_of
-from kronos.evaluation.windows import Origin, Planned, chunks_of, plan_origins
+from kronos.evaluation.windows import Planned, Spot, chunks_of, plan_windows
 from kronos.files import write_file
 
 if TYPE_CHECKING:
@@ -133,11 +133,11 @@ def evaluate(
     dataset = read_series(data)
     forecasters = forecasters_of(models, baselines, task, tokenizer=tokenizer, device=device)
     windows = {one.frequency: task.window(one.frequency) for one in dataset.series}
-    planned = plan_origins(dataset.series, windows, task.step_size, task.n_windows)
-    if not planned.origins:
+    planned = plan_windows(dataset.series, windows, task.step_size, task.n_windows)
+    if not planned.spots:
         reason = planned.short[0] if planned.short else "no lookback has any movement"
         raise ValueError(f"no series is long enough for a window: {reason}")
-    chunks = chunks_of(planned.origins)
+    chunks = chunks_of(planned.spots)
     store = None if out is None else _Store(Path(out), _settings(dataset, task, seed, windows), overwrite)
     result = Evaluation(pd.DataFrame(), [f.name for f in forecasters], task, seed, _left_out(dataset, planned))
     tables: list[pa.Table] = []
@@ -164,7 +164,7 @@ def evaluate(
 def _chunk(
     forecaster: Forecaster,
     number: int,
-    chunk: list[Origin],
+    chunk: list[Spot],
     paths: int,
     seed: int,
     store: _Store | None,
@@ -173,11 +173,13 @@ def _chunk(
     """Forecast one chunk, or leave the one that is there."""
     if store is not None and store.part(forecaster.name, number).is_file():
         return None
-    pasts, clock = [origin.past for origin in chunk], time.perf_counter()
+    clock = time.perf_counter()
+    origins = [spot.origin() for spot in chunk]
+    pasts = [origin.past for origin in origins]
     horizon = pasts[0].horizon
     answer = forecaster.forecast(pasts, horizon, paths, seed)
     prediction = as_prediction(answer, len(pasts), horizon, forecaster.name)
-    table = rows_of(forecaster.name, chunk, prediction, seed)
+    table = rows_of(forecaster.name, origins, prediction, seed)
     seconds = time.perf_counter() - clock
     result.computed += 1
     if store is None:

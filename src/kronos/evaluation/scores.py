@@ -1,7 +1,7 @@
 """From losses to scores: by market and frequency, and the leaderboard with its tests. Pure functions of the table of forecasts.
 
 A *relative* loss is one over the mean loss of the reference in the same group (market and frequency), so that every window counts
-the same and no group rules. Every score has a block-bootstrap interval, ``name_low`` and ``name_high``, NaN where blocks are too few.
+the same and no group rules. Every score has a block-bootstrap interval, ``name_low`` and ``name_high``, NaN where blocks are few.
 
 Legend: N windows of one model, B bootstrap samples, T blocks, K columns of a statistic.
 """

@@ -17,7 +17,7 @@ import pandas as pd
 
 from kronos.evaluation.series import Dataset
 from kronos.evaluation.tasks import Task
-from kronos.evaluation.windows import Origin, chunks_of, cut_points, origin_at
+from kronos.evaluation.windows import Origin, Spot, chunks_of, cut_points
 from kronos.files import write_file
 from kronos.klines import FEATURES
 
@@ -73,13 +73,13 @@ class Sequences:
         )
 
 
-def windows_for(dataset: Dataset, task: Task, frequencies: Sequence[str] | None = None) -> list[Origin]:
+def windows_for(dataset: Dataset, task: Task) -> list[Spot]:
     """As many windows as sequences are asked for, evenly spaced, overlapping only where the data is short.
 
     Raises:
         ValueError: no series has a frequency of the task and enough bars.
     """
-    series = [s for s in dataset.series if task.lookback or s.frequency in (frequencies or task.windows)]
+    series = [s for s in dataset.series if task.lookback or s.frequency in task.windows]
     size = {s.id: task.window(s.frequency) for s in series}
     step = max((h for _, h in size.values()), default=1)
     points: list[tuple[int, int]] = []
@@ -95,8 +95,15 @@ def windows_for(dataset: Dataset, task: Task, frequencies: Sequence[str] | None 
             f"{have}); give --lookback and --horizon for other frequencies"
         )
     chosen = np.unique(np.linspace(0, len(points) - 1, min(task.sequences, len(points))).round().astype(int))
-    origins = [origin_at(series[points[i][0]], points[i][1], *size[series[points[i][0]].id]) for i in chosen]
-    return [o for o in origins if o.past.unit > 0 and (o.past.close > 0).all() and (o.truth > 0).all()]
+    spots = [Spot(series[i], seen, *size[series[i].id]) for i, seen in (points[k] for k in chosen)]
+    return [spot for spot in spots if _has_returns(spot)]
+
+
+def _has_returns(spot: Spot) -> bool:
+    """Its close moves over the lookback, and its prices are positive."""
+    prices = spot.series.bars.iloc[spot.seen - spot.lookback : spot.seen + spot.horizon]
+    close = prices["close"].to_numpy(np.float64)[: spot.lookback]
+    return bool(np.ptp(close) > 0 and (prices[["open", "high", "low", "close"]] > 0).to_numpy().all())
 
 
 def generate(
@@ -120,7 +127,7 @@ def generate(
     chunks = chunks_of(windows_for(dataset, task))
     folder = _folder(out, {
         "data": dataset.digest, "model": forecaster.fingerprint, "seed": seed, "task": task.kind, "sequences": task.sequences,
-        "windows": {o[0].past.frequency: [len(o[0].past.bars), o[0].past.horizon] for o in chunks},
+        "windows": {c[0].series.frequency: [c[0].lookback, c[0].horizon] for c in chunks},
     }, overwrite)  # fmt: skip
     tables = []
     for number, chunk in enumerate(tqdm(chunks, desc="generating", unit="chunk", disable=not progress, leave=False)):
@@ -130,13 +137,14 @@ def generate(
         tables.append(pd.read_parquet(part))
     table = pd.concat(tables, ignore_index=True)
     write_file(out / SYNTHETIC, _parquet(table))
-    return [origin for chunk in chunks for origin in chunk], table
+    return [spot.origin() for chunk in chunks for spot in chunk], table
 
 
-def _drawn(forecaster: KronosForecaster, chunk: list[Origin], seed: int) -> pd.DataFrame:
+def _drawn(forecaster: KronosForecaster, chunk: list[Spot], seed: int) -> pd.DataFrame:
     from kronos.forecast import valid_candles
 
-    pasts = [origin.past for origin in chunk]
+    origins = [spot.origin() for spot in chunk]
+    pasts = [origin.past for origin in origins]
     frames = forecaster.predictor.predict_batch(  # with one path, the mean is the path as it was drawn
         [p.bars for p in pasts],
         [p.times for p in pasts],
@@ -150,7 +158,7 @@ def _drawn(forecaster: KronosForecaster, chunk: list[Origin], seed: int) -> pd.D
         anchor=forecaster.anchor,
     )
     parts = []
-    for origin, frame in zip(chunk, frames, strict=True):
+    for origin, frame in zip(origins, frames, strict=True):
         raw = frame.to_numpy(np.float64)
         candles = valid_candles(raw)
         part = pd.DataFrame(candles, columns=list(FEATURES))

@@ -202,6 +202,8 @@ def _gallery(real: Sequences, synthetic: Sequences, seed: int) -> bytes:
     figure = _figure(11, 2.1 * len(chosen))
     panels = np.atleast_2d(figure.subplots(len(chosen), 2, sharey="row", sharex=True))
     for row, i in zip(panels, sorted(chosen), strict=True):
+        both = np.concatenate((real.bars[i, :, 1:3], synthetic.bars[i, :, 1:3]))
+        row[0].set_ylim(both.min() - 0.03 * np.ptp(both), both.max() + 0.03 * np.ptp(both))
         for axes, s in zip(row, (real, synthetic), strict=True):
             bars = pd.DataFrame(s.bars[i, :, :4], columns=["open", "high", "low", "close"])
             _candles(axes, np.arange(len(bars)), bars, UP, DOWN)

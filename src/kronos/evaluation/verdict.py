@@ -83,6 +83,12 @@ def headline(scores: Scores, models: list[str]) -> list[str]:
         if row["model"] != scores.reference
         and judged(float(row["relative_mase"]), float(row["mase_p_adjusted"]), int(row["blocks"])) == "better"
     ]
+    wider = [
+        str(row["model"])
+        for _, row in board.iterrows()
+        if row["model"] != scores.distribution_reference
+        and judged(float(row["relative_crps"]), float(row["crps_p_adjusted"]), int(row["blocks"])) == "better"
+    ]
     blocks, days = int(board["blocks"].iloc[0]), board["block_days"].iloc[0]
     lines = sentences(scores, models)
     for _, row in board[board["model"].isin(models)].iterrows():
@@ -96,6 +102,9 @@ def headline(scores: Scores, models: list[str]) -> list[str]:
         lines.append(f"Better than {reference} as point forecasts: {', '.join(better)}.")
     else:
         lines.append(f"No model was better than {reference} as a point forecast.")
+    if wider:
+        other = NAMES.get(scores.distribution_reference, scores.distribution_reference)
+        lines.append(f"Better than {other} as distributions: {', '.join(wider)}.")
     lines.append("Past accuracy is no promise, and this is no advice.")
     return lines
 

@@ -106,43 +106,55 @@ def origin_at(series: Series, seen: int, lookback: int, horizon: int) -> Origin:
     return Origin(past, series.bars["timestamps"].to_numpy()[after], truth, volume)
 
 
+class Spot(NamedTuple):
+    """Where a window is; its tables are made when they are needed, so that many windows take no memory."""
+
+    series: Series
+    seen: int
+    lookback: int
+    horizon: int
+
+    def origin(self) -> Origin:
+        return origin_at(self.series, self.seen, self.lookback, self.horizon)
+
+    @property
+    def kind(self) -> tuple[int, int, str]:
+        return self.lookback, self.horizon, self.series.frequency
+
+
 class Planned(NamedTuple):
     """Windows to forecast, and how many were left out for having a lookback without any movement."""
 
-    origins: list[Origin]
+    spots: list[Spot]
     still: int
     short: list[str]
     """Series too short for one window."""
 
 
-def plan_origins(
+def plan_windows(
     series: Iterable[Series], windows: dict[str, tuple[int, int]], step_size: int | None, n_windows: int | None
 ) -> Planned:
     """Every window of every series. ``windows``: {frequency: (lookback, horizon)}."""
-    origins, still, short = [], 0, []
+    spots, still, short = [], 0, []
     for one in series:
         lookback, horizon = windows[one.frequency]
         points = cut_points(len(one.bars), lookback, horizon, step_size or horizon, n_windows)
         if not points:
             short.append(f"{one.id}: {len(one.bars)} bars, {lookback + horizon} are needed")
+        close = one.bars["close"].to_numpy(np.float64)
         for seen in points:
-            origin = origin_at(one, seen, lookback, horizon)
-            if origin.past.unit > 0:
-                origins.append(origin)
+            if np.ptp(close[seen - lookback : seen]) > 0:
+                spots.append(Spot(one, seen, lookback, horizon))
             else:
                 still += 1
-    return Planned(origins, still, short)
+    return Planned(spots, still, short)
 
 
-def chunks_of(origins: Sequence[Origin], size: int = CHUNK) -> list[list[Origin]]:
+def chunks_of(spots: Sequence[Spot], size: int = CHUNK) -> list[list[Spot]]:
     """Windows of one lookback, horizon and frequency together, ``size`` at most, in an order that depends on nothing else."""
-
-    def kind(origin: Origin) -> tuple[int, int, str]:
-        return len(origin.past.bars), origin.past.horizon, origin.past.frequency
-
-    result: list[list[Origin]] = []
-    for origin in sorted(origins, key=kind):
-        if not result or len(result[-1]) == size or kind(result[-1][0]) != kind(origin):
+    result: list[list[Spot]] = []
+    for spot in sorted(spots, key=lambda s: s.kind):
+        if not result or len(result[-1]) == size or result[-1][0].kind != spot.kind:
             result.append([])
-        result[-1].append(origin)
+        result[-1].append(spot)
     return result

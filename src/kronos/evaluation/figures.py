@@ -127,6 +127,13 @@ def by_group(scores: Scores) -> bytes:
     return png(figure)
 
 
+def _weights(part: pd.DataFrame) -> np.ndarray:
+    """Every window counts the same, however long its horizon: 1 over its number of steps, a row each."""
+    first = np.flatnonzero(part["step"].to_numpy() == part["step"].min())
+    length = np.diff(np.append(first, len(part)))
+    return np.repeat(1.0 / length, length)
+
+
 def reliability(forecasts: pd.DataFrame, models: Sequence[str]) -> bytes:
     """How often the truth lay below each quantile: on the diagonal where the quantiles are right."""
     paint = colours(models)
@@ -135,7 +142,8 @@ def reliability(forecasts: pd.DataFrame, models: Sequence[str]) -> bytes:
     axes.plot([0, 100], [0, 100], color="#222222", linewidth=1)
     for model in models:
         part = forecasts[forecasts["model"].astype("str") == model]
-        below = [100 * float((part["y"] <= part[name]).mean()) for name in QUANTILES]
+        weight = _weights(part)
+        below = [100 * float(((part["y"] <= part[name]) * weight).sum() / weight.sum()) for name in QUANTILES]
         axes.plot([100 * level for level in LEVELS], below, marker="o", markersize=4, color=paint[model], label=model)
     axes.set_xlabel("quantile, %")
     axes.set_ylabel("closes at or below it, %")
@@ -149,10 +157,10 @@ def pit_histogram(forecasts: pd.DataFrame, models: Sequence[str]) -> bytes:
     figure = _figure(3.4 * len(models) + 0.4, 3.2)
     panels = np.atleast_1d(figure.subplots(1, len(models), sharey=True))
     for axes, model in zip(panels, models, strict=True):
-        values = forecasts.loc[forecasts["model"].astype("str") == model, "pit"].dropna().to_numpy(np.float64)
-        if len(values):
-            share, edges = np.histogram(values, bins=10, range=(0, 1))
-            axes.bar(edges[:-1], 10 * share / len(values), width=0.095, align="edge", color=INK)
+        part = forecasts[forecasts["model"].astype("str") == model].dropna(subset="pit")
+        if len(part):
+            density, edges = np.histogram(part["pit"], bins=10, range=(0, 1), weights=_weights(part), density=True)
+            axes.bar(edges[:-1], density, width=0.095, align="edge", color=INK)
         axes.axhline(1, color="#222222", linewidth=1)
         axes.set_title(model, fontsize=10)
         axes.set_xlabel("level of the truth")

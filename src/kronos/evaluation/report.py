@@ -115,13 +115,15 @@ def _groups(scores: Scores, shown: Sequence[str]) -> Section:
         f"error / {scores.reference}",
         f"CRPS / {scores.distribution_reference}",
     ]
-    header += ["80 % covers", "direction", "price IC", "return IC", "95 %", "volatility R2"]
+    header += ["95 %", "80 % covers", "direction", "price IC", "return IC", "95 %", "volatility R2"]
     rows = []
     for _, row in scores.groups[scores.groups["model"].isin(shown)].iterrows():
         low, high = row["return_ic_low"], row["return_ic_high"]
         texts = [f"{row['market']} {row['frequency']}", row["model"]]
         texts += [f"{int(row[n]):,}" for n in ("windows", "blocks", "horizon")]
         texts += [figure(float(row[n])) for n in ("relative_mase", "relative_crps")]
+        bounds = row["relative_crps_low"], row["relative_crps_high"]
+        texts.append(f"{bounds[0]:.2f} to {bounds[1]:.2f}" if bounds[0] < bounds[1] else "–")
         texts += [figure(float(row[n]), n) for n in ("covered", "direction", "price_ic", "return_ic")]
         texts += [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "–", figure(float(row["volatility_r2"]))]
         rows.append(Row([Cell(str(text)) for text in texts]))

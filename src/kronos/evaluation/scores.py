@@ -63,7 +63,7 @@ def score(
     _check_same_windows(losses, models)
     losses["relative_mase"] = _relative(losses, POINT, reference)
     losses["relative_crps"] = _relative(losses, DISTRIBUTION, distribution)
-    groups = _group_table(losses, seed)
+    groups = _group_table(losses, reference, distribution, seed)
     board = _leaderboard(losses, groups, models, reference, distribution, seed)
     return Scores(losses, groups, board, _by_step(forecasts, reference, distribution), reference, distribution)
 
@@ -84,7 +84,7 @@ def _relative(losses: pd.DataFrame, loss: str, reference: str) -> np.ndarray:
     return np.divide(losses[loss].to_numpy(), below, out=np.full(len(losses), np.nan), where=below > 0)
 
 
-def _group_table(losses: pd.DataFrame, seed: int) -> pd.DataFrame:
+def _group_table(losses: pd.DataFrame, reference: str, distribution: str, seed: int) -> pd.DataFrame:
     """Every score of every model in every group."""
     rows = []
     for (market, frequency), inside in losses.groupby(GROUP, sort=False):
@@ -98,6 +98,8 @@ def _group_table(losses: pd.DataFrame, seed: int) -> pd.DataFrame:
                 columns = statistic.columns(part)
                 row[name] = float(statistic.of(columns.sum(0)))
                 row[f"{name}_low"], row[f"{name}_high"] = blocks.interval(columns, statistic.of)
+            for name, against in ((POINT, reference), (DISTRIBUTION, distribution)):
+                row |= _against(name, part, by_model[against], blocks)
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -95,8 +97,11 @@ class Baseline:
 
     @property
     def fingerprint(self) -> str:
-        library = BASELINES[self.name].library
-        return "" if library is None else f"{library} {importlib.metadata.version(library)}"
+        known = BASELINES[self.name]
+        spec = importlib.util.find_spec(known.module)
+        assert spec is not None and spec.origin is not None
+        code = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+        return code if known.library is None else f"{known.library} {importlib.metadata.version(known.library)} {code}"
 
 
 def make_baseline(name: str) -> Baseline:

@@ -1,7 +1,7 @@
 """Volatility models of the arch library: their mean is the last price, their width changes with the market.
 
 Returns are scaled to a deviation of 1 before a fit, and the fit that fails (too few bars, no convergence, a variance that runs
-away) is replaced by a constant variance.
+away or vanishes) is replaced by a constant variance.
 
 Legend: L lookback, P paths, H steps.
 """
@@ -18,7 +18,8 @@ from kronos.evaluation.windows import Past
 
 HAR_LAGS = (1, 5, 22)
 WILD = 100.0
-"""A forecast variance so many times the lookback's own is no forecast."""
+COLLAPSED = 1e-3
+"""A forecast variance so many times the lookback's own is no forecast, and so little of it neither."""
 
 
 def standing(window: Past, paths: int) -> Prediction:
@@ -73,12 +74,8 @@ def _fit(
             variances = np.asarray(result.forecast(horizon=horizon).variance)[-1]
         else:
             variances = np.asarray(forecast.simulations.residual_variances)[-1].mean(0)
-    good = (
-        np.isfinite(drawn).all()
-        and np.isfinite(variances).all()
-        and variances.max() < WILD
-        and np.abs(drawn).max() < WILD
-    )
+    finite = np.isfinite(drawn).all() and np.isfinite(variances).all()
+    good = finite and variances.min() > COLLAPSED and variances.max() < WILD and np.abs(drawn).max() < WILD
     return (drawn, variances) if good else None
 
 

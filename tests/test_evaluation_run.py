@@ -89,23 +89,29 @@ def test_perfect_foresight_has_ic_1_and_crps_0_and_beats_the_last_price(scored):
     assert row["crps"] == row["mase"] == row["pinball"] == 0
     said = next(line for line in sentences(scores) if line.startswith("foresight"))
     assert "as a point forecast better than the last price" in said
-    assert "as a distribution better than the bootstrap random walk" in said
+    assert "as a distribution better than the last price with a random walk's intervals" in said
     assert "Better than the last price as point forecasts: foresight." in headline(scores, ["foresight"])
 
 
 def test_white_noise_covers_what_it_says_has_no_ic_and_is_called_neither_better_nor_worse_than_a_walk(scored):
-    table, scores = scored
+    _, scores = scored
     row = scores.leaderboard.set_index("model").loc["noise"]
     assert row["covered"] == pytest.approx(0.8, abs=0.04)
     assert abs(row["return_ic"]) < 0.15
     assert abs(row["price_ic"]) < 0.1
     assert row["direction"] == pytest.approx(0.5, abs=0.1)
-    # the bootstrap walk carries the lookback's drift, which is noise; the last price's normals do not
-    against_last = score(table, distribution_reference="last")
-    row = against_last.leaderboard.set_index("model").loc["noise"]
     assert row["relative_crps"] == pytest.approx(1, abs=0.03)
-    said = next(line for line in sentences(against_last) if line.startswith("noise"))
-    assert "as a distribution not distinguishable from the last price" in said
+    said = next(line for line in sentences(scores) if line.startswith("noise"))
+    assert "as a distribution not distinguishable from the last price with a random walk's intervals" in said
+
+
+def test_the_bootstrap_walk_loses_by_the_drift_of_its_lookback_and_can_be_the_reference(scored):
+    table, _ = scored
+    against = score(table, distribution_reference="bootstrap")
+    row = against.leaderboard.set_index("model").loc["noise"]
+    assert row["relative_crps"] < 0.96
+    said = next(line for line in sentences(against) if line.startswith("noise"))
+    assert "as a distribution better than the bootstrap random walk" in said
 
 
 def test_on_random_walks_no_baseline_is_better_than_the_last_price():

@@ -54,6 +54,7 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
 @click.option("--top-p", type=float, help="[default: the task's, or the model's]")
 @click.option("--sequences", type=int, help="Task synthetic: sequences to generate.  [default: 6000]")
 @click.option("--reference", default="last", show_default=True, help="The model that points are compared with.")
+@click.option("--distribution-reference", help="The model that distributions are compared with.  [default: the same]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
 @click.option("--jobs", type=int, default=2, show_default=True, help="Processes for the slow baselines.")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
@@ -82,7 +83,8 @@ def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> No
     preset = TASKS[options["task"]]
     names = ("lookback", "horizon", "step_size", "n_windows", "paths", "temperature", "top_p", "sequences")
     task = _checked(lambda: preset.with_(**{name: options[name] for name in names}))
-    baselines = _baselines(options["baselines"], options["reference"], models)
+    references = [r for r in (options["reference"], options["distribution_reference"]) if r is not None]
+    baselines = _baselines(options["baselines"], references, models)
     from kronos.evaluation.series import read_series
 
     dataset = read_series(data, tz=options["tz"], clean=options["clean"])
@@ -109,14 +111,13 @@ def _checked(make: Any) -> Task:
     return task
 
 
-def _baselines(text: str, reference: str, models: tuple[str, ...]) -> list[str]:
+def _baselines(text: str, references: list[str], models: tuple[str, ...]) -> list[str]:
     from kronos.evaluation.baselines import BASELINES
 
     names = [n.strip() for n in text.split(",") if n.strip()]
     names = list(BASELINES) if names == ["all"] else [] if names == ["none"] else names
-    if reference in BASELINES and reference not in names and reference not in models:
-        names.insert(0, reference)
-    return list(dict.fromkeys(names))
+    needed = [r for r in references if r in BASELINES and r not in models]
+    return list(dict.fromkeys([*(r for r in needed if r not in names), *names]))
 
 
 def _forecasts(
@@ -138,7 +139,7 @@ def _forecasts(
         tokenizer=options["tokenizer"],
         device=options["device"],
     )
-    scores = result.scores(options["reference"])
+    scores = result.scores(options["reference"], options["distribution_reference"])
     page = write_report(result, scores, dataset, Path(out))
     if not options["quiet"]:
         _show(result, scores)

@@ -49,14 +49,14 @@ def score(
 
     Args:
         reference: the model that points are compared with. distribution_reference: that distributions are compared with, by
-            default the bootstrap random walk where it is there, else the reference.
+            default the same.
 
     Raises:
         ValueError: a reference that is no model of the table, or models that were not asked the same.
     """
     losses = window_losses(forecasts)
     models = list(dict.fromkeys(losses["model"]))
-    distribution = distribution_reference or ("bootstrap" if "bootstrap" in models else reference)
+    distribution = distribution_reference or reference
     for name in (reference, distribution):
         if name not in models:
             raise ValueError(f"the reference {name!r} is not among the models: {', '.join(models)}")

@@ -17,6 +17,13 @@ NAMES = {
 }
 
 
+def _named(reference: str, what: str) -> str:
+    """The reference as a sentence has it; the last price is a distribution only with the intervals of a random walk."""
+    if reference == "last" and what == "as a distribution":
+        return "the last price with a random walk's intervals"
+    return NAMES.get(reference, reference)
+
+
 def judged(relative: float, p: float, blocks: int) -> str:
     """ "better", "worse", "not distinguishable" or "too little data", from a relative loss and its adjusted p."""
     if blocks < LEAST_BLOCKS:
@@ -40,7 +47,7 @@ def _half(row: pd.Series, loss: str, reference: str, what: str, word: str) -> st
     if row["model"] == reference:
         return ""
     relative, p = float(row[f"relative_{loss}"]), float(row[f"{loss}_p_adjusted"])
-    other = NAMES.get(reference, reference)
+    other = _named(reference, what)
     verdict = judged(relative, p, int(row["blocks"]))
     if row[f"{loss}_statistic"] == 0 and not np.isfinite(p):
         return f"{what} the same as {other}"
@@ -103,7 +110,7 @@ def headline(scores: Scores, models: list[str]) -> list[str]:
     else:
         lines.append(f"No model was better than {reference} as a point forecast.")
     if wider:
-        other = NAMES.get(scores.distribution_reference, scores.distribution_reference)
+        other = _named(scores.distribution_reference, "as a distribution")
         lines.append(f"Better than {other} as distributions: {', '.join(wider)}.")
     lines.append("Past accuracy is no promise, and this is no advice.")
     return lines

@@ -90,7 +90,7 @@ def test_what_is_learned_from_synthetic_bars_with_the_real_rule_helps_on_real_on
 def test_training_and_test_sequences_are_apart_in_time():
     s = sequences(np.random.default_rng(3).standard_normal((200, 24)))
     split = split_by_time(s)
-    assert s.end[split.train].max() < s.start[split.valid].min()
+    assert s.end[split.train].max() < s.start[split.test].min()
     assert s.end[split.valid].max() < s.start[split.test].min()
     with pytest.raises(ValueError, match="generate more"):
         split_by_time(s.take(np.arange(30)))

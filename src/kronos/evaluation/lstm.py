@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from kronos.evaluation.metrics import correlation, rank_correlation
 from kronos.evaluation.synthetic import Sequences
 
-TEST_SHARE = 0.3
+TEST_SHARE, VALID_SHARE = 0.3, 0.15
 EPOCHS, PATIENCE = 30, 4
 BATCH = 64
 LEAST = 20
@@ -35,22 +35,22 @@ class Split(NamedTuple):
 
 
 def split_by_time(sequences: Sequences) -> Split:
-    """Early sequences for training, the latest 30 % for testing, with those that reach into the next part left out.
+    """Early sequences for training, the latest 30 % for testing, those that reach from one into the other left out.
+
+    The latest of the early ones say when to stop; they may overlap the others, since nothing is reported of them.
 
     Raises:
         ValueError: too few are left on one side.
     """
     order = np.argsort(sequences.start, kind="stable")
-    n = len(order)
-    first_valid, first_test = (
-        sequences.start[order[int(n * share)]] for share in (0.85 * (1 - TEST_SHARE), 1 - TEST_SHARE)
-    )
-    train = np.flatnonzero(sequences.end < first_valid)
-    valid = np.flatnonzero((sequences.start >= first_valid) & (sequences.end < first_test))
+    first_test = sequences.start[order[int(len(order) * (1 - TEST_SHARE))]]
     test = np.flatnonzero(sequences.start >= first_test)
+    before = order[sequences.end[order] < first_test]
+    cut = int(len(before) * (1 - VALID_SHARE))
+    train, valid = before[:cut], before[cut:]
     if min(len(train), len(test)) < LEAST or len(valid) < 5:
         raise ValueError(
-            f"{n} sequences leave {len(train)} for training, {len(valid)} for validation and {len(test)} for testing: "
+            f"{len(order)} sequences leave {len(train)} for training, {len(valid)} for validation and {len(test)} for testing: "
             f"apart in time, at least {LEAST}, 5 and {LEAST} are needed; generate more, or give a longer span of time"
         )
     return Split(train, valid, test)

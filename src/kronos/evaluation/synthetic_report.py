@@ -122,8 +122,8 @@ def words(frequency: str, verdict: dict[str, Any]) -> list[str]:
             f"{head}: an LSTM that tells synthetic from real errs {100 * mean:.0f} % of the time (± {100 * spread:.0f}; "
             f"50 % would be ideal); it errs {100 * other:.0f} % on a {CONTROL}."
             + (
-                " It cannot tell even that, so its verdict means little; generate more sequences."
-                if other > 0.45
+                " It can tell neither, so its verdict means little; generate more sequences."
+                if min(mean, other) > 0.45
                 else ""
             )
         )

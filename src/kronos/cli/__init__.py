@@ -5,12 +5,15 @@ from __future__ import annotations
 import click
 
 from kronos import __version__
+from kronos.cli.audit import audit
 from kronos.cli.backtest import backtest_command
 from kronos.cli.check import check
 from kronos.cli.errors import errors_in_a_line
+from kronos.cli.evaluate import evaluate
 from kronos.cli.export_qlib import export_qlib_command
 from kronos.cli.finetune import finetune
 from kronos.cli.forecast import forecast
+from kronos.cli.generate import generate
 from kronos.cli.models import models
 from kronos.cli.prepare import prepare
 from kronos.cli.pretrain import pretrain
@@ -41,5 +44,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, models, finetune, prepare, backtest_command, export_qlib_command, store, pretrain):
+for _command in (forecast, check, models, evaluate, generate, audit, finetune, prepare, backtest_command, export_qlib_command, store, pretrain):
     main.add_command(_command)

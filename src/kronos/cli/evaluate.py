@@ -1,0 +1,187 @@
+"""``kronos evaluate``: how good is a model on this data, against what costs nothing?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from kronos.evaluation.run import Evaluation
+    from kronos.evaluation.scores import Scores
+    from kronos.evaluation.series import Dataset
+    from kronos.evaluation.tasks import Task
+
+DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
+
+
+@click.command(short_help="Forecast the past of many series and score it against baselines.")
+@click.argument("data", type=click.Path())
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="nano, mini, small, base, a Hub id, a folder; chronos:ID, timesfm:ID; python:module:attribute. Repeatable.  "
+    "[default: nano]",
+)
+@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@click.option(
+    "--baselines",
+    default=DEFAULT_BASELINES,
+    show_default=True,
+    metavar="A,B,...",
+    help="last, drift, seasonal, bootstrap, ets, theta, arima, garch, egarch, har, lightgbm; all; or none.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(["forecast", "price", "returns", "volatility", "synthetic"]),
+    default="forecast",
+    show_default=True,
+    help="The paper's lookbacks, horizons and sampling; forecast takes the model's own sampling.",
+)
+@click.option(
+    "--out", required=True, type=click.Path(), help="Folder for the forecasts and the report; a stopped run goes on."
+)
+@click.option("--lookback", type=int, help="Bars that the models see.  [default: the paper's, by frequency]")
+@click.option("--horizon", type=int, help="Bars to forecast.  [default: the paper's, by frequency]")
+@click.option("--step-size", type=int, help="Bars between two windows.  [default: the horizon]")
+@click.option("--windows", "n_windows", type=int, help="Windows a series, the latest.  [default: all that fit]")
+@click.option("--paths", type=int, help="Sample paths.  [default: the task's]")
+@click.option("--temperature", type=float, help="[default: the task's, or the model's]")
+@click.option("--top-p", type=float, help="[default: the task's, or the model's]")
+@click.option("--sequences", type=int, help="Task synthetic: sequences to generate.  [default: 6000]")
+@click.option("--reference", default="last", show_default=True, help="The model that points are compared with.")
+@click.option("--distribution-reference", help="The model that distributions are compared with.  [default: the same]")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
+@click.option("--jobs", type=int, default=2, show_default=True, help="Processes for the slow baselines.")
+@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--tz", help="Time zone of the files' timestamps.")
+@click.option(
+    "--clean",
+    type=click.Choice(["drop", "split", "sort"]),
+    help="What to do with faulty rows (see: kronos check FILE).",
+)
+@click.option("--overwrite", is_flag=True, help="Begin anew in a folder made with other settings.")
+@click.option("--quiet", is_flag=True, help="No table, no progress.")
+def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> None:
+    """Forecast many windows of the past of DATA, a file or a folder of K-line files, and score them against what happened and
+    against simple baselines. Writes forecasts.parquet, leaderboard.csv, groups.csv and report.html to --out, and says in words
+    whether the model was better than the last price.
+
+    \b
+    Examples:
+      kronos evaluate prices.csv --out eval/
+      kronos evaluate market/ --model nano --baselines last,bootstrap,garch --step-size 200 --out eval/
+      kronos evaluate market/ --model small --task price --out paper-price/
+      kronos evaluate market/ --task synthetic --sequences 500 --out synthetic/
+    """
+    from kronos.evaluation.tasks import TASKS
+
+    preset = TASKS[options["task"]]
+    names = ("lookback", "horizon", "step_size", "n_windows", "paths", "temperature", "top_p", "sequences")
+    task = _checked(lambda: preset.with_(**{name: options[name] for name in names}))
+    references = [r for r in (options["reference"], options["distribution_reference"]) if r is not None]
+    baselines = _baselines(options["baselines"], references, models)
+    from kronos.evaluation.series import read_series
+
+    dataset = read_series(data, tz=options["tz"], clean=options["clean"])
+    shown = not options["quiet"]
+    if shown and dataset.skipped:
+        click.echo(
+            f"{len(dataset.skipped)} series left out, such as {dataset.skipped[0][0]}: {dataset.skipped[0][1]}",
+            err=True,
+        )
+    if task.kind == "synthetic":
+        _synthetic(dataset, task, models or ("nano",), out, options)
+    else:
+        _forecasts(dataset, task, models or ("nano",), baselines, out, options)
+
+
+def _checked(make: Any) -> Task:
+    """Names of settings as options."""
+    try:
+        task: Task = make()
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        option = {"n_windows": "windows"}.get(name, name).replace("_", "-")
+        raise ValueError(f"--{option} {rest}") from None
+    return task
+
+
+def _baselines(text: str, references: list[str], models: tuple[str, ...]) -> list[str]:
+    from kronos.evaluation.baselines import BASELINES
+
+    names = [n.strip() for n in text.split(",") if n.strip()]
+    names = list(BASELINES) if names == ["all"] else [] if names == ["none"] else names
+    needed = [r for r in references if r in BASELINES and r not in models]
+    return list(dict.fromkeys([*(r for r in needed if r not in names), *names]))
+
+
+def _forecasts(
+    dataset: Dataset, task: Task, models: tuple[str, ...], baselines: list[str], out: str, options: dict[str, Any]
+) -> None:
+    from kronos.evaluation.report import write_report
+    from kronos.evaluation.run import evaluate as run
+
+    result = run(
+        dataset,
+        list(dict.fromkeys(models)),
+        task=task,
+        baselines=[b for b in baselines if b not in models],
+        out=out,
+        seed=options["seed"],
+        jobs=options["jobs"],
+        overwrite=options["overwrite"],
+        progress=not options["quiet"] and sys.stderr.isatty(),
+        tokenizer=options["tokenizer"],
+        device=options["device"],
+    )
+    scores = result.scores(options["reference"], options["distribution_reference"])
+    page = write_report(result, scores, dataset, Path(out))
+    if not options["quiet"]:
+        _show(result, scores)
+    click.echo(f"report written to {page}", err=True)
+
+
+def _show(result: Evaluation, scores: Scores) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from kronos.evaluation.report import facts, leaderboard_rows, shown_models
+    from kronos.evaluation.verdict import headline
+
+    header, rows, _ = leaderboard_rows(scores, result.task.kind)
+    table = Table(box=None, pad_edge=False, header_style="bold", title=facts(result, scores), title_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for cells in rows:
+        table.add_row(*cells)
+    console = Console()
+    (console if console.is_terminal else Console(width=180)).print(table)
+    for line in headline(scores, shown_models(result)):
+        click.echo(line)
+
+
+def _synthetic(dataset: Dataset, task: Task, models: tuple[str, ...], out: str, options: dict[str, Any]) -> None:
+    from kronos.evaluation.synthetic_report import run_synthetic
+
+    if len(models) != 1:
+        raise ValueError("the task synthetic takes one --model")
+    found, page = run_synthetic(
+        dataset,
+        models[0],
+        task,
+        Path(out),
+        seed=options["seed"],
+        tokenizer=options["tokenizer"],
+        device=options["device"],
+        overwrite=options["overwrite"],
+        progress=not options["quiet"] and sys.stderr.isatty(),
+    )
+    if not options["quiet"]:
+        for line in found:
+            click.echo(line)
+    click.echo(f"report written to {page}", err=True)

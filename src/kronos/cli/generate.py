@@ -1,0 +1,72 @@
+"""``kronos generate``: synthetic K-lines that go on from real ones, for use elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Write synthetic K-lines that go on from real ones.")
+@click.argument("data", type=click.Path())
+@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
+@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@click.option("--out", required=True, type=click.Path(), help="Folder for synthetic.parquet; a stopped run goes on.")
+@click.option(
+    "--count", type=int, default=6000, show_default=True, help="Sequences, at most one for each bar of the data."
+)
+@click.option("--lookback", type=int, help="Real bars to go on from.  [default: 120 of 15m, 96 of 1d]")
+@click.option("--horizon", type=int, help="Bars a sequence.  [default: 96 of 15m, 35 of 1d]")
+@click.option("--temperature", type=float, default=1.0, show_default=True)
+@click.option("--top-p", type=float, default=0.95, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same sequences.")
+@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--tz", help="Time zone of the files' timestamps.")
+@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@click.option("--overwrite", is_flag=True, help="Begin anew in a folder made with other settings.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def generate(
+    data: str,
+    model: str,
+    tokenizer: str | None,
+    out: str,
+    count: int,
+    lookback: int | None,
+    horizon: int | None,
+    temperature: float,
+    top_p: float,
+    seed: int,
+    device: str | None,
+    tz: str | None,
+    clean: str | None,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Draw one path from each of many windows of DATA, a file or a folder, and write them as one long table: symbol
+    ("series@last real bar"), timestamps, open, high, low, close, volume, amount. Every candle is valid.
+
+    \b
+    Examples:
+      kronos generate market/ --out synthetic/
+      kronos generate prices.csv --lookback 200 --horizon 48 --count 500 --out synthetic/
+    """
+    if (lookback is None) != (horizon is None):
+        raise ValueError("give --lookback and --horizon together, or neither")
+    from kronos.evaluation.models import KronosForecaster, forecaster_of
+    from kronos.evaluation.series import read_series
+    from kronos.evaluation.synthetic import SYNTHETIC
+    from kronos.evaluation.synthetic import generate as run
+    from kronos.evaluation.tasks import TASKS
+
+    task = TASKS["synthetic"].with_(
+        lookback=lookback, horizon=horizon, sequences=count, temperature=temperature, top_p=top_p
+    )
+    dataset = read_series(data, tz=tz, clean=clean)  # type: ignore[arg-type]
+    forecaster = forecaster_of(model, task, tokenizer=tokenizer, device=device)
+    if not isinstance(forecaster, KronosForecaster):
+        raise ValueError(f"--model {model}: only a Kronos pair generates whole bars")
+    origins, table = run(
+        dataset, forecaster, task, Path(out), seed=seed, overwrite=overwrite, progress=not quiet and sys.stderr.isatty()
+    )
+    click.echo(f"{len(origins):,} sequences, {len(table):,} bars written to {Path(out) / SYNTHETIC}", err=True)

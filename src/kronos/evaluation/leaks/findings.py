@@ -1,0 +1,50 @@
+"""What an audit says: one finding a check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Status = Literal["ok", "leak", "warning", "unknown"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``check`` names what was looked at, ``text`` what was found there, in a sentence.
+
+    "ok": looked at, and clean. "leak": the future, or the test, reaches what it must not. "warning": no proof of a leak, but a
+    reason to doubt. "unknown": could not be looked at, and why.
+    """
+
+    check: str
+    status: Status
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.status not in get_args(Status):
+            raise ValueError(f"status must be one of {', '.join(get_args(Status))}, found {self.status!r}")
+
+
+@dataclass
+class Report:
+    """All findings of an audit."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def of(self, status: Status) -> list[Finding]:
+        return [f for f in self.findings if f.status == status]
+
+    @property
+    def leaks(self) -> list[Finding]:
+        return self.of("leak")
+
+    def __str__(self) -> str:
+        width = max((len(f.check) for f in self.findings), default=0)
+        lines = [f"{f.status.upper():8}{f.check:{width}}  {f.text}" for f in self.findings]
+        leaks, doubts = len(self.leaks), len(self.of("warning"))
+        end = f"{leaks} leak{'s' if leaks != 1 else ''} found" if leaks else "no leak found"
+        return "\n".join([*lines, end + (f", {doubts} warning{'s' if doubts != 1 else ''}" if doubts else "")])

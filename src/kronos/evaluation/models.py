@@ -1,0 +1,188 @@
+"""The models of an evaluation: a small protocol, Kronos pairs, callables, and what a name on the command line means.
+
+A model is an object with a name and
+
+    forecast(windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction | array
+
+or a callable of the same arguments. It gets up to 128 windows of one lookback and horizon at once. An array it returns is
+paths [S, P, H] or [S, P, H, 6], or points [S, H]; see `Prediction` for normals and quantiles.
+
+Legend: S windows, P paths, H steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from kronos.anchoring import Anchor
+from kronos.evaluation.prediction import Prediction
+from kronos.evaluation.tasks import Task
+from kronos.evaluation.windows import Past
+
+if TYPE_CHECKING:
+    from kronos.predictor import KronosPredictor
+
+
+@runtime_checkable
+class Forecaster(Protocol):
+    """See the top of this file. ``fingerprint`` changes whenever the forecasts could."""
+
+    name: str
+
+    def forecast(self, windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction | np.ndarray: ...
+
+
+@dataclass
+class KronosForecaster:
+    """A Kronos pair, through `KronosPredictor.predict_samples`; its forecasts do not depend on the batch."""
+
+    name: str
+    predictor: KronosPredictor
+    temperature: float = 1.0
+    top_p: float | None = None
+    anchor: Anchor | None = "level"
+
+    def forecast(self, windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction:
+        drawn = self.predictor.predict_samples(
+            [w.bars for w in windows],
+            [w.times for w in windows],
+            [w.future for w in windows],
+            horizon,
+            T=self.temperature,
+            top_p=self.top_p,
+            sample_count=paths,
+            seed=seed,
+            verbose=False,
+            anchor=self.anchor,
+        )
+        return Prediction.of_paths(drawn)
+
+    @property
+    def fingerprint(self) -> str:
+        content = hashlib.sha256(f"{self.temperature}|{self.top_p}|{self.anchor}|{self.predictor.precision}".encode())
+        content.update(f"|{self.predictor.max_context}|{self.predictor.clip}|{self.predictor.sliding}".encode())
+        for network in (self.predictor.tokenizer, self.predictor.model):
+            for key, value in sorted(network.state_dict().items()):
+                content.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return content.hexdigest()
+
+
+@dataclass
+class CallableForecaster:
+    """Any function, or any object that has the protocol's ``forecast``."""
+
+    name: str
+    call: Callable[..., Any]
+    fingerprint: str = ""
+
+    def forecast(self, windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction:
+        return as_prediction(self.call(windows, horizon, paths, seed), len(windows), horizon, self.name)
+
+
+def as_prediction(result: Any, windows: int, horizon: int, name: str) -> Prediction:
+    """What a model returned, checked.
+
+    Raises:
+        ValueError: naming the model and what is wrong with its shape or values.
+    """
+    try:
+        if not isinstance(result, Prediction):
+            array = np.asarray(result, dtype=np.float64)
+            result = Prediction.of_points(array) if array.ndim == 2 else Prediction.of_paths(array)
+        if result.mean.shape != (windows, horizon):
+            raise ValueError(
+                f"forecasts for {windows} windows of {horizon} steps were asked for, found {result.mean.shape}"
+            )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"model {name}: {error}") from error
+    return result
+
+
+def as_forecaster(name: str, model: Any, task: Task | None = None) -> Forecaster:
+    """A forecaster from an object with the protocol, a callable, or a `KronosPredictor`, drawn as the task says.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if hasattr(model, "predict_samples"):  # a KronosPredictor; its module is slow to import for those that have none
+        if task is None:
+            return KronosForecaster(name, model)
+        temperature = 1.0 if task.temperature is None else task.temperature
+        return KronosForecaster(name, model, temperature, task.top_p, task.anchor)
+    if hasattr(model, "forecast"):
+        if getattr(model, "name", None) == name:
+            return model  # type: ignore[no-any-return]
+        return CallableForecaster(name, model.forecast, str(getattr(model, "fingerprint", "")))
+    if callable(model):
+        return CallableForecaster(name, model)
+    raise ValueError(
+        f"model {name}: found {type(model).__name__}; a model is a callable or an object with "
+        "forecast(windows, horizon, paths, seed)"
+    )
+
+
+def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device: str | None = None) -> Forecaster:
+    """The model that a name means.
+
+    A baseline (see `kronos.evaluation.baselines.BASELINES`); ``chronos:ID`` or ``timesfm:ID`` (their libraries, ID a Hub id or a
+    folder); ``python:module:attribute`` (a callable or an object with the protocol, imported from Python's path); else a
+    Kronos pair, as `kronos.load` takes it, drawn as the task says.
+    """
+    from kronos.evaluation.baselines import BASELINES, make_baseline
+
+    if spec in BASELINES:
+        return make_baseline(spec)
+    kind, colon, rest = spec.partition(":")
+    if colon and kind in ("chronos", "timesfm"):
+        from kronos.evaluation.peers import make_peer
+
+        return make_peer(kind, rest, device)
+    if colon and kind == "python":
+        return as_forecaster(rest.replace(":", "."), _imported(rest))
+    from kronos.hub.loading import load, pair_settings
+
+    advice = pair_settings(spec)
+    return KronosForecaster(
+        spec,
+        load(spec, tokenizer=tokenizer, device=device),
+        advice.temperature if task.temperature is None else task.temperature,
+        advice.top_p if task.top_p is None else task.top_p,
+        task.anchor,
+    )
+
+
+def _imported(path: str) -> Any:
+    module, colon, attribute = path.partition(":")
+    if not colon:
+        raise ValueError(f"python:{path}: write python:module:attribute")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"python:{path} cannot be imported: {error}") from error
+
+
+def forecasters_of(
+    models: Sequence[str | Forecaster] | Mapping[str, Any], baselines: Sequence[str], task: Task, **options: Any
+) -> list[Forecaster]:
+    """Models first, then baselines, each name once."""
+    from kronos.evaluation.baselines import BASELINES
+
+    unknown = [name for name in baselines if name not in BASELINES]
+    if unknown:
+        raise ValueError(f"no baseline {unknown[0]!r}: there are {', '.join(BASELINES)}")
+    items = models.items() if isinstance(models, Mapping) else [(getattr(m, "name", m), m) for m in models]
+    result: list[Forecaster] = []
+    for name, model in [*items, *((b, b) for b in baselines)]:
+        one = forecaster_of(model, task, **options) if isinstance(model, str) else as_forecaster(str(name), model, task)
+        if any(one.name == other.name for other in result):
+            raise ValueError(f"the model {one.name!r} is named twice")
+        result.append(one)
+    if not result:
+        raise ValueError("there is no model to evaluate: give at least one model or baseline")
+    return result

@@ -1,0 +1,305 @@
+"""Forecasting every window with every model, resumably.
+
+In a folder, each chunk of windows of each model is a file, written whole. A run that was stopped goes on with what is missing
+and ends with the same table, byte for byte; a run that is complete computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+
+from kronos.evaluation.baselines import DEFAULT, Baseline
+from kronos.evaluation.models import Forecaster, as_prediction, forecasters_of
+from kronos.evaluation.series import Data, Dataset, read_series
+from kronos.evaluation.table import SCHEMA, read_part, rows_of, to_bytes, write_combined
+from kronos.evaluation.tasks import LEVELS, Task, task_of
+from kronos.evaluation.windows import Planned, Spot, chunks_of, plan_windows
+from kronos.files import write_file
+
+if TYPE_CHECKING:
+    from kronos.evaluation.scores import Scores
+
+FORECASTS, SETTINGS, TIMES = "forecasts.parquet", "settings.json", "seconds.json"
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Evaluation:
+    """Forecasts of all models on all windows, and what is computed from them.
+
+    Attributes:
+        forecasts: the long table (see `kronos.evaluation.table`).
+        models: names, in order; task, seed: as asked for.
+        skipped: series and windows left out, with the reason.
+        seconds: what each model's forecasts took, in this and earlier runs on the same folder.
+        computed: chunks that were forecast now and not found.
+    """
+
+    forecasts: pd.DataFrame
+    models: list[str]
+    task: Task
+    seed: int
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    computed: int = 0
+
+    def scores(self, reference: str = "last", distribution_reference: str | None = None) -> Scores:
+        """Scores of every model, with intervals and tests against ``reference``."""
+        from kronos.evaluation.scores import score
+
+        return score(self.forecasts, reference=reference, distribution_reference=distribution_reference, seed=self.seed)
+
+
+def cross_validation(
+    data: Data | Dataset,
+    models: Sequence[Any] | Mapping[str, Any],
+    h: int,
+    n_windows: int | None = 1,
+    step_size: int | None = None,
+    *,
+    lookback: int,
+    baselines: Sequence[str] = (),
+    paths: int = 100,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Rolling-origin forecasts as a long table with a column cutoff, as in Nixtla's tools.
+
+    Args:
+        data, models, baselines: as in `evaluate`.
+        h: bars to forecast. step_size: bars between cutoffs, by default h.
+        n_windows: windows a series, counted from its end; None for all that fit.
+        lookback: bars that the models see.
+
+    Returns:
+        The table of `kronos.evaluation.table`.
+    """
+    task = TASK_OF_CV.with_(lookback=lookback, horizon=h, step_size=step_size, n_windows=n_windows, paths=paths)
+    return evaluate(data, models, task=task, baselines=baselines, seed=seed, progress=False).forecasts
+
+
+TASK_OF_CV = Task("cross_validation", "forecast", anchor="level")
+
+
+def evaluate(
+    data: Data | Dataset,
+    models: Sequence[Any] | Mapping[str, Any] = ("nano",),
+    *,
+    task: str | Task = "forecast",
+    baselines: Sequence[str] = DEFAULT,
+    out: str | Path | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+    tokenizer: str | None = None,
+    device: str | None = None,
+) -> Evaluation:
+    """Forecast the windows of every series with every model.
+
+    Args:
+        data: a path, a table or {name: table}; see `kronos.evaluation.series.read_series`.
+        models: names (see `kronos.evaluation.models.forecaster_of`), or objects or callables with the protocol, in a list or as
+            {name: model}.
+        task: a preset's name or a `Task`.
+        baselines: names in `BASELINES`.
+        out: a folder to keep the forecasts in, which makes the run resumable; None keeps them in memory alone.
+        jobs: processes for the slow baselines.
+        overwrite: begin anew in a folder made with other settings.
+        tokenizer, device: for Kronos pairs.
+
+    Raises:
+        ValueError: data, models or settings that cannot work, or a folder made with other settings.
+    """
+    task = task_of(task)
+    if task.kind in ("synthetic", "investment"):
+        where = "kronos.evaluation.synthetic" if task.kind == "synthetic" else "kronos backtest"
+        raise ValueError(f"the task {task.name} is no forecast of windows; it is run by {where}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, found {seed!r}")
+    dataset = read_series(data)
+    forecasters = forecasters_of(models, baselines, task, tokenizer=tokenizer, device=device)
+    windows = {one.frequency: task.window(one.frequency) for one in dataset.series}
+    planned = plan_windows(dataset.series, windows, task.step_size, task.n_windows)
+    if not planned.spots:
+        reason = planned.short[0] if planned.short else "no lookback has any movement"
+        raise ValueError(f"no series is long enough for a window: {reason}")
+    chunks = chunks_of(planned.spots)
+    store = None if out is None else _Store(Path(out), _settings(dataset, task, seed, windows), overwrite)
+    result = Evaluation(pd.DataFrame(), [f.name for f in forecasters], task, seed, _left_out(dataset, planned))
+    tables: list[pa.Table] = []
+    with _workers(forecasters, jobs), _bar(len(chunks) * len(forecasters), progress) as bar:
+        for forecaster in forecasters:
+            if store is not None:
+                store.begin(forecaster)
+            bar.set_description(forecaster.name)
+            for number, chunk in enumerate(chunks):
+                table = _chunk(forecaster, number, chunk, task.paths, seed, store, result)
+                if store is None:
+                    tables.append(table)
+                bar.update(1)
+    if store is None:
+        result.forecasts = pa.concat_tables(tables, promote_options="none").unify_dictionaries().to_pandas()
+    else:
+        parts = [store.part(f.name, number) for f in forecasters for number in range(len(chunks))]
+        write_combined(parts, store.folder / FORECASTS)
+        result.forecasts = read_part(store.folder / FORECASTS).to_pandas()
+        result.seconds = store.seconds
+    return result
+
+
+def _chunk(
+    forecaster: Forecaster,
+    number: int,
+    chunk: list[Spot],
+    paths: int,
+    seed: int,
+    store: _Store | None,
+    result: Evaluation,
+) -> pa.Table | None:
+    """Forecast one chunk, or leave the one that is there."""
+    if store is not None and store.part(forecaster.name, number).is_file():
+        return None
+    clock = time.perf_counter()
+    origins = [spot.origin() for spot in chunk]
+    pasts = [origin.past for origin in origins]
+    horizon = pasts[0].horizon
+    answer = forecaster.forecast(pasts, horizon, paths, seed)
+    prediction = as_prediction(answer, len(pasts), horizon, forecaster.name)
+    table = rows_of(forecaster.name, origins, prediction, seed)
+    seconds = time.perf_counter() - clock
+    result.computed += 1
+    if store is None:
+        result.seconds[forecaster.name] = result.seconds.get(forecaster.name, 0.0) + seconds
+    else:
+        store.write(forecaster.name, number, table, seconds)
+    return table
+
+
+def _left_out(dataset: Dataset, planned: Planned) -> list[tuple[str, str]]:
+    skipped = list(dataset.skipped)
+    skipped += [(text.partition(": ")[0], text.partition(": ")[2]) for text in planned.short]
+    if planned.still:
+        skipped.append((f"{planned.still} windows", "the close does not move over the lookback"))
+    return skipped
+
+
+def _settings(dataset: Dataset, task: Task, seed: int, windows: dict[str, tuple[int, int]]) -> dict[str, Any]:
+    """All that the forecasts depend on, besides the models."""
+    asked = asdict(task)
+    for unused in ("name", "kind", "sequences", "investment", "windows", "lookback", "horizon"):
+        del asked[unused]
+    return {"data": dataset.digest, **asked, "windows": windows, "seed": seed, "levels": LEVELS, "schema": SCHEMA.names}
+
+
+class _Store:
+    """The folder of a run: settings, parts by model, and the seconds that they took."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+        self.folder = folder
+        settings = json.loads(json.dumps(settings))
+        record = folder / SETTINGS
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"out {folder} is a file; give a folder")
+        if not folder.resolve().parent.is_dir():
+            raise ValueError(f"out {folder}: there is no folder {folder.resolve().parent}")
+        if folder.is_dir() and any(folder.iterdir()):
+            if not record.is_file():
+                raise ValueError(f"out {folder}: the folder holds other files; give an empty or a new one")
+            before = json.loads(record.read_text())["settings"]
+            differ = sorted(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
+            if differ and not overwrite:
+                raise ValueError(
+                    f"out {folder} was made with other {', '.join(differ)}; give another folder, or --overwrite to begin anew"
+                )
+            if overwrite:
+                self._clear()
+        folder.mkdir(exist_ok=True)
+        (folder / "parts").mkdir(exist_ok=True)
+        write_file(record, json.dumps({"settings": settings}, indent=1).encode())
+        times = folder / TIMES
+        self.seconds: dict[str, float] = json.loads(times.read_text()) if times.is_file() else {}
+
+    def _clear(self) -> None:
+        for path in self.folder.glob("parts/*/*"):
+            if path.suffix in (".parquet", ".json"):
+                path.unlink()
+        for name in (FORECASTS, TIMES):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _of(self, model: str) -> Path:
+        """A folder name of its own, whatever the model is called."""
+        plain = re.sub(r"[^\w.-]", "_", model).strip(".")[:60] or "model"
+        return self.folder / "parts" / (plain if plain == model else f"{plain}-{zlib.crc32(model.encode()):08x}")
+
+    def part(self, model: str, number: int) -> Path:
+        return self._of(model) / f"{number:05d}.parquet"
+
+    def begin(self, forecaster: Forecaster) -> None:
+        """See that the parts which are there were made by this very model."""
+        folder = self._of(forecaster.name)
+        folder.mkdir(exist_ok=True)
+        record = folder / "model.json"
+        now = {"name": forecaster.name, "fingerprint": str(getattr(forecaster, "fingerprint", ""))}
+        if record.is_file() and json.loads(record.read_text()) != now:
+            log.warning("%s is not the model that earlier forecasts came from; they are made anew", forecaster.name)
+            for path in folder.glob("*.parquet"):
+                path.unlink()
+            self.seconds.pop(forecaster.name, None)
+        write_file(record, json.dumps(now).encode())
+
+    def write(self, model: str, number: int, table: pa.Table, seconds: float) -> None:
+        write_file(self.part(model, number), to_bytes(table))
+        self.seconds[model] = round(self.seconds.get(model, 0.0) + seconds, 2)
+        write_file(self.folder / TIMES, json.dumps(self.seconds).encode())
+
+
+@contextmanager
+def _workers(forecasters: Sequence[Forecaster], jobs: int) -> Iterator[None]:
+    """Processes for the baselines that are slow; spawned, since a fork would copy PyTorch's threads in a bad state."""
+    slow = [f for f in forecasters if isinstance(f, Baseline)]
+    if jobs < 2 or not slow:
+        yield
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_quiet_worker) as pool:
+        for one in slow:
+            one.pool = pool
+        try:
+            yield
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            for one in slow:
+                one.pool = None
+
+
+def _quiet_worker() -> None:
+    """Ctrl-C is the parent's to handle; one thread a process."""
+    import os
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+@contextmanager
+def _bar(total: int, shown: bool) -> Iterator[Any]:
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, unit="chunk", disable=not shown, leave=False) as bar:
+        yield bar

@@ -52,15 +52,14 @@ def on_ray(address: str = "auto", workers: int | None = None) -> Executor:
         gpu = settings.device.startswith("cuda")
         count = workers or max(1, _devices(ray, gpu, settings.threads))
         resources = {"num_gpus": 1} if gpu else {"num_cpus": settings.threads}
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        ray.data.DataContext.get_current().enable_progress_bars = False  # there is one of our own
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         rows = ray.data.from_items([{"part": part.to_json()} for part in parts], override_num_blocks=len(parts))
         scored = rows.map_batches(
             _Actor,
             fn_constructor_kwargs={"data": data, "out": out, "settings": settings.to_dict()},
             batch_size=1,
-            concurrency=min(count, len(parts)),
-            max_concurrency=1,
+            compute=ray.data.ActorPoolStrategy(size=min(count, len(parts))),
             **resources,
         )
         yield from scored.iter_rows()

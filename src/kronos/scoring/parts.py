@@ -87,7 +87,11 @@ class PartScorer:
         self.temperature = advice.temperature if told.temperature is None else told.temperature
         self.top_p = advice.top_p if told.top_p is None else told.top_p
         self.predictor: KronosPredictor = load(
-            told.model, tokenizer=told.tokenizer, device=told.device, precision=told.precision, memory=told.memory
+            told.model,
+            tokenizer=told.tokenizer,
+            device=told.device,
+            precision=told.precision,
+            memory=told.batch_bytes,
         )
         self.data, self.out = Store(data), Store(out)
 

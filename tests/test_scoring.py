@@ -1,4 +1,4 @@
-"""A whole market scored: what comes out, that nothing after a cut-off is looked at, and that a stopped run loses and repeats nothing."""
+"""A whole market scored: what comes out, that nothing after a cut-off is looked at, that a stopped run loses nothing."""
 
 import json
 import os
@@ -74,7 +74,12 @@ def test_scores_are_the_figures_of_the_forecast_of_each_series(data, tmp_path, s
         past = bars(row["symbol"]).iloc[-20:]
         future = kronos.future_timestamps(bars(row["symbol"])["timestamps"], 3)
         one = predictor.forecast(
-            past[["open", "high", "low", "close", "volume"]], past["timestamps"], future, sample_count=9, seed=0, verbose=False
+            past[["open", "high", "low", "close", "volume"]],
+            past["timestamps"],
+            future,
+            sample_count=9,
+            seed=0,
+            verbose=False,
         )
         returns = one.paths[0, :, -1, 3] / one.last[0, 3] - 1
         expected = {

@@ -8,6 +8,7 @@ import click
 
 from kronos import __version__
 from kronos.cli.check import check
+from kronos.cli.fetch import fetch
 from kronos.cli.forecast import forecast
 from kronos.cli.models import models
 from kronos.cli.options import as_options
@@ -45,5 +46,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, models, score):
+for _command in (forecast, check, models, score, fetch):
     main.add_command(_command)

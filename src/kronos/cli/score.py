@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 @click.option("--top-k", type=int, default=0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
 @click.option("--device", help="cpu, cuda, mps.  [default: the best there is here]")
-@click.option(
-    "--precision", type=click.Choice(["float32", "bfloat16", "int8"]), default="float32", show_default=True
-)
+@click.option("--precision", type=click.Choice(["float32", "bfloat16", "int8"]), default="float32", show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True, help="Processor threads of each worker.")
 @click.option("--memory", type=float, metavar="GIB", help="What a batch may take.  [default: 0.125, on a GPU 4]")
 @click.option(

@@ -24,6 +24,8 @@ class Encoder(nn.Module):
     def __init__(self, tokenizer: KronosTokenizer) -> None:
         super().__init__()
         self.tokenizer, self.s1_bits = tokenizer, tokenizer.s1_bits
+        self.powers1: Tensor
+        self.powers2: Tensor
         self.register_buffer("powers1", powers(tokenizer.s1_bits))
         self.register_buffer("powers2", powers(tokenizer.s2_bits))
 
@@ -41,6 +43,8 @@ class Decoder(nn.Module):
     def __init__(self, tokenizer: KronosTokenizer) -> None:
         super().__init__()
         self.tokenizer, self.scale = tokenizer, tokenizer.quantizer.scale
+        self.powers1: Tensor
+        self.powers2: Tensor
         self.register_buffer("powers1", powers(tokenizer.s1_bits))
         self.register_buffer("powers2", powers(tokenizer.s2_bits))
 
@@ -55,7 +59,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
 
 
-def read_block(block: Block, x: Tensor, rotation: Rotation, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+def read_block(
+    block: Block, x: Tensor, rotation: Rotation, past: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """x [B, T, D] through a block, after what the past keys and values [B, H, L, E] hold -> x, and all keys and values."""
     attention: Attention = block.self_attn
     normed = block.norm1(x)

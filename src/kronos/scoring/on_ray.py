@@ -72,7 +72,9 @@ def _connect(address: str, workers: int | None) -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise ValueError(f"Ray Data cannot be imported ({error}); install it: pip install 'kronos-forecast[ray]'") from error
+        raise ValueError(
+            f"Ray Data cannot be imported ({error}); install it: pip install 'kronos-forecast[ray]'"
+        ) from error
     if ray.is_initialized():
         return ray
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}

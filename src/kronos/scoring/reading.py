@@ -113,7 +113,9 @@ def _extract(
 
             wanted = pa.array(symbols, pa.string())
             batches = data.to_batches(columns=list(dict.fromkeys(roles.values())))
-            kept = (b.filter(pc.is_in(as_text(b.column(b.schema.names.index(name))), value_set=wanted)) for b in batches)
+            kept = (
+                b.filter(pc.is_in(as_text(b.column(b.schema.names.index(name))), value_set=wanted)) for b in batches
+            )
             table = pa.Table.from_batches([b for b in kept if len(b)])
         pq.write_table(table, target, compression="none")
     except (pa.ArrowException, KeyError) as error:

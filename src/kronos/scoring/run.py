@@ -1,9 +1,9 @@
 """A scoring run from end to end: plan, score what is not done yet, gather what was rejected.
 
-    OUT/settings.json                               settings and data of the run
-    OUT/scores/cutoff=2024-07-01/part-000003.parquet  a row a series
-    OUT/parts/part-000003.json                      written last: the part is done
-    OUT/rejected.csv                                series, cut-off, reason
+OUT/settings.json                               settings and data of the run
+OUT/scores/cutoff=2024-07-01/part-000003.parquet  a row a series
+OUT/parts/part-000003.json                      written last: the part is done
+OUT/rejected.csv                                series, cut-off, reason
 """
 
 from __future__ import annotations

@@ -64,9 +64,7 @@ def table_files(store: Store) -> list[Entry]:
     return files
 
 
-def find_series(
-    store: Store, files: list[Entry], columns: Mapping[str, str] | None, verbose: bool = False
-) -> Universe:
+def find_series(store: Store, files: list[Entry], columns: Mapping[str, str] | None, verbose: bool = False) -> Universe:
     """Look through the files.
 
     A file without a symbol column is one series, called after a folder symbol=NAME, or after the file. A symbol in several
@@ -172,7 +170,9 @@ def _ends(table: Any, symbol: str | None, time: str) -> dict[str | None, tuple[A
             times = times.cast(times.type.value_type)
         plain = pa.table({"key": keys, "time": times})
         spans = plain.group_by("key", use_threads=False).aggregate([("time", "min"), ("time", "max")])
-        for key, first, last in zip(*(spans[name].to_pylist() for name in ("key", "time_min", "time_max")), strict=True):
+        for key, first, last in zip(
+            *(spans[name].to_pylist() for name in ("key", "time_min", "time_max")), strict=True
+        ):
             known = ends.get(key)
             if known is not None and first is not None and known[0] is not None:
                 first, last = min(first, known[0]), max(last, known[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,7 +53,9 @@ def window_at(name: str, rows: pd.DataFrame, cutoff: str, settings: ScoreSetting
     if moment is not None and settings.max_age is not None and moment - last > pd.Timedelta(days=settings.max_age):
         raise ValueError(f"its last bar, {last}, is more than {settings.max_age:g} days before the cut-off")
     times = bars["timestamps"]
-    stamps = times.to_numpy("datetime64[ns]") if times.dt.tz is None else times.dt.tz_convert("UTC").dt.tz_localize(None)
+    stamps = (
+        times.to_numpy("datetime64[ns]") if times.dt.tz is None else times.dt.tz_convert("UTC").dt.tz_localize(None)
+    )
     future = _future(
         np.asarray(stamps, "datetime64[ns]").tobytes(),
         None if times.dt.tz is None else times.dt.tz,
@@ -63,7 +65,7 @@ def window_at(name: str, rows: pd.DataFrame, cutoff: str, settings: ScoreSetting
     return ScoreWindow(name, cutoff, bars.iloc[-lookback:], future)
 
 
-def moment_of(cutoff: str, zone: object) -> pd.Timestamp | None:
+def moment_of(cutoff: str, zone: tzinfo | None) -> pd.Timestamp | None:
     """The last instant that is known: the end of the day of a date, the time itself otherwise; None for the latest."""
     if cutoff == LATEST:
         return None
@@ -71,7 +73,7 @@ def moment_of(cutoff: str, zone: object) -> pd.Timestamp | None:
         moment = pd.Timestamp(datetime.strptime(cutoff, "%Y-%m-%dT%H%M%S"))
     else:
         moment = pd.Timestamp(cutoff) + pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
-    return moment if zone is None else moment.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")  # type: ignore[arg-type]
+    return moment if zone is None else moment.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
 
 
 def _known(rows: pd.DataFrame, moment: pd.Timestamp | None, most: int) -> pd.DataFrame:
@@ -95,9 +97,9 @@ def _judged(rows: pd.DataFrame, policy: Policy | None) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=1024)
-def _future(stamps: bytes, zone: object, horizon: int, calendar: str | None) -> pd.DatetimeIndex:
+def _future(stamps: bytes, zone: tzinfo | None, horizon: int, calendar: str | None) -> pd.DatetimeIndex:
     """Most series of a market share their times, and with them the times to come."""
     times = pd.DatetimeIndex(np.frombuffer(stamps, "datetime64[ns]"))
     if zone is not None:
-        times = times.tz_localize("UTC").tz_convert(zone)  # type: ignore[arg-type]
+        times = times.tz_localize("UTC").tz_convert(zone)
     return future_timestamps(times, horizon, calendar)

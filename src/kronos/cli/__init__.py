@@ -8,6 +8,7 @@ import click
 
 from kronos import __version__
 from kronos.cli.check import check
+from kronos.cli.export_onnx import export_onnx
 from kronos.cli.fetch import fetch
 from kronos.cli.forecast import forecast
 from kronos.cli.models import models
@@ -46,5 +47,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, models, score, fetch):
+for _command in (forecast, check, models, score, fetch, export_onnx):
     main.add_command(_command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kronos.live.source import Adjust, Spec
 
 SHOWN_GAPS = 5
+BASE_URL = "KRONOS_LIVE_URL"
 
 
 @click.command(short_help="Fetch candles from exchanges and data vendors.")
@@ -39,7 +41,12 @@ SHOWN_GAPS = 5
 @click.option(
     "--wait", type=float, default=1.0, show_default=True, help="Seconds before the second try; then twice as long."
 )
-@click.option("--base-url", help="Ask this host instead: a mirror, or a proxy that speaks the same interface.")
+@click.option(
+    "--base-url",
+    envvar=BASE_URL,
+    show_envvar=True,
+    help="Ask this host instead: a mirror, or a proxy that speaks the same interface.",
+)
 @click.option("--quiet", is_flag=True, help="No report, no progress.")
 def fetch(
     source: str,
@@ -56,8 +63,8 @@ def fetch(
 ) -> None:
     """Fetch the candles of SYMBOLS from SOURCE: ccxt:EXCHANGE, yfinance or akshare; one symbol may also follow in the same word.
 
-    A file that is there is brought up to date: only what is missing is asked for. The bar that is not finished is left out. Gaps are
-    reported. Needs the libraries: pip install 'kronos-forecast[live]'.
+    A file that is there is brought up to date: only what is missing is asked for. The bar that is not finished is left out.
+    Gaps are reported. Needs the libraries: pip install 'kronos-forecast[live]'.
 
     \b
     Examples:
@@ -134,6 +141,7 @@ def fetch_one(
     base_url: str | None,
     policy: RetryPolicy,
     quiet: bool,
+    bars: int = 1_000,
 ) -> FetchReport:
     """One symbol into one file, with a line of progress."""
     from tqdm.auto import tqdm
@@ -148,7 +156,7 @@ def fetch_one(
             bar.set_postfix_str(f"{at:%Y-%m-%d}")
             bar.update(bars)
 
-        return bring_up_to_date(opened, target, *span, progress)
+        return bring_up_to_date(opened, target, *span, progress, bars)
 
 
 def say(report: FetchReport, name: str) -> None:
@@ -166,4 +174,34 @@ def say(report: FetchReport, name: str) -> None:
     if report.gaps:
         shown = "; ".join(map(str, report.gaps[:SHOWN_GAPS])) + ("; ..." if len(report.gaps) > SHOWN_GAPS else "")
         bars = sum(gap.bars for gap in report.gaps)
-        click.echo(f"  {len(report.gaps):,} gaps, {bars:,} bars missing at the source: {shown}", err=True)
+        click.echo(f"  missing at the source: {bars:,} bars in {len(report.gaps):,} places: {shown}", err=True)
+
+
+def fetch_to_forecast(text: str, timeframe: str, bars: int, quiet: bool) -> Path:
+    """The file of a source's candles in the user's cache, brought up to date, for `kronos forecast ccxt:binance:BTC/USDT`."""
+    from kronos.live.retry import RetryPolicy
+    from kronos.live.source import parse_spec
+
+    spec = parse_spec(text)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kronos" / "live"
+    cache.mkdir(parents=True, exist_ok=True)
+    target = cache / spec.file_name(timeframe)
+    _show_retries(quiet)
+    report = fetch_one(
+        spec,
+        target,
+        timeframe,
+        (None, None),
+        _usual_adjustment(spec),
+        os.environ.get(BASE_URL),
+        RetryPolicy(),
+        quiet,
+        bars,
+    )
+    if not quiet:
+        say(report, text)
+    return target
+
+
+def _usual_adjustment(spec: Spec) -> Adjust:
+    return "none" if spec.library == "ccxt" else "forward"

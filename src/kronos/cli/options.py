@@ -61,6 +61,7 @@ class Options(NamedTuple):
     device: str | None
     precision: Precision
     symbol: str | None
+    timeframe: str
     tz: str | None
     clean: Literal["drop", "split", "sort"] | None
     mapping: tuple[str, ...]

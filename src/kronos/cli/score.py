@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Begin anew instead of going on.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(data: str, out: str, **options: Any) -> None:
-    """Forecast every series of DATA at every cut-off and write its signals: DATA is a folder of Parquet, Feather, CSV or TSV files, or
-    one long table of many symbols; a path, or a URI such as s3://bucket/bars.
+    """Forecast every series of DATA at every cut-off and write its signals. DATA is a folder of Parquet, Feather, CSV or TSV
+    files, or one long table of many symbols: a path, or a URI such as s3://bucket/bars.
 
     Scores go to FOLDER/scores/cutoff=DATE/ as Parquet, a row a series; what could not be scored is in FOLDER/rejected.csv with the
     reason. A stopped run goes on where it was when it is started again.

@@ -46,9 +46,10 @@ def fetch(
     since: pd.Timestamp | None = None,
     until: pd.Timestamp | None = None,
     progress: Progress = lambda at, bars: None,
+    bars: int = DEFAULT_BARS,
 ) -> FetchReport:
-    """Bring a file up to date with its source from ``since`` to ``until`` (UTC; default: where the file begins, or the last
-    1,000 bars; now). The unfinished last bar is left out. What came in is written also when the source fails in the middle.
+    """Bring a file up to date with its source from ``since`` to ``until`` (UTC; default: where the file begins, or about so many
+    ``bars`` ago; now). The unfinished last bar is left out. What came in is written also when the source fails in the middle.
 
     Raises:
         ValueError: the file holds other bars, the source has none in the span, or the span is empty.
@@ -59,7 +60,7 @@ def fetch(
     candles = read_candles(path, about)
     now = source.now()
     end = now if until is None else min(until, now)
-    start = since if since is not None else _default_start(candles, source, end)
+    start = since if since is not None else _default_start(candles, source, end, bars)
     if not start < end:
         raise ValueError(f"nothing to fetch: the span from {start} to {end} is empty")
     work = _Work(source, candles, now, progress)
@@ -81,15 +82,15 @@ def fetch(
     candles.write(path)
     ends = pd.DatetimeIndex(candles.bars["timestamps"]).tz_convert(source.tz)[[0, -1]]
     if ends[0] > earliest + source.timeframe.length * (1 if source.continuous else 7) and since is not None:
-        notes.append(f"asked from {earliest}, the first bar there is is of {ends[0]}")
+        notes.append(f"there is no bar between {earliest.tz_convert(source.tz)}, as asked, and the first one")
     return FetchReport(path, len(candles.bars), work.new, work.revised, ends[0], ends[1], work.unfinished, gaps, notes)
 
 
-def _default_start(candles: Candles, source: Source, end: pd.Timestamp) -> pd.Timestamp:
-    if candles.covered:
+def _default_start(candles: Candles, source: Source, end: pd.Timestamp, bars: int) -> pd.Timestamp:
+    if candles.covered and (bars == DEFAULT_BARS or len(candles.bars) >= bars):
         return candles.covered[0].start
     pauses = 1 if source.continuous else 6 if source.timeframe.intraday else 1.5
-    return end - source.timeframe.length * DEFAULT_BARS * pauses
+    return end - source.timeframe.length * bars * pauses
 
 
 def _note_gaps(candles: Candles, source: Source) -> list[Gap]:
@@ -117,7 +118,10 @@ class _Work:
             self._ask(whole)
         if self.new:
             for gap in find_gaps(self.candles, self.source)[:CONFIRMED]:
-                self._ask(Interval(gap.first.tz_convert("UTC"), gap.last.tz_convert("UTC") + self._one()))
+                try:
+                    self._ask(Interval(gap.first.tz_convert("UTC"), gap.last.tz_convert("UTC") + self._one()))
+                except (ConnectionError, ValueError):
+                    break  # all is here that could be had; the gaps are reported
 
     def _one(self) -> pd.Timedelta:
         return max(self.source.timeframe.length, pd.Timedelta(0 if self.source.continuous else 1, "D"))
@@ -133,10 +137,10 @@ class _Work:
             times = pd.DatetimeIndex(page.bars["timestamps"])
             done = self.source.finished(times, self.now)
             bars = page.bars[done.to_numpy() & (times < part.end)]
-            self.unfinished = int((~done).sum())
+            self.unfinished = max(self.unfinished, int((~done).sum()))
             # What is recent is asked for again the next time: a bar may come late, or be unfinished now.
             stop = min(page.end, part.end, self.now - self._one())
-            if self.unfinished:
+            if not done.all():
                 stop = min(stop, times[~done.to_numpy()].min())
             new, revised = self.candles.add(bars, Interval(page.start, stop))
             self.new, self.revised = self.new + new, self.revised + revised

@@ -41,6 +41,7 @@ class CcxtSource:
         self.timeframe = Timeframe(timeframe)
         self.library = f"ccxt {ccxt.__version__}"
         self.exchange: Any = getattr(ccxt, str(spec.venue))({"enableRateLimit": True, "timeout": 20_000})
+        self.exchange.enableLastJsonResponse = True
         if base_url is not None:
             self.exchange.urls["api"] = rebased(self.exchange.urls["api"], base_url)
         if not self.exchange.has.get("fetchOHLCV"):
@@ -61,12 +62,27 @@ class CcxtSource:
     def _spot_only(self) -> None:
         """The lists of futures need not be loaded for a spot symbol, which has no colon."""
         wanted = self.exchange.options.get("fetchMarkets")
-        if ":" not in self.symbol and isinstance(wanted, dict) and "spot" in (wanted.get("types") or ()):
-            self.exchange.options["fetchMarkets"] = {**wanted, "types": ["spot"]}
+        types = wanted.get("types") if isinstance(wanted, dict) else wanted
+        if ":" not in self.symbol and isinstance(types, list) and "spot" in types:
+            self.exchange.options["fetchMarkets"] = (
+                {**wanted, "types": ["spot"]} if isinstance(wanted, dict) else ["spot"]
+            )
 
     def _ask(self, ask: Any) -> Any:
+        def asked() -> Any:
+            try:
+                answer = ask()
+            except self.errors.ExchangeError as error:
+                if _passes(error):  # ccxt takes some bodies of such answers for a refusal
+                    raise BadPage(str(error)) from error
+                raise
+            # ccxt makes an empty list of a text that ends in the middle.
+            if self.exchange.last_json_response is None:
+                raise BadPage("the answer is cut off, or is no JSON")
+            return answer
+
         try:
-            return self.retry.run(ask, (self.errors.OperationFailed, BadPage), self._asked_to_wait)
+            return self.retry.run(asked, (self.errors.OperationFailed, BadPage), self._asked_to_wait)
         except self.errors.BaseError as error:
             reason = str(error).strip().splitlines()[0][:300]
             raise ValueError(f"{self.name}: the exchange refuses: {type(error).__name__}: {reason}") from error
@@ -114,6 +130,16 @@ class CcxtSource:
         ):
             raise BadPage("the candles in the answer have no times or no prices")
         return [row for row in rows if row[0] >= since]
+
+
+def _passes(error: BaseException | None) -> bool:
+    """Whether an answer with a status of overload or of a failing server is behind an error."""
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", 0)
+        if status >= 500 or status in (408, 418, 429):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def rebased(urls: Any, base_url: str) -> Any:

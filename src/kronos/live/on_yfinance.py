@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -25,8 +26,8 @@ CALENDARS = {
     "DJI": "XNYS", "NIM": "XNYS", "HKG": "XHKG", "SHH": "XSHG", "SHZ": "XSHG", "JPX": "XTKS", "LSE": "XLON", "GER": "XETR",
     "PAR": "XPAR", "AMS": "XAMS", "KSC": "XKRX", "KOE": "XKRX", "TOR": "XTSE", "ASX": "XASX", "NSI": "XBOM", "BSE": "XBOM",
 }  # fmt: skip
-ALWAYS_OPEN = ("CCC", "CCY")
-"""Yahoo's crypto; CCY (FX) pauses at the weekend and is not taken for continuous."""
+ALWAYS_OPEN = "CCC"
+"""Yahoo's name for crypto."""
 PAUSE = 0.5
 """Seconds between two requests."""
 
@@ -54,24 +55,21 @@ class YahooSource:
         self.adjusted = True  # a split changes all prices before it
         self.library = f"yfinance {yfinance.__version__}"
         self.ticker = yfinance.Ticker(spec.symbol, session=None if base_url is None else _session(base_url))
-        meta = self._meta()
-        self.tz = str(meta.get("exchangeTimezoneName") or "UTC")
-        self.continuous = meta.get("exchangeName") == ALWAYS_OPEN[0]
-        self.calendar = None if self.continuous else CALENDARS.get(str(meta.get("exchangeName")))
-
-    def _meta(self) -> dict[str, Any]:
-        """What Yahoo says about the symbol, with its latest days."""
-        self._history(interval="1d", period="5d")
-        return dict(self.ticker.history_metadata)
+        self._history(interval="1d", period="5d")  # Yahoo says with it where the symbol is traded
+        meta = self.ticker.history_metadata
+        self.tz = str(meta["exchangeTimezoneName"])
+        venue = str(meta["exchangeName"]) if "exchangeName" in meta else ""
+        self.continuous = venue == ALWAYS_OPEN
+        self.calendar = None if self.continuous else CALENDARS.get(venue)
 
     def _history(self, **told: Any) -> pd.DataFrame:
         def ask() -> pd.DataFrame:
             # yfinance keeps answers, also bad ones.
             self.ticker._data.cache_get.cache_clear()
             try:
-                return self.ticker.history(
-                    auto_adjust=self.auto, back_adjust=False, actions=False, raise_errors=False, timeout=20, **told
-                )
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of what pandas will change
+                    return self.ticker.history(auto_adjust=self.auto, actions=False, timeout=20, **told)
             except self.errors.YFPricesMissingError as error:
                 if "status_code" in str(error) or "no price data found" in str(error).lower():
                     raise BadPage(f"no prices: {error}") from error
@@ -103,7 +101,7 @@ class YahooSource:
 
     def pages(self, start: pd.Timestamp, end: pd.Timestamp) -> Iterator[Page]:
         _, step = REACH.get(self.timeframe.text, (59, 59))
-        step = step if self.timeframe.intraday else 100_000
+        step = step if self.timeframe.intraday else 36_500
         at = start
         while at < end:
             stop = min(end, at + pd.Timedelta(days=step))

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-import pandas as pd
-
 if TYPE_CHECKING:
+    import pandas as pd
+
     from kronos.live.retry import RetryPolicy
     from kronos.live.timeframe import Timeframe
 

@@ -20,7 +20,7 @@ READ_TOGETHER = 64
 def read_members(
     store: Store, members: Sequence[Member], tz: str | None, columns: Mapping[str, str] | None
 ) -> Iterator[tuple[str, pd.DataFrame | str]]:
-    """(name, its rows as the reader gives them, not judged) in the order of the members; a text instead is why it cannot be read."""
+    """(name, its rows as the reader gives them, not judged), in order; a text in place of rows is why they cannot be read."""
     for start in range(0, len(members), READ_TOGETHER):
         group = members[start : start + READ_TOGETHER]
         rows = _read_group(store, group, tz, columns)

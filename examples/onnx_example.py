@@ -14,7 +14,9 @@ from kronos.export.onnx_run import OnnxKronos  # that one file is enough where k
 lookback, horizon = 200, 24
 rng = np.random.default_rng(0)
 times = np.datetime64("2024-07-01T00:00") + np.arange(lookback + horizon) * np.timedelta64(1, "h")
-close = 100 * np.exp((0.002 * rng.normal(size=lookback) + 0.0015 * np.sin(np.arange(lookback) * 2 * np.pi / 24)).cumsum())
+close = 100 * np.exp(
+    (0.002 * rng.normal(size=lookback) + 0.0015 * np.sin(np.arange(lookback) * 2 * np.pi / 24)).cumsum()
+)
 opened = np.concatenate([[100.0], close[:-1]])
 high, low = np.maximum(opened, close) * 1.001, np.minimum(opened, close) * 0.999
 volume = rng.uniform(50, 150, lookback)
@@ -28,4 +30,3 @@ print("hour   mean close   10 % to 90 %")
 for step in (0, 5, 11, 23):
     low, high = np.quantile(closes[:, step], [0.1, 0.9])
     print(f"{step + 1:4d}   {closes[:, step].mean():10.3f}   {low:.3f} to {high:.3f}")
-assert "torch" not in sys.modules

@@ -82,7 +82,7 @@ def prices(times: pd.DatetimeIndex) -> pd.DataFrame:
     open_ = 100 + 10 * np.sin((hours - 1) / 17) + 3 * np.sin((hours - 1) / 2.3)
     table = pd.DataFrame({"open": open_, "high": np.maximum(open_, close) + 0.5}, index=times)
     table["low"], table["close"] = np.minimum(open_, close) - 0.5, close
-    table["volume"] = 10 + (hours % 7)
+    table["volume"] = np.floor(10 + hours % 7)
     return table.round(4)
 
 
@@ -176,6 +176,10 @@ def yahoo(bars: pd.DataFrame, symbol: str, tz: str, exchange: str = "NMS", adjus
             "dataGranularity": query.get("interval", "1d"), "range": "", "validRanges": ["1d", "5d", "1mo", "max"],
             "currentTradingPeriod": {"pre": dict(period), "regular": dict(period), "post": dict(period)},
         }  # fmt: skip
+        if query.get("interval", "1d")[-1] in "mh":
+            nine = rows.index.normalize().unique() + pd.Timedelta(hours=9.5)
+            stamps = [(int(t.timestamp()), int(t.timestamp()) + 23400) for t in nine]
+            meta["tradingPeriods"] = [[{**period, "start": a, "end": b}] for a, b in stamps]
         columns = {name: rows[name].tolist() for name in ("open", "high", "low", "close")}
         quote = [{**columns, "volume": rows["volume"].astype(int).tolist()}]
         indicators = {"quote": quote, "adjclose": [{"adjclose": (rows["close"] * route.adjusted).tolist()}]}  # type: ignore[attr-defined]

@@ -239,7 +239,7 @@ def test_prices_that_were_adjusted_since_are_fetched_anew(serve, tmp_path):
 def test_intraday_bars_of_yahoo_reach_back_only_so_far_and_this_is_said(serve, tmp_path):
     now = pd.Timestamp.now("America/New_York").floor("h")
     bars = prices(pd.date_range(end=now, periods=2000, freq="h"))
-    bars = bars[(bars.index.hour >= 10) & (bars.index.hour < 16) & (bars.index.dayofweek < 5)]
+    bars = bars[(bars.index.hour >= 10) & (bars.index.hour < 16) & (bars.index.day_of_week < 5)]
     server = serve(yahoo(bars, "AAPL", "America/New_York"), "/chart")
     report = fetch(
         opened(server, "yfinance:AAPL", "5m"), tmp_path / "y.parquet", now.tz_convert("UTC") - pd.Timedelta(days=80)

@@ -1,10 +1,10 @@
 """GluonTS: `KronosGluonPredictor`, whose forecasts are the sampled paths.
 
-    from gluonts.evaluation import Evaluator, make_evaluation_predictions
-    from kronos.adapters.gluonts import KronosGluonPredictor
-    predictor = KronosGluonPredictor(prediction_length=24, model="nano")
-    forecasts, series = make_evaluation_predictions(dataset, predictor, num_samples=100)
-    figures, by_item = Evaluator()(series, forecasts)
+from gluonts.evaluation import Evaluator, make_evaluation_predictions
+from kronos.adapters.gluonts import KronosGluonPredictor
+predictor = KronosGluonPredictor(prediction_length=24, model="nano")
+forecasts, series = make_evaluation_predictions(dataset, predictor, num_samples=100)
+figures, by_item = Evaluator()(series, forecasts)
 """
 
 from __future__ import annotations

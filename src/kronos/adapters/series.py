@@ -98,8 +98,11 @@ def sample(histories: Sequence[History], settings: Settings) -> list[np.ndarray]
         )
         values, past = history.values.iloc[-length:], history.past[-length:]
         candles = candle_columns(list(values.columns))
+        parts: list[tuple[pd.DataFrame, int | None]]
         if candles is not None:
-            table = values.set_axis([list(candles)[list(candles.values()).index(i)] for i in range(len(candles))], axis=1)
+            table = values.set_axis(
+                [list(candles)[list(candles.values()).index(i)] for i in range(len(candles))], axis=1
+            )
             parts = [(table, None)]
         else:
             parts = [(flat_candles(values.iloc[:, i].to_numpy(dtype=np.float64)), i) for i in range(values.shape[1])]

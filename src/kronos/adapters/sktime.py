@@ -1,9 +1,9 @@
 """sktime: `KronosForecaster`, a zero-shot forecaster of bars, of any columns, and of their distribution.
 
-    from kronos.adapters.sktime import KronosForecaster
-    forecaster = KronosForecaster(model="nano", paths=100).fit(bars[["open", "high", "low", "close"]])
-    forecaster.predict(fh=range(1, 11))
-    forecaster.predict_interval(fh=range(1, 11), coverage=0.9)
+from kronos.adapters.sktime import KronosForecaster
+forecaster = KronosForecaster(model="nano", paths=100).fit(bars[["open", "high", "low", "close"]])
+forecaster.predict(fh=range(1, 11))
+forecaster.predict_interval(fh=range(1, 11), coverage=0.9)
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ KEPT = 5_000
 class KronosForecaster(BaseForecaster):
     """Forecasts by a Kronos model, without training: ``fit`` remembers the history.
 
-    A table with open, high, low and close (and volume, amount) is forecast as K-lines; of any other table each column alone, as bars
-    from one value to the next. Quantiles, intervals and variances are those of the sampled paths.
+    A table with open, high, low and close (and volume, amount) is forecast as K-lines; of any other table each column alone,
+    as bars from one value to the next. Quantiles, intervals and variances are those of the sampled paths.
 
     Args:
         model: "nano" (embedded), "mini", "small", "base", a Hub id or a folder. tokenizer: where it does not follow from it.
@@ -34,8 +34,16 @@ class KronosForecaster(BaseForecaster):
         seed: the same seed gives the same forecast; None draws anew at every call.
         calendar: of the rows to come where the index is of dates without a frequency (see `kronos.future_timestamps`).
         device: None takes the best there is.
+
+    Examples:
+        >>> from sktime.datasets import load_airline
+        >>> from kronos.adapters.sktime import KronosForecaster
+        >>> forecaster = KronosForecaster(paths=10).fit(load_airline())
+        >>> forecast = forecaster.predict(fh=[1, 2, 3])
+        >>> band = forecaster.predict_interval(fh=[1, 2, 3], coverage=0.8)
     """
 
+    _config: ClassVar[dict[str, Any]] = {"remember_data": True}  # said, since sktime is about to change its default
     _tags: ClassVar[dict[str, Any]] = {
         "authors": ["Kronos"],
         "capability:multivariate": True,
@@ -109,7 +117,9 @@ class KronosForecaster(BaseForecaster):
         """Paths [P, H, C] at the steps of fh, and their index."""
         steps = self._steps(fh)
         index = self._index_of(int(steps.max()))
-        first = 0 if isinstance(self._history.index, (pd.DatetimeIndex, pd.PeriodIndex)) else int(self._history.index[0])
+        first = (
+            0 if isinstance(self._history.index, (pd.DatetimeIndex, pd.PeriodIndex)) else int(self._history.index[0])
+        )
         history = History(self._history, dated(self._history.index, first), dated(index, first))
         told = {name: value for name, value in self.get_params(deep=False).items() if name in Settings._fields}
         (paths,) = sample([history], Settings(**told))
@@ -122,7 +132,7 @@ class KronosForecaster(BaseForecaster):
         wanted = pd.DatetimeIndex(fh.to_pandas())
         count = 16
         while True:
-            future = future_timestamps(self._history.index, count, self.calendar)
+            future = future_timestamps(pd.DatetimeIndex(self._history.index), count, self.calendar)
             if future[-1] >= wanted[-1] or count > 50_000:
                 break
             count *= 2
@@ -136,7 +146,7 @@ class KronosForecaster(BaseForecaster):
     def _index_of(self, count: int) -> pd.Index:
         """The index of the next ``count`` rows."""
         if self._irregular():
-            return future_timestamps(self._history.index, count, self.calendar)
+            return future_timestamps(pd.DatetimeIndex(self._history.index), count, self.calendar)
         return ForecastingHorizon(range(1, count + 1), is_relative=True).to_absolute_index(self.cutoff)
 
     def _irregular(self) -> bool:

@@ -11,8 +11,9 @@ import click
 @click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
 @click.option("--check/--no-check", default=True, show_default=True, help="Compare with PyTorch over 64 greedy steps.")
 def export_onnx(model: str, out: str, tokenizer: str | None, check: bool) -> None:
-    """Write MODEL (nano, mini, small, base, a Hub id or a folder) and its tokenizer as five ONNX graphs: encoder, decoder, prefill,
-    step, fine. src/kronos/export/onnx_run.py runs them with NumPy and onnxruntime alone. Needs: pip install 'kronos-forecast[onnx]'.
+    """Write MODEL (nano, mini, small, base, a Hub id or a folder) and its tokenizer as five ONNX graphs: encoder, decoder,
+    prefill, step, fine. src/kronos/export/onnx_run.py runs them with NumPy and onnxruntime alone.
+    Needs: pip install 'kronos-forecast[onnx]'.
 
     \b
     Example:

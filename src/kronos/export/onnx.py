@@ -111,7 +111,9 @@ def _serialised(graph: Graph, name: str) -> bytes:
                 verbose=False,
             )
     except ImportError as error:
-        raise ValueError(f"the export needs onnx and onnxscript ({error}): pip install 'kronos-forecast[onnx]'") from error
+        raise ValueError(
+            f"the export needs onnx and onnxscript ({error}): pip install 'kronos-forecast[onnx]'"
+        ) from error
     assert program is not None
     program.optimize()
     return bytes(program.model_proto.SerializeToString())
@@ -147,9 +149,9 @@ def check_onnx(
             stamp = rng.integers(low, high, (batch, lookback + steps_here, 5))
             s1, s2 = (torch.from_numpy(ids) for ids in exported.encode(bars))
             with torch.inference_mode():
-                known = predictor.tokenizer.encode(torch.from_numpy(bars), half=True)
+                k1, k2 = predictor.tokenizer.encode(torch.from_numpy(bars), half=True)
                 expected = generate_tokens(
-                    predictor.model, *known, torch.from_numpy(stamp), steps_here, predictor.max_context, Sampling(0.0)
+                    predictor.model, k1, k2, torch.from_numpy(stamp), steps_here, predictor.max_context, Sampling(0.0)
                 )
                 truth = predictor.tokenizer.decode(expected, half=True).numpy()
             found = exported.generate(s1.numpy(), s2.numpy(), stamp, steps_here)

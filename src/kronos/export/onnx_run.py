@@ -22,7 +22,9 @@ class OnnxKronos:
     Lookback and horizon together must stay within the model's context: the window does not slide here.
     """
 
-    def __init__(self, folder: str | Path, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
+    def __init__(
+        self, folder: str | Path, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)
+    ) -> None:
         import onnxruntime
 
         path = Path(folder)

@@ -94,6 +94,11 @@ def _default_start(candles: Candles, source: Source, end: pd.Timestamp, bars: in
 
 
 def _note_gaps(candles: Candles, source: Source) -> list[Gap]:
+    """Settle what is known. After the last bar nothing counts as answered: it may be that the source is late."""
+    if len(candles.bars) and candles.covered:
+        ends = source.timeframe.after(pd.DatetimeIndex(candles.bars["timestamps"].iloc[-1:]))[0]
+        last = candles.covered[-1]
+        candles.covered[-1] = Interval(last.start, max(last.start, min(last.end, ends)))
     gaps = find_gaps(candles, source)
     candles.about["gaps"] = [[str(gap.first), str(gap.last), gap.bars] for gap in gaps[:KEPT_GAPS]]
     candles.about["gaps_in_all"] = len(gaps)

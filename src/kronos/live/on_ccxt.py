@@ -15,6 +15,8 @@ from kronos.live.timeframe import Timeframe
 
 PAGE = 1_000
 """Bars asked for at once; exchanges give what they can."""
+LEAST_PAGE = 100
+"""What an exchange gives at least, where ccxt does not know."""
 NAMES = ("open", "high", "low", "close", "volume")
 
 
@@ -100,26 +102,43 @@ class CcxtSource:
         return pd.Series(self.timeframe.after(times) <= now)
 
     def pages(self, start: pd.Timestamp, end: pd.Timestamp) -> Iterator[Page]:
-        """A short page is no sign of the end: the next one begins after its last bar, and an empty one moves on by a page."""
+        """A short page is no sign of the end: the next one begins after its last bar. An empty one is either the end or, where an
+        exchange answers by windows, a window without trade: the next day with a bar is looked for."""
         at = start
         while at < end:
-            since = -(-at.value // 10**6)  # not earlier than asked
-            rows = self._ask(lambda since=since: self._page(since))
-            bars = _frame(rows)
+            bars = _frame(self._ask(lambda at=at: self._page(self.timeframe.text, at)))
             times = pd.DatetimeIndex(bars["timestamps"])
             if len(bars):
                 stop = max(self.timeframe.after(times[-1:])[0], at + pd.Timedelta(1, "ms"))
             else:
-                stop = (
-                    self.timeframe.after(pd.DatetimeIndex([at]))[0]
-                    if self.timeframe.monthly
-                    else at + PAGE * self.timeframe.length
-                )
+                stop = self._after_nothing(at, end)
             yield Page(bars, at, min(stop, end))
             at = stop
 
-    def _page(self, since: int) -> list[list[Any]]:
-        rows = self.exchange.fetch_ohlcv(self.symbol, self.timeframe.text, since=since, limit=PAGE)
+    def _after_nothing(self, at: pd.Timestamp, end: pd.Timestamp) -> pd.Timestamp:
+        """The end of an empty window, or the first later day that has a daily bar."""
+        stop = at + self._window() * self.timeframe.length
+        if not self.timeframe.intraday or "1d" not in self.exchange.timeframes:
+            return stop
+        day = at.floor("D")
+        while day < end:
+            days = _frame(self._ask(lambda day=day: self._page("1d", day)))
+            if len(days):
+                return max(
+                    stop if days["timestamps"].iloc[0] < stop else days["timestamps"].iloc[0],
+                    at + pd.Timedelta(1, "ms"),
+                )
+            day += self._window() * pd.Timedelta(days=1)
+        return end
+
+    def _window(self) -> int:
+        """Bars that an empty answer speaks for: no more than the exchange gives at once."""
+        limit = self.exchange.feature_value(self.symbol, "fetchOHLCV", "limit")
+        return min(PAGE, int(limit)) if limit else LEAST_PAGE
+
+    def _page(self, timeframe: str, at: pd.Timestamp) -> list[list[Any]]:
+        since = -(-at.value // 10**6)  # not earlier than asked
+        rows = self.exchange.fetch_ohlcv(self.symbol, timeframe, since=since, limit=PAGE)
         if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) >= 6 for row in rows):
             raise BadPage("the answer is no list of candles; it was cut off, or is a page of something else")
         times = [row[0] for row in rows]

@@ -109,8 +109,6 @@ def test_sktime_index_of_trading_days_without_a_frequency_goes_on_by_the_calenda
     table = bars(len(days)).set_axis(pd.DatetimeIndex(days.to_numpy()))  # without the frequency of the calendar
     forecaster = KronosForecaster(paths=3, calendar="XNYS").fit(table)
     assert list(forecaster.predict([1, 2, 3, 4]).index.day) == [1, 2, 3, 5]  # the 4th of July is skipped
-    by_date = forecaster.predict(pd.DatetimeIndex(["2024-07-05"]))
-    pd.testing.assert_frame_equal(by_date, forecaster.predict([4]), check_freq=False)
 
 
 @needs_sktime

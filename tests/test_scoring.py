@@ -280,7 +280,7 @@ def test_the_command_scores_and_says_so_in_one_line(data, tmp_path, pair, monkey
     assert done.output.startswith("7 scores in scores/scores, 0 rejected")
     assert list(read_scores("scores").columns[-2:]) == ["return", "q10"]
     for arguments, said in (
-        (["score", "nothing.parquet", "--out", "x"], "kronos: nothing.parquet"),
+        (["score", "nothing.parquet", "--out", "x"], "kronos: nothing.parquet: there is no such folder or file"),
         ([*command, "--out", "scores", "--seed", "3"], "or --overwrite to begin anew"),
         ([*command, "--out", "y", "--signals", "alpha"], "unknown signal 'alpha'"),
         ([*command, "--out", "z", "--lookback", "500"], "nothing could be scored; see z/rejected.csv"),

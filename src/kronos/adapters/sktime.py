@@ -115,7 +115,7 @@ class KronosForecaster(BaseForecaster):
 
     def _paths(self, fh: ForecastingHorizon) -> tuple[np.ndarray, pd.Index]:
         """Paths [P, H, C] at the steps of fh, and their index."""
-        steps = self._steps(fh)
+        steps = np.asarray(fh.to_relative(self.cutoff).to_pandas(), dtype=np.int64)
         index = self._index_of(int(steps.max()))
         first = (
             0 if isinstance(self._history.index, (pd.DatetimeIndex, pd.PeriodIndex)) else int(self._history.index[0])
@@ -125,24 +125,6 @@ class KronosForecaster(BaseForecaster):
         (paths,) = sample([history], Settings(**told))
         return paths[:, steps - 1], index[steps - 1].set_names(self._history.index.name)
 
-    def _steps(self, fh: ForecastingHorizon) -> np.ndarray:
-        """fh as numbers of rows from 1 on; times of an index without a frequency are looked up among those to come."""
-        if fh.is_relative or not self._irregular():
-            return np.asarray(fh.to_relative(self.cutoff).to_pandas(), dtype=np.int64)
-        wanted = pd.DatetimeIndex(fh.to_pandas())
-        count = 16
-        while True:
-            future = future_timestamps(pd.DatetimeIndex(self._history.index), count, self.calendar)
-            if future[-1] >= wanted[-1] or count > 50_000:
-                break
-            count *= 2
-        places = future.get_indexer(wanted)
-        if (places < 0).any():
-            raise ValueError(
-                f"{wanted[places < 0][0]} is no time at which a bar is expected; give steps, such as fh=[1, 2, 3]"
-            )
-        return places + 1
-
     def _index_of(self, count: int) -> pd.Index:
         """The index of the next ``count`` rows."""
         if self._irregular():
@@ -150,11 +132,13 @@ class KronosForecaster(BaseForecaster):
         return ForecastingHorizon(range(1, count + 1), is_relative=True).to_absolute_index(self.cutoff)
 
     def _irregular(self) -> bool:
-        """Dates without a frequency, as markets with holidays have them, or with a calendar that says better."""
+        """Dates without a frequency, as markets with holidays have them. (sktime takes only steps, not dates, for fh then.)"""
         index = self._history.index
-        if not isinstance(index, pd.DatetimeIndex):
-            return False
-        return self.calendar is not None or (index.freq is None and (len(index) < 3 or pd.infer_freq(index) is None))
+        return (
+            isinstance(index, pd.DatetimeIndex)
+            and index.freq is None
+            and (len(index) < 3 or pd.infer_freq(index) is None)
+        )
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:

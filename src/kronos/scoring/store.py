@@ -45,6 +45,7 @@ class Store:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ValueError(f"{place} cannot be opened: {str(error).splitlines()[0]}") from error
         self.file = self.root.rpartition("/")[2] if self.kind == pa_fs.FileType.File else None
+        self.exists = self.kind != pa_fs.FileType.NotFound
         self.is_local = isinstance(self.fs, pa_fs.LocalFileSystem)
 
     def path(self, name: str) -> str:

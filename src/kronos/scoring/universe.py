@@ -54,10 +54,12 @@ def table_files(store: Store) -> list[Entry]:
     """The files of the store that the reader reads.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such place, or none in it.
     """
     from kronos.klines.files import is_table
 
+    if not store.exists:
+        raise ValueError(f"{store.place}: there is no such folder or file")
     files = [entry for entry in store.list() if is_table(Path(entry.name))]
     if not files:
         raise ValueError(f"{store.place} has no Parquet, Feather, CSV or TSV file")

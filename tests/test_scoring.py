@@ -229,6 +229,18 @@ def test_a_uri_is_read_and_written_as_a_path_is(data, tmp_path, settings):
         Store("nosuch://bucket/x")
 
 
+def test_object_storage_is_read_and_written_through_arrows_file_systems(data, tmp_path, settings):
+    place = "fsspec+memory://desk"  # objects in this process, which appear when their upload is complete
+    Store(place).write("bars/part=1/0.parquet", Path(data).read_bytes())
+    _, expected = run(data, tmp_path / "a", settings())
+    report, found = run(f"{place}/bars", f"{place}/scores", settings())
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    again, _ = run(f"{place}/bars", f"{place}/scores", settings())
+    assert (report.resumed, again.resumed) == (0, report.parts)
+    begun_anew, other = run(f"{place}/bars", f"{place}/scores", settings(seed=5), overwrite=True)
+    assert begun_anew.resumed == 0 and len(other) == 7
+
+
 def test_zoned_data_keep_their_instants(tmp_path, settings):
     table = market(count=2)
     table["timestamps"] = table["timestamps"].dt.tz_localize("Asia/Shanghai")

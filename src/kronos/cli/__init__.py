@@ -10,13 +10,16 @@ from kronos.cli.backtest import backtest_command
 from kronos.cli.check import check
 from kronos.cli.errors import errors_in_a_line
 from kronos.cli.evaluate import evaluate
+from kronos.cli.export_onnx import export_onnx
 from kronos.cli.export_qlib import export_qlib_command
+from kronos.cli.fetch import fetch
 from kronos.cli.finetune import finetune
 from kronos.cli.forecast import forecast
 from kronos.cli.generate import generate
 from kronos.cli.models import models
 from kronos.cli.prepare import prepare
 from kronos.cli.pretrain import pretrain
+from kronos.cli.score import score
 from kronos.cli.store import store
 
 
@@ -44,5 +47,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, models, evaluate, generate, audit, finetune, prepare, backtest_command, export_qlib_command, store, pretrain):
+for _command in (forecast, check, models, evaluate, generate, audit, score, fetch, finetune, prepare, backtest_command, export_qlib_command, export_onnx, store, pretrain):
     main.add_command(_command)

@@ -69,6 +69,9 @@ SAMPLES = {"sp500": "S&P 500, daily", "nasdaq": "NASDAQ Composite, daily"}
     help="Of the model's weights; bfloat16 and int8 are faster for few paths on a CPU, at a small drift.",
 )
 @click.option("--symbol", help="Which series of a file that holds several.")
+@click.option(
+    "--timeframe", default="1d", show_default=True, help="Length of a bar, where FILE is a live source: 1m, 1h, 1d, ..."
+)
 @click.option("--tz", help="Time zone of the file's timestamps, such as Asia/Shanghai.")
 @click.option(
     "--clean",
@@ -101,11 +104,12 @@ def forecast(file: str | None, sample: str | None, **options: object) -> None:
       kronos forecast table.parquet --symbol BTCUSDT --model small --paths 50
       kronos forecast prices.csv --quantiles 0.05,0.5,0.95 --interval 0.8 --plot fan.html
       kronos forecast market/ --horizon 10 --out forecasts/
+      kronos forecast ccxt:binance:BTC/USDT --timeframe 1h --horizon 24    # fetched first, see: kronos fetch
       kronos forecast --sample sp500 --holdout --plot sp500.png
     """
     told = Options(**options)  # type: ignore[arg-type]
     told.check()
-    path, name = _source(file, sample)
+    path, name = _source(file, sample, told)
     if told.many or Path(path).is_dir():
         from kronos.cli.market import forecast_all
 
@@ -114,10 +118,18 @@ def forecast(file: str | None, sample: str | None, **options: object) -> None:
         _forecast(path, name, told)
 
 
-def _source(file: str | None, sample: str | None) -> tuple[str, str]:
-    """The file to read and what to call it."""
+def _source(file: str | None, sample: str | None, options: Options) -> tuple[str, str]:
+    """The file to read and what to call it; the candles of a live source are fetched into one."""
     if (file is None) == (sample is None):
         raise ValueError("give a FILE of bars, or --sample sp500, and not both; kronos forecast --help shows examples")
+    if file is not None and not Path(file).exists():
+        from kronos.live.source import is_spec
+
+        if is_spec(file):
+            from kronos.cli.fetch import fetch_to_forecast
+
+            bars = max(1_000, 2 * (options.lookback or 0))
+            return str(fetch_to_forecast(file, options.timeframe, bars, options.quiet)), file
     if file is not None:
         return file, Path(file).name
     spec = importlib.util.find_spec("arch")  # found, not imported: it is slow

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 GROUP = 64
 """Series that are forecast together, and lost together when the run is stopped."""
 SETTINGS, SUMMARY, SKIPPED = "settings.json", "summary.csv", "skipped.csv"
-NOT_SETTINGS = ("out", "quiet", "overwrite", "device", "plot", "save")
+NOT_SETTINGS = ("out", "quiet", "overwrite", "device", "plot", "save", "timeframe")
 
 
 class _Member(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -28,9 +29,19 @@ def as_options(message: str) -> str:
         ("symbol=", "--symbol"),
         ("tz=", "--tz"),
         ("calendar=None", "no --calendar"),
+        ("overwrite=True", "--overwrite"),
     ):
         message = message.replace(python, option)
     return message
+
+
+def mapped_columns(mapping: Sequence[str]) -> dict[str, str] | None:
+    """What --map was told, as {column of the file: role} for the reader."""
+    pairs = [item.partition("=") for item in mapping]
+    for role, equals, column in pairs:
+        if not (role and equals and column):
+            raise ValueError(f"--map takes ROLE=COLUMN, such as close=Last, found {role + equals + column!r}")
+    return {column: role for role, _, column in pairs} or None
 
 
 class Options(NamedTuple):
@@ -50,6 +61,7 @@ class Options(NamedTuple):
     device: str | None
     precision: Precision
     symbol: str | None
+    timeframe: str
     tz: str | None
     clean: Literal["drop", "split", "sort"] | None
     mapping: tuple[str, ...]
@@ -116,11 +128,7 @@ class Options(NamedTuple):
 
     def columns(self) -> dict[str, str] | None:
         """{column of the file: role} for the reader."""
-        pairs = [item.partition("=") for item in self.mapping]
-        for role, equals, column in pairs:
-            if not (role and equals and column):
-                raise ValueError(f"--map takes ROLE=COLUMN, such as close=Last, found {role + equals + column!r}")
-        return {column: role for role, _, column in pairs} or None
+        return mapped_columns(self.mapping)
 
     def sampling(self, advice: PairSettings) -> Sampling:
         """What was asked for, else what the model is best drawn with."""

@@ -1,0 +1,98 @@
+"""``kronos score``: signals of a whole market into partitioned Parquet, on one machine or a Ray cluster."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from kronos.scoring import ScoreReport
+
+
+@click.command(short_help="Score thousands of series at many dates.")
+@click.argument("data")
+@click.option("--out", required=True, metavar="FOLDER", help="Where the scores go: a folder, or a URI such as s3://...")
+@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
+@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@click.option("--horizon", type=int, default=10, show_default=True, help="Bars to forecast.")
+@click.option("--lookback", type=int, help="Bars to look back on.  [default: 400, or what there is]")
+@click.option("--paths", type=int, default=100, show_default=True, help="Sample paths a series.")
+@click.option(
+    "--signals",
+    default="return,prob_up,volatility,q05,q95",
+    show_default=True,
+    help="Of return, log_return, prob_up, volatility, drawdown, qNN, varNN, esNN.",
+)
+@click.option(
+    "--cutoffs",
+    multiple=True,
+    metavar="DATE|RANGE",
+    help="Score as of this date or time, or of each in START..END/FREQ (FREQ: D, B, W-FRI, ME, 4h). Repeatable.  "
+    "[default: each series' last bar]",
+)
+@click.option("--max-age", type=float, metavar="DAYS", help="Reject series whose last bar is older at the cut-off.")
+@click.option("--calendar", help="Exchange calendar: XSHG, XNYS, 24/7, ...  [default: learned from each series]")
+@click.option("--temperature", type=float, help="[default: the model's]")
+@click.option("--top-p", type=float, help="[default: the model's]")
+@click.option("--top-k", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
+@click.option("--device", help="cpu, cuda, mps.  [default: the best there is here]")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16", "int8"]), default="float32", show_default=True)
+@click.option("--threads", type=int, default=1, show_default=True, help="Processor threads of each worker.")
+@click.option("--memory", type=float, metavar="GIB", help="What a batch may take.  [default: 0.125, on a GPU 4]")
+@click.option(
+    "--part", type=int, default=512, show_default=True, help="Scores that are written, and if stopped lost, together."
+)
+@click.option("--tz", help="Time zone of the data's timestamps, such as Asia/Shanghai.")
+@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@click.option("--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last.")
+@click.option("--ray", metavar="ADDRESS", help="Score on a Ray cluster: auto, local, or its address.")
+@click.option("--workers", type=int, help="Ray: actors that hold a model.  [default: one a device]")
+@click.option("--overwrite", is_flag=True, help="Begin anew instead of going on.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def score(data: str, out: str, **options: Any) -> None:
+    """Forecast every series of DATA at every cut-off and write its signals. DATA is a folder of Parquet, Feather, CSV or TSV
+    files, or one long table of many symbols: a path, or a URI such as s3://bucket/bars.
+
+    Scores go to FOLDER/scores/cutoff=DATE/ as Parquet, a row a series; what could not be scored is in FOLDER/rejected.csv with the
+    reason. A stopped run goes on where it was when it is started again.
+
+    \b
+    Examples:
+      kronos score market/ --horizon 10 --paths 50 --out scores/
+      kronos score bars.parquet --cutoffs 2024-01-01..2024-06-30/W-FRI --calendar XSHG --out weekly/
+      kronos score s3://desk/bars --ray auto --device cuda --out s3://desk/scores
+    """
+    report = _run(data, out, options)
+    click.echo(
+        f"{report.scores:,} scores in {out}/scores, {report.rejected:,} rejected ({out}/rejected.csv); "
+        f"{report.parts:,} parts, {report.resumed:,} of them there before; {report.seconds:.0f} s",
+        err=True,
+    )
+
+
+def _run(data: str, out: str, told: dict[str, Any]) -> ScoreReport:
+    """The options as settings, and the run."""
+    from kronos.cli.options import mapped_columns
+    from kronos.scoring import ScoreSettings, parse_cutoffs, score
+
+    ray, workers, quiet, overwrite = (told.pop(name) for name in ("ray", "workers", "quiet", "overwrite"))
+    if workers is not None and (ray is None or workers < 1):
+        raise ValueError("--workers is a number of Ray actors of at least 1; give --ray too")
+    if told["device"] is None:
+        from kronos.predictor import best_device
+
+        told["device"] = best_device()
+    told["columns"] = tuple((mapped_columns(told.pop("mapping")) or {}).items())
+    told["signals"] = tuple(name.strip() for name in told["signals"].split(",") if name.strip())
+    told["cutoffs"] = parse_cutoffs(told["cutoffs"])
+    told["memory"] = None if told["memory"] is None else int(told["memory"] * 2**30)
+    settings = ScoreSettings(**told)
+    verbose = not quiet and sys.stderr.isatty()
+    if ray is None:
+        return score(data, out, settings, overwrite=overwrite, verbose=verbose)
+    from kronos.scoring.on_ray import on_ray
+
+    return score(data, out, settings, execute=on_ray(ray, workers), overwrite=overwrite, verbose=verbose)

@@ -1,0 +1,148 @@
+"""Running an exported pair with NumPy and onnxruntime alone. This file needs nothing else of Kronos: copy it where you like.
+
+Legend: B series, P paths, L lookback, H horizon, 6 features (open, high, low, close, volume, amount), 5 time features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SETTINGS = "kronos.json"
+CACHES = ("keys", "values", "dep_keys", "dep_values")
+
+
+class OnnxKronos:
+    """The five graphs of a folder that `kronos export-onnx` wrote.
+
+    Lookback and horizon together must stay within the model's context: the window does not slide here.
+    """
+
+    def __init__(
+        self, folder: str | Path, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)
+    ) -> None:
+        import onnxruntime
+
+        path = Path(folder)
+        if not (path / SETTINGS).is_file():
+            raise ValueError(f"{folder} holds no exported Kronos: {SETTINGS} is missing")
+        self.settings: dict[str, Any] = json.loads((path / SETTINGS).read_text())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._graphs = {
+            name: onnxruntime.InferenceSession(str(path / f"{name}.onnx"), options, providers=list(providers))
+            for name in ("encoder", "decoder", "prefill", "step", "fine")
+        }
+
+    def _run(self, name: str, *inputs: np.ndarray) -> list[np.ndarray]:
+        graph = self._graphs[name]
+        names = [one.name for one in graph.get_inputs()]
+        return list(graph.run(None, dict(zip(names, inputs, strict=True))))
+
+    def encode(self, bars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Normalised bars float32 [B, L, 6] -> tokens s1, s2 int64 [B, L]."""
+        s1, s2 = self._run("encoder", bars.astype(np.float32))
+        return s1, s2
+
+    def decode(self, s1: np.ndarray, s2: np.ndarray) -> np.ndarray:
+        """Tokens [B, L] -> normalised bars float32 [B, L, 6]."""
+        return self._run("decoder", s1, s2)[0]
+
+    def generate(
+        self,
+        s1: np.ndarray,
+        s2: np.ndarray,
+        stamp: np.ndarray,
+        steps: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Continue tokens [B, L] by ``steps`` bars: tokens of both, [B, L + steps]. Temperature 0 is greedy.
+
+        stamp: time features of lookback and horizon, int64 [B, L + steps, 5].
+
+        Raises:
+            ValueError: lookback and horizon exceed the context, or the stamps are not as many.
+        """
+        length, most = s1.shape[1], self.settings["max_context"]
+        if length + steps > most:
+            raise ValueError(f"{length} bars of lookback and {steps} to come exceed the context of {most}; shorten one")
+        if stamp.shape[1] != length + steps:
+            raise ValueError(f"{length + steps} time stamps are needed, found {stamp.shape[1]}")
+        rng = np.random.default_rng(0) if rng is None else rng
+        stamp = stamp.astype(np.int64)
+        coarse, context, *caches = self._run("prefill", s1, s2, np.ascontiguousarray(stamp[:, :length]))
+        for step in range(steps):
+            new1 = _pick(coarse, temperature, top_p, rng)
+            new2 = _pick(self._run("fine", new1, context, *caches[2:])[0], temperature, top_p, rng)
+            s1, s2 = np.concatenate([s1, new1[:, None]], 1), np.concatenate([s2, new2[:, None]], 1)
+            if step + 1 < steps:
+                at = np.ascontiguousarray(stamp[:, length + step])
+                coarse, context, *caches = self._run("step", new1, new2, at, *caches)
+        return s1, s2
+
+    def forecast(
+        self,
+        bars: np.ndarray,
+        times: np.ndarray,
+        future: np.ndarray,
+        paths: int = 30,
+        temperature: float = 1.0,
+        top_p: float = 0.9,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Sample paths of one series: bars [L, 6] in prices, times datetime64 [L], future [H] -> [P, H, 6] in prices."""
+        bars = bars.astype(np.float32)
+        mean, std = bars.mean(0), bars.std(0) + np.float32(1e-5)
+        clip = self.settings["clip"]
+        s1, s2 = self.encode(np.clip((bars - mean) / std, -clip, clip)[None])
+        stamp = time_features(np.concatenate([times.astype("M8[s]"), future.astype("M8[s]")]))
+        tokens = self.generate(
+            np.repeat(s1, paths, 0),
+            np.repeat(s2, paths, 0),
+            np.repeat(stamp[None], paths, 0),
+            len(future),
+            temperature,
+            top_p,
+            np.random.default_rng(seed),
+        )
+        return self.decode(*tokens)[:, len(bars) :] * std + mean
+
+
+def _pick(logits: np.ndarray, temperature: float, top_p: float, rng: np.random.Generator) -> np.ndarray:
+    """One code a row of [B, V], drawn from the likeliest codes that hold ``top_p`` of the probability."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    scaled = (logits - logits.max(-1, keepdims=True)) / temperature
+    p = np.exp(scaled.astype(np.float64))
+    p /= p.sum(-1, keepdims=True)
+    if top_p < 1:
+        order = np.argsort(-p, axis=-1)
+        ranked = np.take_along_axis(p, order, -1)
+        dropped = ranked.cumsum(-1) - ranked > top_p
+        np.put_along_axis(p, order, np.where(dropped, 0.0, ranked), -1)
+    cumulative = p.cumsum(-1)
+    draws = rng.random((len(p), 1)) * cumulative[:, -1:]
+    return np.minimum((cumulative <= draws).sum(-1), p.shape[-1] - 1)
+
+
+def time_features(times: np.ndarray) -> np.ndarray:
+    """datetime64 [T], in the exchange's local time -> int64 [T, 5]: minute, hour, weekday (Monday 0), day, month."""
+    seconds = times.astype("M8[s]").astype(np.int64)
+    days = times.astype("M8[D]")
+    months = days.astype("M8[M]")
+    return np.stack(
+        [
+            seconds // 60 % 60,
+            seconds // 3600 % 24,
+            (days.astype(np.int64) + 3) % 7,  # 1970-01-01 was a Thursday
+            (days - months.astype("M8[D]")).astype(np.int64) + 1,
+            months.astype(np.int64) % 12 + 1,
+        ],
+        axis=1,
+    )

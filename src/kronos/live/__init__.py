@@ -1,0 +1,1 @@
+"""Candles from exchanges and data vendors, through ccxt, yfinance and akshare, into Parquet that every other command reads."""

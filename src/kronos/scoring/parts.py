@@ -1,0 +1,193 @@
+"""A part of a run: some series at some cut-offs, read, scored and written by one worker. What is written follows from the part
+alone, so that it may be done twice, anywhere, and is the same.
+
+Legend: S series, P paths, H horizon.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kronos.scoring.settings import ScoreSettings
+from kronos.scoring.signals import signals_of
+from kronos.scoring.store import Store
+from kronos.scoring.universe import Member, Piece
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from kronos.predictor import KronosPredictor
+    from kronos.scoring.windows import ScoreWindow
+
+SCORES, DONE = "scores", "parts"
+PATH_BYTES = 2**27
+"""Paths that are in memory at once."""
+
+
+class Part(NamedTuple):
+    """Some consecutive series of the universe at some consecutive cut-offs."""
+
+    number: int
+    members: tuple[Member, ...]
+    cutoffs: tuple[str, ...]
+
+    @property
+    def windows(self) -> int:
+        return len(self.members) * len(self.cutoffs)
+
+    @property
+    def file(self) -> str:
+        return f"part-{self.number:06d}"
+
+    @property
+    def marker(self) -> str:
+        """Written last: the part is done."""
+        return f"{DONE}/{self.file}.json"
+
+    def to_json(self) -> str:
+        return json.dumps([self.number, [[m.name, m.pieces] for m in self.members], self.cutoffs])
+
+    @classmethod
+    def from_json(cls, text: str) -> Part:
+        number, members, cutoffs = json.loads(text)
+        return cls(
+            number,
+            tuple(Member(name, tuple(Piece(*piece) for piece in pieces)) for name, pieces in members),
+            tuple(cutoffs),
+        )
+
+
+def parts_of(members: Sequence[Member], cutoffs: tuple[str, ...], size: int) -> Iterator[Part]:
+    """All parts of a universe, ``size`` windows each: cut by series first, and a small universe takes several cut-offs at once."""
+    number = 0
+    for first in range(0, len(members), size):
+        some = tuple(members[first : first + size])
+        together = max(1, size // len(some))
+        for start in range(0, len(cutoffs), together):
+            yield Part(number, some, cutoffs[start : start + together])
+            number += 1
+
+
+class PartScorer:
+    """Holds the model once and scores one part after the other."""
+
+    def __init__(self, data: str, out: str, settings: dict[str, Any]) -> None:
+        import torch
+
+        from kronos.hub.loading import load, pair_settings
+
+        self.settings = told = ScoreSettings.from_dict(settings)
+        torch.set_num_threads(told.threads)
+        advice = pair_settings(told.model)
+        self.temperature = advice.temperature if told.temperature is None else told.temperature
+        self.top_p = advice.top_p if told.top_p is None else told.top_p
+        self.predictor: KronosPredictor = load(
+            told.model,
+            tokenizer=told.tokenizer,
+            device=told.device,
+            precision=told.precision,
+            memory=told.batch_bytes,
+        )
+        self.data, self.out = Store(data), Store(out)
+
+    def __call__(self, part: Part) -> dict[str, Any]:
+        """Score a part unless it is done; what its marker says: scores, rejected, seconds."""
+        known = self.out.read(part.marker)
+        if known is not None:
+            return dict(json.loads(known))
+        began = time.monotonic()
+        rejected: list[tuple[str, str, str]] = []
+        tables = self._tables(part, rejected)
+        count = 0
+        for cutoff, table in tables.items():
+            count += table.num_rows
+            self.out.write(f"{SCORES}/cutoff={cutoff}/{part.file}.parquet", _parquet(table))
+        report = {"scores": count, "rejected": rejected, "seconds": round(time.monotonic() - began, 3)}
+        self.out.write(part.marker, json.dumps(report).encode())
+        return report
+
+    def _tables(self, part: Part, rejected: list[tuple[str, str, str]]) -> dict[str, pa.Table]:
+        """A table of scores for each cut-off that has any."""
+        import pyarrow as pa
+
+        windows = self._windows(part, rejected)
+        rows: dict[str, list[pa.Table]] = {}
+        together = max(1, PATH_BYTES // (self.settings.paths * self.settings.horizon * 24))
+        for start in range(0, len(windows), together):
+            group = windows[start : start + together]
+            table = self._score(group)
+            cutoffs = [window.cutoff for window in group]
+            for cutoff in dict.fromkeys(cutoffs):
+                rows.setdefault(cutoff, []).append(table.filter(pa.array([c == cutoff for c in cutoffs])))
+        return {cutoff: pa.concat_tables(tables).combine_chunks() for cutoff, tables in rows.items()}
+
+    def _windows(self, part: Part, rejected: list[tuple[str, str, str]]) -> list[ScoreWindow]:
+        from kronos.scoring.reading import read_members
+        from kronos.scoring.universe import first_line
+        from kronos.scoring.windows import window_at
+
+        columns = dict(self.settings.columns) or None
+        windows = []
+        for name, rows in read_members(self.data, part.members, self.settings.tz, columns):
+            if isinstance(rows, str):
+                rejected += [(name, cutoff, rows) for cutoff in part.cutoffs]
+                continue
+            for cutoff in part.cutoffs:
+                try:
+                    windows.append(window_at(name, rows, cutoff, self.settings, self.predictor.max_context))
+                except ValueError as error:
+                    rejected.append((name, cutoff, first_line(error)))
+        windows.sort(key=lambda window: part.cutoffs.index(window.cutoff))
+        return windows
+
+    def _score(self, windows: Sequence[ScoreWindow]) -> pa.Table:
+        import pyarrow as pa
+
+        from kronos.klines import VALUE_COLUMNS
+
+        told = self.settings
+        forecast = self.predictor.forecast(
+            [window.past[[c for c in VALUE_COLUMNS if c in window.past]] for window in windows],
+            [window.past["timestamps"] for window in windows],
+            [window.future for window in windows],
+            T=self.temperature,
+            top_k=told.top_k,
+            top_p=self.top_p,
+            sample_count=told.paths,
+            seed=told.seed,
+            verbose=False,
+        )
+        assert forecast.last is not None
+        zones = [window.future.tz for window in windows]
+        return pa.table(
+            {
+                "symbol": pa.array([window.name for window in windows], pa.string()),
+                "last_bar": _instants([window.past["timestamps"].iloc[-1] for window in windows]),
+                "horizon_end": _instants([window.future[-1] for window in windows]),
+                "tz": pa.array([None if zone is None else str(zone) for zone in zones], pa.string()),
+                "lookback": pa.array([len(window.past) for window in windows], pa.int32()),
+                "last_close": pa.array(forecast.last[:, 3], pa.float64()),
+                **{name: pa.array(v, pa.float64()) for name, v in signals_of(forecast, told.signals).items()},
+            }
+        )
+
+
+def _instants(stamps: Sequence[pd.Timestamp]) -> pa.Array:
+    """Microseconds, in UTC where the stamp has a zone, as it is where it has none (the column ``tz`` says which)."""
+    import pyarrow as pa
+
+    plain = [stamp if stamp.tz is None else stamp.tz_convert("UTC").tz_localize(None) for stamp in stamps]
+    return pa.array([stamp.as_unit("us").asm8.astype("int64").item() for stamp in plain], pa.timestamp("us"))
+
+
+def _parquet(table: pa.Table) -> bytes:
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,93 @@
+"""A folder on disk or in object storage, through Arrow's file systems: what a run reads from and writes to.
+
+A place is a path, or a URI that `pyarrow.fs` knows: file:///..., s3://bucket/..., gs://..., hdfs://...
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kronos.files import write_file
+
+if TYPE_CHECKING:
+    import pyarrow.fs as pa_fs
+
+
+class Entry(NamedTuple):
+    """A file: its name relative to the store, its bytes, and when it was last changed (ns)."""
+
+    name: str
+    size: int
+    changed: int
+
+
+class Store:
+    """A folder, or one file as a folder that holds just it.
+
+    Raises:
+        ValueError: the URI cannot be understood or its storage cannot be reached.
+    """
+
+    def __init__(self, place: str) -> None:
+        import pyarrow as pa
+        import pyarrow.fs as pa_fs
+
+        self.place = place
+        self.fs: pa_fs.FileSystem
+        try:
+            if "://" in place:
+                self.fs, self.root = pa_fs.FileSystem.from_uri(place)
+            else:
+                self.fs, self.root = pa_fs.LocalFileSystem(), str(Path(place).resolve())
+            self.root = self.root.rstrip("/") or "/"
+            self.kind: Any = self.fs.get_file_info(self.root).type
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise ValueError(f"{place} cannot be opened: {str(error).splitlines()[0]}") from error
+        self.file = self.root.rpartition("/")[2] if self.kind == pa_fs.FileType.File else None
+        self.exists = self.kind != pa_fs.FileType.NotFound
+        self.is_local = isinstance(self.fs, pa_fs.LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """The full path of a file of the store, on `fs`."""
+        return self.root if name == self.file else f"{self.root}/{name}"
+
+    def list(self, under: str = "") -> list[Entry]:
+        """All files, those of folders too, by name; hidden ones (a part begins with . or _) are left out."""
+        import pyarrow.fs as pa_fs
+
+        if self.file is not None:
+            info = self.fs.get_file_info(self.root)
+            return [Entry(self.file, info.size, info.mtime_ns or 0)]
+        top = f"{self.root}/{under}" if under else self.root
+        found = self.fs.get_file_info(pa_fs.FileSelector(top, allow_not_found=True, recursive=True))
+        entries = (
+            Entry(info.path[len(self.root) :].lstrip("/"), info.size, info.mtime_ns or 0)
+            for info in found
+            if info.type == pa_fs.FileType.File
+        )
+        return sorted(e for e in entries if not any(part[:1] in "._" for part in e.name.split("/")))
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a file, None where there is none."""
+        try:
+            with self.fs.open_input_stream(self.path(name), compression=None) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Whole or not at all: by renaming on a disk; an object appears when its upload is complete."""
+        target = self.path(name)
+        self.fs.create_dir(target.rpartition("/")[0], recursive=True)
+        if self.is_local:
+            write_file(Path(target), content)
+            return
+        with self.fs.open_output_stream(target) as stream:
+            stream.write(content)
+
+    def delete(self, folder: str) -> None:
+        import pyarrow.fs as pa_fs
+
+        if self.fs.get_file_info(self.path(folder)).type == pa_fs.FileType.Directory:
+            self.fs.delete_dir(self.path(folder))

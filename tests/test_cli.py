@@ -220,7 +220,7 @@ def test_ctrl_c_leaves_nothing_and_ends_with_130(folder, pair):
         str(pair),
     ]
     process = subprocess.Popen(
-        [*command, "--horizon", "10000", "--paths", "1", "--out", "f.csv", "--plot", "f.png"],
+        [*command, "--horizon", "10000", "--paths", "300", "--out", "f.csv", "--plot", "f.png"],
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

@@ -11,6 +11,7 @@ from kronos.cli.check import check
 from kronos.cli.forecast import forecast
 from kronos.cli.models import models
 from kronos.cli.options import as_options
+from kronos.cli.serve import serve
 
 
 class _Commands(click.Group):
@@ -44,5 +45,5 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, models):
+for _command in (forecast, check, models, serve):
     main.add_command(_command)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -74,12 +74,12 @@ def sample_batch(
     paths: slice,
     max_context: int,
     sampling: Sampling,
-    seed: int,
+    seeds: Sequence[int],
     stride: int,
     progress: engine.Progress | None,
     precision: Precision,
 ) -> list[Drawn]:
-    """One batch, every series with the longest horizon in it."""
+    """One batch, every series with the longest horizon in it and a seed of its own."""
     device = next(model.parameters()).device
     lookback, horizon = max(w.lookback for w in windows), max(w.horizon for w in windows)
     count = paths.stop - paths.start
@@ -94,7 +94,7 @@ def sample_batch(
     stamp = torch.from_numpy(np.concatenate((past, future), axis=1)).long().to(device)
     random = np.zeros((len(windows), count, horizon, 2))
     if not sampling.greedy:
-        for row, window in zip(random, windows, strict=True):
+        for row, window, seed in zip(random, windows, seeds, strict=True):
             row[:, : window.horizon] = uniforms(window, seed, paths)
     s1, s2 = tokenizer.encode(bars, half=True, padding_mask=hidden)
     numbers = torch.from_numpy(random.reshape(-1, horizon, 2)).to(device)
@@ -120,45 +120,58 @@ def sample_paths(
     paths: int,
     max_context: int,
     sampling: Sampling,
-    seed: int,
+    seed: int | Sequence[int],
     *,
     sliding: Sliding = "exact",
     memory: int | None = None,
     precision: Precision = "float32",
     verbose: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Drawn]:
     """Sample paths of many series, of any lookbacks and horizons.
 
     Args:
-        seed: at least 0. The same seed gives a series the same paths, alone or in any batch.
+        seed: at least 0; one for all or one a series. The same seed gives a series the same paths, alone or in any batch.
         sliding: past the context, "exact" gives the reference's numbers and "strided" reads the window anew less often.
         memory: bytes that a batch may take; None looks at what is free. A batch that does not fit after all is halved.
         precision: of the model's weights: "float32"; "bfloat16" or "int8" read fewer bytes a step on a CPU (docs/generation.md).
         verbose: show progress, in steps of a batch.
+        progress: called with the steps done and those there are, after every step; what it raises ends the run.
     """
     from tqdm.auto import tqdm
 
     stride = stride_of(sliding, max_context)
     budget = memory_budget(next(model.parameters()).device) if memory is None else memory
+    seeds = [seed] * len(windows) if isinstance(seed, int) else list(seed)
     todo = list(plan(model, windows, paths, max_context, budget))
     log.info("%d series in %d batches of at most %.2f GiB", len(windows), len(todo), budget / 2**30)
     steps = lambda batch: max(windows[i].horizon for i in batch.members)
     what = "forecasting" if len(todo) == 1 else f"forecasting, {len(todo)} batches of {budget / 2**30:.2g} GiB"
     empty = np.zeros(6, dtype=np.float32)
     results = [Drawn(np.empty((paths, window.horizon, 6), dtype=np.float32), empty) for window in windows]
-    with tqdm(total=sum(map(steps, todo)), desc=what, unit="step", disable=not verbose, leave=False) as bar:
+    done, total = 0, sum(map(steps, todo))
+    with tqdm(total=total, desc=what, unit="step", disable=not verbose, leave=False) as bar:
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.update(count)
+            if progress is not None:
+                progress(done, total)
+
         while todo:
             batch = todo.pop(0)
-            part, before = [windows[i] for i in batch.members], bar.n
+            part, own, before = [windows[i] for i in batch.members], [seeds[i] for i in batch.members], done
             try:
                 drawn = sample_batch(
-                    tokenizer, model, part, batch.paths, max_context, sampling, seed, stride, bar.update, precision
+                    tokenizer, model, part, batch.paths, max_context, sampling, own, stride, advance, precision
                 )
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or not (halves := _halved(batch)):
                     raise
                 log.warning("a batch of %d series did not fit in memory; halved", len(part))
-                bar.n, bar.total = before, bar.total + sum(map(steps, halves)) - steps(batch)
+                done, total = before, total + sum(map(steps, halves)) - steps(batch)
+                bar.n, bar.total = done, total
                 todo[:0] = halves
                 continue
             for i, series in zip(batch.members, drawn, strict=True):

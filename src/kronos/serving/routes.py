@@ -215,15 +215,18 @@ async def _events(
     yield _event("queued", {"waiting": state.batcher.waiting})
     try:
         async for _ in _waiting(request, works, BEAT):
-            now = {
-                "done": round(sum(work.job.done * work.job.horizon for work in works)),
-                "total": sum(work.job.horizon for work in works),
-            }
+            now = _progress(works)
             yield _event("progress", now) if now != told else b": \n\n"
             told = now
         yield _event("forecast", await in_thread(state, make))
     except Problem as problem:
         yield _event("problem", problem.members())
+
+
+def _progress(works: list[Work]) -> dict[str, int]:
+    """Bars done and bars there are, over all series."""
+    done = round(sum(work.job.done * work.job.horizon for work in works))
+    return {"done": done, "total": sum(work.job.horizon for work in works)}
 
 
 def _event(name: str, value: object) -> bytes:

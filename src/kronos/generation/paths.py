@@ -6,6 +6,7 @@ Legend: S series, P paths, L lookback, K horizon, 6 features, 5 time features.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
@@ -23,6 +24,9 @@ from kronos.nn import Kronos, KronosTokenizer
 Sliding = Literal["exact", "strided"]
 STRIDES = 4
 """In strided sliding the window drops a quarter of the context at once."""
+
+OnBar = Callable[[int, int, "Drawn"], None]
+"""Told the number of a series, a step (0 is the first) and its bar on every path, [P, 1, 6]."""
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +82,7 @@ def sample_batch(
     stride: int,
     progress: engine.Progress | None,
     precision: Precision,
+    on_bar: OnBar | None = None,
 ) -> list[Drawn]:
     """One batch, every series with the longest horizon in it and a seed of its own."""
     device = next(model.parameters()).device
@@ -98,8 +103,13 @@ def sample_batch(
             row[:, : window.horizon] = uniforms(window, seed, paths)
     s1, s2 = tokenizer.encode(bars, half=True, padding_mask=hidden)
     numbers = torch.from_numpy(random.reshape(-1, horizon, 2)).to(device)
+    told = None
+    if on_bar is not None and horizon < max_context:
+        decoder = engine.SuffixDecoder(tokenizer, s1, s2, horizon, count, max_context, hidden)
+        steps = itertools.count()
+        told = lambda *codes: _tell(on_bar, next(steps), decoder, *codes)
     new1, new2 = engine.generate_tokens(
-        model, s1, s2, stamp, numbers, max_context, sampling, hidden, stride, progress, precision
+        model, s1, s2, stamp, numbers, max_context, sampling, hidden, stride, progress, precision, told
     )
     if horizon < max_context:
         out, last = engine.decode_suffix(tokenizer, s1, s2, new1, new2, max_context, hidden)
@@ -111,6 +121,13 @@ def sample_batch(
         last = tokenizer.decode((s1[:, -max_context:], s2[:, -max_context:]), half=True)[:, -1]
     drawn = out.unflatten(0, (len(windows), count)).float().cpu().numpy()
     return [Drawn(*both) for both in zip(drawn, last.float().cpu().numpy(), strict=True)]
+
+
+def _tell(on_bar: OnBar, step: int, decoder: engine.SuffixDecoder, s1_SP: torch.Tensor, s2_SP: torch.Tensor) -> None:
+    """Decode a bar as soon as it is drawn, and pass it on."""
+    bars = decoder.decode(s1_SP[..., None], s2_SP[..., None])[:, :, 0].float().cpu().numpy()
+    for i, (row, last) in enumerate(zip(bars, decoder.last_S6.float().cpu().numpy(), strict=True)):
+        on_bar(i, step, Drawn(row[:, None], last))
 
 
 def sample_paths(
@@ -127,6 +144,7 @@ def sample_paths(
     precision: Precision = "float32",
     verbose: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    on_bar: OnBar | None = None,
 ) -> list[Drawn]:
     """Sample paths of many series, of any lookbacks and horizons.
 
@@ -137,6 +155,8 @@ def sample_paths(
         precision: of the model's weights: "float32"; "bfloat16" or "int8" read fewer bytes a step on a CPU (docs/generation.md).
         verbose: show progress, in steps of a batch.
         progress: called with the steps done and those there are, after every step; what it raises ends the run.
+        on_bar: called with every bar as it is drawn, for those who watch. Not where a series gets some of its paths at a time,
+            nor where the horizon fills the context. What comes after a series' own horizon is to be ignored.
     """
     from tqdm.auto import tqdm
 
@@ -163,8 +183,11 @@ def sample_paths(
             batch = todo.pop(0)
             part, own, before = [windows[i] for i in batch.members], [seeds[i] for i in batch.members], done
             try:
+                watch = None
+                if on_bar is not None and batch.paths == slice(0, paths):
+                    watch = lambda i, step, drawn, members=batch.members: on_bar(members[i], step, drawn)
                 drawn = sample_batch(
-                    tokenizer, model, part, batch.paths, max_context, sampling, own, stride, advance, precision
+                    tokenizer, model, part, batch.paths, max_context, sampling, own, stride, advance, precision, watch
                 )
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or not (halves := _halved(batch)):

@@ -40,6 +40,7 @@ class Job:
     Attributes:
         model: the name of the predictor. series: of `KronosPredictor.prepare`.
         deadline: on time.monotonic, after which nobody waits.
+        watched: whether the bars are wanted as they are drawn, in ``bars``, [paths, 6] each.
         done: how much of it the engine has done, 0 to 1.
         future: the paths, float32 [paths, horizon, 6].
     """
@@ -54,6 +55,8 @@ class Job:
     future: Future[np.ndarray] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
     abandoned: bool = False
+    watched: bool = False
+    bars: list[np.ndarray] = field(default_factory=list)
     done: float = 0.0
     waited: float = 0.0
     company: int = 1
@@ -227,10 +230,16 @@ class Batcher:
             for job in batch:
                 job.done = done / total
 
+        def on_bar(number: int, step: int, bars: np.ndarray) -> None:
+            job = batch[number]
+            if job.watched and step == len(job.bars):  # a batch that did not fit in memory begins again
+                job.bars.append(bars[: job.paths])
+
         return self._predictors[batch[0].model].sample_prepared(
             [job.series for job in batch],
             batch[0].sampling,
             max(job.paths for job in batch),
             [job.seed for job in batch],
             progress=progress,
+            on_bar=on_bar if any(job.watched for job in batch) else None,
         )

@@ -38,8 +38,8 @@ async def forecast_work(request: Request, state: State) -> tuple[Options, Work]:
     return await in_thread(state, lambda: _from_json(body, state, began))
 
 
-async def batch_works(request: Request, state: State) -> tuple[Batch, list[tuple[Options, Work]], list[dict[str, Any]]]:
-    """The body of a batch, its sound series made ready, and a problem for each of the others."""
+async def batch_works(request: Request, state: State) -> tuple[list[tuple[Options, Work]], list[dict[str, Any]]]:
+    """The sound series of a batch made ready, and a problem for each of the others."""
     began = time.monotonic()
     body = await _json_body(request)
     return await in_thread(state, lambda: _batch(body, state, began))
@@ -127,7 +127,7 @@ def _from_form(form: Form, state: State, began: float) -> tuple[Options, Work]:
         raise unfit(error) from error
 
 
-def _batch(body: bytes, state: State, began: float) -> tuple[Batch, list[tuple[Options, Work]], list[dict[str, Any]]]:
+def _batch(body: bytes, state: State, began: float) -> tuple[list[tuple[Options, Work]], list[dict[str, Any]]]:
     limits = state.settings.limits
     wanted = _checked(Batch, body)
     _check(wanted, [one.horizon or wanted.horizon for one in wanted.series], limits)
@@ -152,7 +152,7 @@ def _batch(body: bytes, state: State, began: float) -> tuple[Batch, list[tuple[O
         raise Problem(
             422, f"none of the {len(names)} series can be forecast: {errors[0]['detail']}", "unfit", {"errors": errors}
         )
-    return wanted, ready, errors
+    return ready, errors
 
 
 def _check(wanted: Options, horizons: list[int], limits: Limits) -> None:

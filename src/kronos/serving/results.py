@@ -40,9 +40,12 @@ def check_levels(quantiles: Sequence[float]) -> None:
             raise ValueError(f"quantiles hold {level:g} twice; give each once")
 
 
-def long_rows(work: Work, paths: np.ndarray, options: Options, named: bool) -> list[dict[str, Any]]:
-    """Rows as `KronosPredictor.predict_df` lays them out: [id], timestamp, [target_name], mean, and a column a quantile."""
-    targets, times = targets_of(options), iso_times(work.future)
+def long_rows(work: Work, paths: np.ndarray, options: Options, named: bool, first: int = 0) -> list[dict[str, Any]]:
+    """Rows as `KronosPredictor.predict_df` lays them out: [id], timestamp, [target_name], mean, and a column a quantile.
+
+    ``paths`` [P, K, 6] begin at the step ``first``.
+    """
+    targets, times = targets_of(options), iso_times(work.future[first : first + paths.shape[1]])
     single = isinstance(options.target, str)
     names = [f"{level:.10g}" for level in options.quantiles]
     rows = []

@@ -12,18 +12,20 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from kronos.serving import documents
-from kronos.serving.bars import inspect
+from kronos.serving.bars import inspect, iso_times
 from kronos.serving.batching import Abandoned
 from kronos.serving.metrics import CONTENT_TYPE_LATEST
 from kronos.serving.problems import Problem, late, stopping, unfit
 from kronos.serving.reading import batch_works, forecast_work, form_of, parsed_inspection
 from kronos.serving.results import ADVICE, about, answer, long_rows
 from kronos.serving.samples import SAMPLES
+from kronos.serving.schemas import Options
 from kronos.serving.state import State, in_thread
 from kronos.serving.work import Work
 
 router = APIRouter()
 Made = TypeVar("Made")
+Pairs = list[tuple[Options, Work]]
 BEAT = 0.1
 """Seconds between two looks at how far the engine is, for those who watch."""
 
@@ -32,16 +34,17 @@ BEAT = 0.1
 async def forecast(request: Request) -> Response:
     """Forecast one series: bars as JSON, an uploaded file, or a built-in sample.
 
-    With ``Accept: text/event-stream`` the answer is a stream of events: ``progress`` (steps done, steps there are), then
-    ``forecast`` with the JSON object, or ``problem``.
+    With ``Accept: text/event-stream`` the answer is a stream of events: ``progress`` (bars done, bars there are), then
+    ``forecast`` with the JSON object, or ``problem``. Every ``bar`` comes as soon as it is drawn, as rows of the long table.
     """
     state: State = request.app.state.service
     with state.batcher.expecting():
         options, work = await forecast_work(request, state)
-        work = state.begun([work])[0]
+        streamed = _wants_stream(request)
+        state.begun([work], streamed)
     make = lambda: answer(work, work.job.future.result(), options)
-    if "text/event-stream" in request.headers.get("accept", ""):
-        return _stream(request, state, [work], make)
+    if streamed:
+        return _stream(request, state, [(options, work)], make)
     await _finished(request, [work])
     return _json(await in_thread(state, make))
 
@@ -51,20 +54,21 @@ async def batch(request: Request) -> Response:
     """Forecast several series in one request. A faulty one is reported under ``errors`` and does not stop the others."""
     state: State = request.app.state.service
     with state.batcher.expecting():
-        _body, pairs, errors = await batch_works(request, state)
-        works = state.begun([work for _, work in pairs])
-    options = [options for options, _ in pairs]
+        pairs, errors = await batch_works(request, state)
+        works = [work for _, work in pairs]
+        streamed = _wants_stream(request)
+        state.begun(works, streamed)
 
     def make() -> dict[str, Any]:
         rows, series = [], []
-        for each, work in zip(options, works, strict=True):
+        for each, work in pairs:
             paths = work.job.future.result()
             rows += long_rows(work, paths, each, named=True)
             series.append({"id": work.id, **about(work, paths, each)})
         return {"model": works[0].offered.name, "forecast": rows, "series": series, "errors": errors, "advice": ADVICE}
 
-    if "text/event-stream" in request.headers.get("accept", ""):
-        return _stream(request, state, works, make)
+    if streamed:
+        return _stream(request, state, pairs, make)
     await _finished(request, works)
     return _json(await in_thread(state, make))
 
@@ -203,24 +207,47 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _stream(request: Request, state: State, works: list[Work], make: Callable[[], dict[str, Any]]) -> Response:
-    events = _events(request, state, works, make)
+def _wants_stream(request: Request) -> bool:
+    return "text/event-stream" in request.headers.get("accept", "")
+
+
+def _stream(request: Request, state: State, pairs: Pairs, make: Callable[[], dict[str, Any]]) -> Response:
+    events = _events(request, state, pairs, make)
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 async def _events(
-    request: Request, state: State, works: list[Work], make: Callable[[], dict[str, Any]]
+    request: Request, state: State, pairs: Pairs, make: Callable[[], dict[str, Any]]
 ) -> AsyncIterator[bytes]:
-    told = None
-    yield _event("queued", {"waiting": state.batcher.waiting})
+    works = [work for _, work in pairs]
+    told, given = None, [0] * len(pairs)
+    times = iso_times(works[0].future) if len(works) == 1 else []
+    yield _event("queued", {"waiting": state.batcher.waiting, "times": times})
     try:
         async for _ in _waiting(request, works, BEAT):
             now = _progress(works)
-            yield _event("progress", now) if now != told else b": \n\n"
+            if now == told:
+                yield b": \n\n"  # a sign of life
+                continue
             told = now
+            yield _event("progress", now)
+            for rows in await in_thread(state, lambda: _new_bars(pairs, given)):
+                yield _event("bar", rows)
         yield _event("forecast", await in_thread(state, make))
     except Problem as problem:
         yield _event("problem", problem.members())
+
+
+def _new_bars(pairs: Pairs, given: list[int]) -> list[dict[str, Any]]:
+    """Rows of the bars that were drawn since the last look, series by series."""
+    found = []
+    for i, (options, work) in enumerate(pairs):
+        until = len(work.job.bars)
+        for step in range(given[i], until):
+            rows = long_rows(work, work.job.bars[step][:, None], options, named=len(pairs) > 1, first=step)
+            found.append({"step": step + 1, "rows": rows})
+        given[i] = until
+    return found
 
 
 def _progress(works: list[Work]) -> dict[str, int]:

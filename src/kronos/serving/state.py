@@ -32,13 +32,14 @@ class State:
     version: str = __version__
     threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS))
 
-    def begun(self, works: list[Work]) -> list[Work]:
-        """Hand the jobs to the engine."""
+    def begun(self, works: list[Work], watched: bool) -> None:
+        """Hand the jobs to the engine; those that are watched give their bars as they are drawn."""
+        for work in works:
+            work.job.watched = watched
         try:
             self.batcher.submit([work.job for work in works])
         except Abandoned as error:
             raise stopping() from error
-        return works
 
 
 async def in_thread(state: State, make: Callable[[], Made]) -> Made:

@@ -10,7 +10,8 @@ let view = null; // what is drawn: labels, bars, forecast, the index of the cros
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// data: {bars, labels}; now: bars known; forecast: null, or {times, levels: {q: [..]}, volume, samples}
+// data: {bars}; now: bars known; forecast: null, or {times, levels: {q: [..]}, volume, samples}, of which the first bars may be
+// all there is so far
 export function draw(data, now, forecast, options) {
   const first = Math.max(0, now - DRAWN);
   const horizon = forecast ? forecast.times.length : 0;
@@ -76,7 +77,7 @@ function truth(colours) {
 function fan(colours) {
   const { forecast, first, now, labels, options } = view;
   const close = view.data.bars.close[now - 1];
-  const x = labels.slice(now - first - 1); // the fan opens from the last close that was seen
+  const x = labels.slice(now - first - 1, now - first + forecast.levels["0.5"].length); // it opens from the last close that was seen
   const from = (values) => [close, ...values];
   const line = (y, more) => ({ type: "scatter", mode: "lines", x, y, hoverinfo: "none", showlegend: false, ...more });
   const traces = [];
@@ -117,7 +118,7 @@ function layout(colours) {
     hoverdistance: 60, spikedistance: -1,
     xaxis: {
       ...axis, ...spike, type: "category", categoryorder: "array", categoryarray: labels, range: [...range],
-      nticks: node().clientWidth < 600 ? 4 : 9, tickangle: 0, showgrid: false, rangeslider: { visible: false }, anchor: withVolume ? "y2" : "y",
+      nticks: Math.max(2, Math.floor(node().clientWidth / (labels[0].length > 10 ? 165 : 115))), tickangle: 0, showgrid: false, rangeslider: { visible: false }, anchor: withVolume ? "y2" : "y",
     },
     yaxis: {
       ...axis, ...spike, side: "right", type: options.log ? "log" : "linear", domain: [withVolume ? 0.22 : 0, 1],
@@ -146,10 +147,14 @@ function fitPrices() {
     const step = bar - now;
     if (forecast && step >= 0) {
       [forecast.levels["0.1"][step], forecast.levels["0.9"][step]].forEach(see);
-      if (options.paths) forecast.samples.forEach((path) => see(path[step]));
     }
   }
   if (!(high >= low)) return;
+  if (options.paths && forecast && forecast.samples.length) { // single paths may leave the picture: a wild one would make all else flat
+    const ends = forecast.samples.flat(), half = (high - low) / 2;
+    [low, high] = [Math.max(low - half, Math.min(low, ...ends)), Math.min(high + half, Math.max(high, ...ends))];
+    if (options.log) low = Math.max(low, high / 1e6);
+  }
   if (options.log) [low, high] = [Math.log10(low), Math.log10(high)];
   const room = (high - low || Math.abs(high) || 1) * 0.06;
   Plotly.relayout(node(), { "yaxis.range": [low - room, high + room] });

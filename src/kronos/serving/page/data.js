@@ -57,36 +57,41 @@ function showSymbols({ symbols, symbol }) {
   node("symbol").replaceChildren(...symbols.map((name) => new Option(name, name, false, name === symbol)));
 }
 
+// Errors stand where the chart would be, warnings beside the other facts.
 function showFaults({ answer, fields }, again) {
-  const box = node("faults");
-  box.hidden = !answer.faults.length;
-  if (box.hidden) return;
   const errors = answer.faults.filter((fault) => fault.level === "error");
+  node("faults-big").hidden = !errors.length;
+  node("drop-big").hidden = errors.length > 0;
+  node("faults").hidden = errors.length > 0 || !answer.faults.length;
+  const box = node(errors.length ? "faults-big" : "faults");
   const title = document.createElement("h3");
-  const bad = errors.reduce((sum, fault) => sum + fault.count, 0);
-  title.textContent = errors.length ? t("faultsTitle", { count: count(bad) }) : t("warningsTitle");
+  title.textContent = t(errors.length ? "faultsTitle" : "warningsTitle", { name: answer.name });
   box.replaceChildren(title, ...answer.faults.map(faultLine));
   if (!errors.length) return;
   const remedies = document.createElement("div");
   remedies.className = "remedies";
-  const offer = (text, more) => {
+  const offer = (text, more, kind = "") => {
     const button = document.createElement("button");
     button.type = "button";
+    button.className = kind;
     button.textContent = text;
     button.addEventListener("click", () => again({ ...fields, ...more }));
     remedies.append(button);
   };
   const kinds = new Set(errors.map((fault) => fault.kind));
-  if ([...kinds].every((kind) => kind === "unsorted timestamp" || kind === "duplicate timestamp")) offer(t("sortRows"), { clean: "sort" });
-  if (!kinds.has("too few rows")) offer(t("dropRows"), { clean: "drop" });
+  const ordered = [...kinds].every((kind) => kind === "unsorted timestamp" || kind === "duplicate timestamp");
+  if (ordered) offer(t("sortRows"), { clean: "sort" }, "primary");
+  if (!kinds.has("too few rows")) offer(t("dropRows"), { clean: "drop" }, ordered ? "" : "primary");
   box.append(remedies);
+  box.scrollIntoView({ block: "nearest" });
 }
 
 function faultLine(fault) {
   const line = document.createElement("p");
   line.className = `fault ${fault.level}`;
   const rows = fault.rows.join(", ");
-  const where = fault.rows.length ? t(fault.count > fault.rows.length ? "rowsMore" : "rowsNumbered", { rows }) : "";
+  const form = fault.count > fault.rows.length ? "rowsMore" : fault.count === 1 ? "rowNumbered" : "rowsNumbered";
+  const where = fault.rows.length ? t(form, { rows }) : "";
   const columns = fault.columns.length ? t("inColumns", { columns: fault.columns.map(roleName).join(", ") }) : "";
   line.textContent = [`${faultKind(fault.kind)}: ${count(fault.count)}`, columns, where, fault.note].filter(Boolean).join(", ");
   return line;

@@ -154,6 +154,7 @@ function moveNow(now) {
   const again = state.answer !== null || state.running !== null;
   state.now = now;
   state.answer = null;
+  state.partial = null;
   node("now").value = now;
   node("results").hidden = true;
   showNow();
@@ -167,7 +168,7 @@ function moveNow(now) {
 
 function showNow() {
   const { timestamps } = state.source.answer.bars;
-  const [label] = timeLabels([timestamps[state.now - 1], ...timestamps.slice(-2)]);
+  const [label] = timeLabels([...new Set([timestamps[state.now - 1], ...timestamps.slice(-2)])]);
   node("now-label").textContent = t("nowAt", { time: label, at: count(state.now), count: count(timestamps.length) });
 }
 
@@ -225,9 +226,10 @@ async function run() {
   state.running = running;
   showProgress(null);
   try {
-    const answer = await streamForecast(requestOf(asked), (name, data) => state.running === running && name === "progress" && showProgress(data), running.signal);
+    const answer = await streamForecast(requestOf(asked), (name, data) => state.running === running && told(name, data), running.signal);
     if (state.running !== running) return;
     state.answer = answer;
+    state.partial = null;
     state.asked = asked;
     redraw();
     showAnswer();
@@ -236,9 +238,21 @@ async function run() {
   } finally {
     if (state.running === running) {
       state.running = null;
+      if (state.partial) { state.partial = null; redraw(); }
       node("progress-row").hidden = true;
       node("run").disabled = false;
     }
+  }
+}
+
+// Bars are drawn as they come.
+function told(name, data) {
+  if (name === "queued") state.partial = { times: data.times, forecast: [], samples: [] };
+  else if (name === "progress") showProgress(data);
+  else if (name === "bar") {
+    state.partial.forecast.push(...data.rows);
+    cancelAnimationFrame(state.frame);
+    state.frame = requestAnimationFrame(redraw);
   }
 }
 
@@ -252,14 +266,15 @@ function showProgress(data) {
 }
 
 function drawn() {
-  if (!state.answer) return null;
-  const of = (feature) => state.answer.forecast.filter((row) => row.target_name === feature);
+  const shown = state.partial?.forecast.length ? state.partial : state.answer;
+  if (!shown) return null;
+  const of = (feature) => shown.forecast.filter((row) => row.target_name === feature);
   const close = of("close"), volume = of("volume");
   return {
-    times: close.map((row) => row.timestamp),
+    times: shown.times ?? close.map((row) => row.timestamp),
     levels: Object.fromEntries(LEVELS.map((level) => [String(level), close.map((row) => row[String(level)])])),
     volume: volume.length ? volume.map((row) => row.mean) : null,
-    samples: state.answer.samples,
+    samples: shown.samples,
   };
 }
 

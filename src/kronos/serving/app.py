@@ -17,7 +17,7 @@ from kronos.serving.documents import openapi_of
 from kronos.serving.files import PageFiles
 from kronos.serving.guard import Guard
 from kronos.serving.metrics import Metrics
-from kronos.serving.problems import MEDIA_TYPE, Problem
+from kronos.serving.problems import MEDIA_TYPE, Problem, internal
 from kronos.serving.routes import router
 from kronos.serving.settings import Settings
 from kronos.serving.state import State
@@ -53,6 +53,7 @@ def create_app(offered: Mapping[str, Offered], settings: Settings) -> Guard:
     files.add_to(app)
     app.openapi = lambda: openapi_of(app)  # type: ignore[method-assign]
     app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(Exception, _failed)  # the guard, which it reaches afterwards, writes it down
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
 
@@ -66,6 +67,10 @@ def create_app(offered: Mapping[str, Offered], settings: Settings) -> Guard:
 def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return Response(error.body(), error.status, dict(error.headers), MEDIA_TYPE)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    return _problem(request, internal(request.state.request_id))
 
 
 def _http(request: Request, error: Exception) -> Response:

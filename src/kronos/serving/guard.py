@@ -147,7 +147,6 @@ class _Request:
         self.status, self.read, self.sent = 0, 0, 0
         self._receive, self._send, self._limits = receive, send, settings.limits
         self._whole = False
-        self._cached = scope["path"].startswith("/static/")
         lengths = [value for name, value in scope["headers"] if name.lower() == b"content-length"]
         self._length = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
         scope.setdefault("state", {})["request_id"] = self.id
@@ -179,7 +178,7 @@ class _Request:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", []), *HEADERS, (b"x-request-id", self.id.encode())]
-            if not self._cached:
+            if all(name.lower() != b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
         elif message["type"] == "http.response.body":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,6 +74,11 @@ def busy(seconds: int) -> Problem:
     )
 
 
+def internal(request: str) -> Problem:
+    """A fault of the server's own."""
+    return Problem(500, f"the server failed; its log has the reason under {request}", "internal")
+
+
 def late() -> Problem:
     """Past the deadline."""
     return Problem(504, "not done within the time that was given for it; ask for less, or for more time", "deadline")
@@ -87,7 +93,7 @@ def unfit(error: ValueError, source: str | None = None, name: str = "the file") 
     """A ValueError of the library, which speaks to its users, as a 422; ``source`` is a path that stands for ``name``."""
     text = str(error)
     if source is not None:
-        text = text.replace(source, name)
+        text = text.replace(source, name) if source in text else f"{name}: {text}"
     lines = [_as_fields(line) for line in text.strip().splitlines()] or ["the request cannot be carried out"]
     report = error.report if isinstance(error, KlineError) else None
     if report is None:
@@ -120,4 +126,4 @@ def _as_fields(line: str) -> str:
         ("calendar=None", "no calendar"),
     ):
         line = line.replace(python, field)
-    return line
+    return re.sub(r"""columns=\{(["'])(.+?)\1: (["'])(\w+)\3\}""", r'"columns": "\4=\2"', line)

@@ -175,7 +175,8 @@ async def _finished(request: Request, works: list[Work]) -> None:
 
 async def _waiting(request: Request, works: list[Work], beat: float | None) -> AsyncIterator[None]:
     """Ends when all are done; gives a sign every ``beat`` seconds. However it ends, what is not done by then is abandoned."""
-    done: asyncio.Future[Any] = asyncio.gather(*(asyncio.wrap_future(work.job.future) for work in works))
+    futures = [asyncio.wrap_future(work.job.future) for work in works]
+    done: asyncio.Future[Any] = asyncio.ensure_future(asyncio.wait(futures))
     gone: asyncio.Future[Any] = asyncio.ensure_future(_gone(request))
     deadline = works[0].job.deadline
     try:
@@ -187,18 +188,16 @@ async def _waiting(request: Request, works: list[Work], beat: float | None) -> A
             if gone.done() and not done.done():
                 raise Problem(499, "the caller has gone", "gone")
             yield
-        try:
-            done.result()
-        except Abandoned as error:
-            raise (late() if time.monotonic() >= deadline else stopping()) from error
+        failures = [error for error in (future.exception() for future in futures) if error is not None]
+        if any(isinstance(error, Abandoned) for error in failures):
+            raise late() if time.monotonic() >= deadline else stopping()
+        if failures:
+            raise failures[0]
     finally:
-        gone.cancel()
         for work in works:
             work.job.abandoned = True
-        if done.done() and not done.cancelled():
-            done.exception()
-        else:
-            done.cancel()
+        for task in (gone, done, *futures):
+            task.cancel()
 
 
 async def _gone(request: Request) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from kronos.serving.app import create_app
+from kronos.serving.guard import Guard
 from kronos.serving.settings import Settings
 from kronos.serving.work import Offered
 
@@ -61,22 +62,28 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def server_of(app: Guard) -> uvicorn.Server:
+    """uvicorn, set up as the service needs it."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=GRACE,
+            backlog=512,
+            lifespan="on",
+            ws="none",
+        )
+    )
+
+
 def serve(offered: Mapping[str, Offered], settings: Settings, bound: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; what was begun is finished first (a second Ctrl-C does not wait)."""
     set_up_logging()
-    config = uvicorn.Config(
-        create_app(offered, settings),
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=GRACE,
-        backlog=512,
-        lifespan="on",
-        ws="none",
-    )
     with _signals_end_quietly():
-        uvicorn.Server(config).run(sockets=[bound])
+        server_of(create_app(offered, settings)).run(sockets=[bound])
 
 
 @contextmanager

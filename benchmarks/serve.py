@@ -78,8 +78,11 @@ def body(seed: int, bars: int = 400, **options: Any) -> bytes:
     return json.dumps({"bars": columns, "horizon": 24, "paths": 10, "seed": seed, **options}).encode()
 
 
+JSON, FORM = "application/json", "multipart/form-data; boundary=edge"
+
+
 def call(
-    connection: http.client.HTTPConnection, content: bytes, path: str = "/v1/forecast", kind: str = "application/json"
+    connection: http.client.HTTPConnection, content: bytes, path: str = "/v1/forecast", kind: str = JSON
 ) -> Answer:
     began = time.monotonic()
     connection.request("POST", path, content, {"Content-Type": kind})

@@ -22,6 +22,7 @@ from kronos.serving.uploads import shown_name, stored
 SENT_BACK = 20_000
 """Bars of a file that an inspection sends back, the latest ones; a calendar is learned from no more."""
 MOST_SYMBOLS = 2_000
+PLAIN = len("2024-07-01T09:30:00")
 
 
 def from_json(bars: Columns | list[Bar], tz: str | None, policy: Policy | None, limits: Limits) -> pd.DataFrame:
@@ -39,7 +40,7 @@ def from_json(bars: Columns | list[Bar], tz: str | None, policy: Policy | None, 
         raise Problem(422, f"bars.{wrong} has {lengths[wrong]} values for {count} timestamps; give one a bar", "unfit")
     if count > limits.rows:
         raise Problem(413, f"{count:,} bars; {limits.rows:,} are allowed: send the latest", "too-many-rows")
-    times = parse_timestamps(pd.Series(cells.pop("timestamps")), "timestamps")
+    times = _times(cells.pop("timestamps"))
     if tz is not None:
         times = set_zone(times, tz)
     frame = pd.DataFrame(
@@ -71,6 +72,16 @@ def _columns(bars: Columns | list[Bar]) -> dict[str, list[Any]]:
         for name, values in cells.items()
         if values is not None and (name not in ("volume", "amount") or any(v is not None for v in values))
     }
+
+
+def _times(cells: list[Any]) -> pd.Series:
+    """As `parse_timestamps` reads them; the plain form 2024-07-01T09:30:00 takes a tenth of its time."""
+    if all(isinstance(cell, str) and len(cell) == PLAIN and cell[10] == "T" for cell in cells):
+        try:
+            return pd.Series(np.array(cells, dtype="datetime64[s]").astype("datetime64[ns]"))
+        except ValueError:
+            pass  # said better below
+    return parse_timestamps(pd.Series(cells), "timestamps")
 
 
 def from_sample(name: str) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from kronos.serving.guard import Guard
 from kronos.serving.settings import Settings
 from kronos.serving.work import Offered
 
+BACKLOG = 512
 GRACE = 120
 """Seconds that requests begun before the end are given to be finished."""
 
@@ -50,6 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, proto)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(BACKLOG)  # from here on callers wait for the server instead of being turned away
     except OSError as error:
         raise ValueError(
             f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another --port"
@@ -72,7 +74,7 @@ def server_of(app: Guard) -> uvicorn.Server:
             server_header=False,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=GRACE,
-            backlog=512,
+            backlog=BACKLOG,
             lifespan="on",
             ws="none",
         )

@@ -223,7 +223,7 @@ function figure(name, value, kind = "") {
   const span = document.createElement("span"), strong = document.createElement("b");
   span.className = kind;
   strong.textContent = value;
-  span.append(name ? `${name} ` : "", strong);
+  span.append(name ? `${name} ` : "", strong, " ");
   return span;
 }
 

@@ -68,8 +68,8 @@ function wire() {
   node("stop").addEventListener("click", () => state.running?.abort());
   node("model").addEventListener("change", showAdvice);
   node("symbol").addEventListener("change", () => open({ ...state.source, fields: { ...state.source.fields, symbol: node("symbol").value } }));
-  node("read-again").addEventListener("click", () => state.source?.file &&
-    open({ ...state.source, fields: { ...state.source.fields, tz: node("tz").value.trim(), columns: node("columns").value.trim() } }));
+  node("read-again").addEventListener("click", () => state.chosen?.file &&
+    open({ ...state.chosen, fields: { ...state.chosen.fields, tz: node("tz").value.trim(), columns: node("columns").value.trim() } }));
   for (const id of ["show-paths", "log-scale", "show-truth"]) node(id).addEventListener("change", redraw);
   node("now").addEventListener("input", () => moveNow(Number(node("now").value)));
   node("now-end").addEventListener("click", () => moveNow(state.source.answer.bars.timestamps.length));
@@ -116,12 +116,12 @@ async function open(source) {
   state.running?.abort();
   hideAlert();
   const name = source.sample ?? source.file.name;
+  state.chosen = source;
   node("source-name").textContent = t("readingFile", { name });
   try {
     state.source = await read(source);
   } catch (error) {
     showSource();
-    state.pending = source;
     return failed(error, () => open(source));
   }
   state.answer = null;

@@ -53,6 +53,9 @@ async def form_of(request: Request, state: State) -> Form:
         async with request.form(max_files=1, max_fields=40) as form:
             content, name, fields = None, None, {}
             for key, value in form.multi_items():
+                if key in LISTS and key in fields and isinstance(value, str):
+                    fields[key] += f",{value}"
+                    continue
                 if key in fields or (key == "file" and content is not None):
                     raise Problem(422, f"the field {key[:40]} is there twice", "unfit")
                 if isinstance(value, UploadFile):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -43,7 +44,9 @@ import click
     "--waiting", type=int, default=64, show_default=True, help="Requests at a time; one more is refused (503)."
 )
 @click.option(
-    "--batch", type=int, default=64, show_default=True, help="Series in one batch of the engine; 1: one at a time."
+    "--batch",
+    type=int,
+    help="Series in one batch of the engine at most; 1: one at a time.  [default: 16 on a CPU, 64 on a GPU]",
 )
 @click.option("--lanes", type=int, help="Batches at a time.  [default: the cores, on a CPU; 1 on a GPU]")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds until an answer, at most.")
@@ -63,7 +66,7 @@ def serve(
     without_token: bool,
     hosts: tuple[str, ...],
     waiting: int,
-    batch: int,
+    batch: int | None,
     lanes: int | None,
     timeout: float,
     device: str | None,
@@ -86,26 +89,25 @@ def serve(
     from kronos.serving.settings import Limits, Settings
 
     _check_installed()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     settings = Settings(
         host,
         port,
         token=_token(token_file),
         without_token=without_token,
         hosts=hosts,
-        batch=batch,
-        lanes=lanes or cores,
-        threads=max(1, cores // (lanes or cores)),
+        batch=Settings.batch if batch is None else batch,
+        lanes=Settings.lanes if lanes is None else lanes,
         limits=Limits(waiting=waiting, timeout=timeout),
     )
-    from kronos.serving.server import address_of, listen, load_models
+    from kronos.serving.server import address_of, listen, load_models, suited
     from kronos.serving.server import serve as run
 
     bound = listen(host, port)
-    click.echo(f"loading {', '.join(models)}", err=True)
+    if sys.stderr.isatty():
+        click.echo(f"loading {', '.join(models)}", err=True)
     offered = load_models(models, device, precision)
     click.echo(f"Kronos listens on {address_of(bound)} (Ctrl-C ends it)", err=True)
-    run(offered, settings, bound)
+    run(offered, suited(settings, offered, batch, lanes), bound)
     click.echo("Kronos has stopped; every request that was begun was answered", err=True)
 
 

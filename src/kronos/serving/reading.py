@@ -51,7 +51,8 @@ async def form_of(request: Request, state: State) -> Form:
         raise Problem(415, f"send a form ({FORMS[0]}) with a file", "content-type")
     try:
         async with request.form(max_files=1, max_fields=40) as form:
-            content, name, fields = None, None, {}
+            content, name = None, None
+            fields: dict[str, str] = {}
             for key, value in form.multi_items():
                 if key in LISTS and key in fields and isinstance(value, str):
                     fields[key] += f",{value}"

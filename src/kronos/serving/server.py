@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import uvicorn
 
@@ -37,6 +39,19 @@ def load_models(names: Sequence[str], device: str | None = None, precision: str 
         predictor = load(name, device=device, precision=precision)  # type: ignore[arg-type]
         result[short] = Offered(short, predictor, pair_settings(name))
     return result
+
+
+def suited(settings: Settings, offered: Mapping[str, Offered], batch: int | None, lanes: int | None) -> Settings:
+    """Batches and lanes for the device, where nothing was said.
+
+    On a CPU two lanes with a core each do more than one with two, and what a batch of more than 16 series needs is in no cache.
+    A GPU takes one large batch at a time.
+    """
+    if any(one.predictor.device.type != "cpu" for one in offered.values()):
+        return replace(settings, batch=batch or 64, lanes=lanes or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    lanes = lanes or cores
+    return replace(settings, batch=batch or 16, lanes=lanes, threads=max(1, cores // lanes))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -49,6 +49,7 @@ import click
     help="Series in one batch of the engine at most; 1: one at a time.  [default: 16 on a CPU, 64 on a GPU]",
 )
 @click.option("--lanes", type=int, help="Batches at a time.  [default: the cores, on a CPU; 1 on a GPU]")
+@click.option("--threads", type=int, help="Cores that a lane uses.  [default: the cores, shared among the lanes]")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds until an answer, at most.")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option(
@@ -68,6 +69,7 @@ def serve(
     waiting: int,
     batch: int | None,
     lanes: int | None,
+    threads: int | None,
     timeout: float,
     device: str | None,
     precision: str,
@@ -97,6 +99,7 @@ def serve(
         hosts=hosts,
         batch=Settings.batch if batch is None else batch,
         lanes=Settings.lanes if lanes is None else lanes,
+        threads=threads,
         limits=Limits(waiting=waiting, timeout=timeout),
     )
     from kronos.serving.server import address_of, listen, load_models, suited
@@ -107,7 +110,7 @@ def serve(
         click.echo(f"loading {', '.join(models)}", err=True)
     offered = load_models(models, device, precision)
     click.echo(f"Kronos listens on {address_of(bound)} (Ctrl-C ends it)", err=True)
-    run(offered, suited(settings, offered, batch, lanes), bound)
+    run(offered, suited(settings, offered, batch, lanes, threads), bound)
     click.echo("Kronos has stopped; every request that was begun was answered", err=True)
 
 

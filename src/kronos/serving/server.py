@@ -41,17 +41,23 @@ def load_models(names: Sequence[str], device: str | None = None, precision: str 
     return result
 
 
-def suited(settings: Settings, offered: Mapping[str, Offered], batch: int | None, lanes: int | None) -> Settings:
+def suited(
+    settings: Settings,
+    offered: Mapping[str, Offered],
+    batch: int | None = None,
+    lanes: int | None = None,
+    threads: int | None = None,
+) -> Settings:
     """Batches and lanes for the device, where nothing was said.
 
     On a CPU two lanes with a core each do more than one with two, and what a batch of more than 16 series needs is in no cache.
     A GPU takes one large batch at a time.
     """
     if any(one.predictor.device.type != "cpu" for one in offered.values()):
-        return replace(settings, batch=batch or 64, lanes=lanes or 1)
+        return replace(settings, batch=batch or 64, lanes=lanes or 1, threads=threads)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     lanes = lanes or cores
-    return replace(settings, batch=batch or 16, lanes=lanes, threads=max(1, cores // lanes))
+    return replace(settings, batch=batch or 16, lanes=lanes, threads=threads or max(1, cores // lanes))
 
 
 def listen(host: str, port: int) -> socket.socket:

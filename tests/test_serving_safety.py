@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import pickle
+import socket
 import threading
 import time
 
@@ -340,3 +341,28 @@ def test_json_that_is_none_and_content_of_other_kinds_are_told_apart(client):
     assert client.post("/v1/inspect", content=b"--", headers={"Content-Type": "multipart/form-data"}).status_code == 400
     assert client.get("/v1/forecast").status_code == 405
     assert client.get("/v1/samples/none").status_code == 404
+
+
+def head(path, kind):
+    """The beginning of a request whose body is still to come."""
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 999\r\n\r\n".encode()
+
+
+def test_a_caller_who_goes_while_sending_is_no_fault_of_the_server(server, client):
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as half:
+        half.sendall(head("/v1/forecast", "application/json") + b"{")
+        until(lambda: server.guard.active == 1)
+    until(lambda: server.guard.active == 0)
+    text = client.get("/metrics").text
+    assert 'route="/v1/forecast",status="499"' in text and 'status="500"' not in text
+
+
+def test_a_body_that_never_comes_holds_its_place_for_a_limited_time(offered):  # noqa: F811
+    with Server(offered, Settings(port=0, limits=Limits(reading=0.5))) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as slow_sender:
+            slow_sender.sendall(head("/v1/inspect", "multipart/form-data; boundary=a") + b"-")
+            answer = slow_sender.recv(2000)
+        assert answer.startswith(b"HTTP/1.1 408") and b"urn:kronos:slow" in answer
+        until(lambda: running.guard.active == 0)

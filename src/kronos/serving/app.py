@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kronos import __version__
@@ -53,6 +54,7 @@ def create_app(offered: Mapping[str, Offered], settings: Settings) -> Guard:
     files.add_to(app)
     app.openapi = lambda: openapi_of(app)  # type: ignore[method-assign]
     app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _failed)  # the guard, which it reaches afterwards, writes it down
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -67,6 +69,11 @@ def create_app(offered: Mapping[str, Offered], settings: Settings) -> Guard:
 def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return Response(error.body(), error.status, dict(error.headers), MEDIA_TYPE)
+
+
+def _gone(request: Request, error: Exception) -> Response:
+    """In the middle of sending; nobody reads this."""
+    return _problem(request, Problem(499, "the caller has gone", "gone"))
 
 
 def _failed(request: Request, error: Exception) -> Response:

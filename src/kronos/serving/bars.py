@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from kronos.serving.uploads import shown_name, stored
 SENT_BACK = 20_000
 """Bars of a file that an inspection sends back, the latest ones; a calendar is learned from no more."""
 MOST_SYMBOLS = 2_000
+CALENDARS = threading.Lock()
+"""exchange_calendars builds each calendar once, and not in two threads at a time."""
 PLAIN = len("2024-07-01T09:30:00")
 
 
@@ -190,7 +193,8 @@ def _inspected(
 def _rhythm(times: pd.Series, calendar: str | None) -> dict[str, Any]:
     """In words, or why there is none."""
     try:
-        return {"rhythm": describe_calendar(times, calendar), "frequency": infer_frequency(times).total_seconds()}
+        with CALENDARS:
+            return {"rhythm": describe_calendar(times, calendar), "frequency": infer_frequency(times).total_seconds()}
     except ValueError as error:
         return {"rhythm": None, "frequency": None, "rhythm_problem": str(error)}
 

@@ -48,8 +48,10 @@ HEAVY = frozenset({"/v1/forecast", "/v1/forecast/batch", "/v1/inspect"})
 """Routes that take a place in the queue."""
 PROBES = frozenset({"/healthz", "/readyz"})
 API = HEAVY | PROBES | {"/v1/models", "/v1/samples/sp500", "/v1/samples/nasdaq", "/metrics", "/openapi.json"}
-DRAINED = 2**20
-"""Bytes of a refused request that are still read, so that the caller gets to read the answer."""
+DRAINED = 2**26
+"""Bytes of a refused request that are still read: where a body is arriving, closing at once would lose the answer."""
+PATIENCE = {503: 0.02}
+"""Seconds that are spent on it, by status; two for others."""
 
 
 class Guard:
@@ -189,16 +191,15 @@ class _Request:
         """Answer with a problem, unless an answer is on its way already."""
         if self.status:
             return
-        await self._drain()
+        await self._drain(PATIENCE.get(problem.status, 2.0))
         body = problem.body()
         headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
         pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": problem.status, "headers": pairs})
         await self.send({"type": "http.response.body", "body": body})
 
-    async def _drain(self) -> None:
-        """Read a little more: where a body is still arriving, closing at once would lose the answer."""
-        stop = time.monotonic() + 0.02
+    async def _drain(self, seconds: float) -> None:
+        stop = time.monotonic() + seconds
         try:
             while not self._whole and self._length <= DRAINED and self.read <= DRAINED:
                 message = await asyncio.wait_for(self._receive(), max(stop - time.monotonic(), 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from kronos.calendars import future_timestamps
 from kronos.generation.sampling import Sampling
 from kronos.klines import VALUE_COLUMNS
 from kronos.predictor import default_lookback
+from kronos.serving.bars import CALENDARS
 from kronos.serving.batching import Job
 from kronos.serving.problems import Problem
 from kronos.serving.schemas import Options
@@ -22,9 +22,6 @@ from kronos.serving.settings import Limits
 if TYPE_CHECKING:
     from kronos.hub.loading import PairSettings
     from kronos.predictor import KronosPredictor
-
-_CALENDARS = threading.Lock()
-"""exchange_calendars builds each calendar once, and not in two threads at a time."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +120,6 @@ def _future(times: pd.Series, truth: pd.Series, horizon: int, calendar: str | No
     if calendar is None:
         more = future_timestamps(times, horizon - len(known))
     else:
-        with _CALENDARS:
+        with CALENDARS:
             more = future_timestamps(times, horizon - len(known), calendar)
     return pd.DatetimeIndex(known.append(more)) if len(known) else more

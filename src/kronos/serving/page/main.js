@@ -117,6 +117,8 @@ async function open(source) {
   hideAlert();
   const name = source.sample ?? source.file.name;
   state.chosen = source;
+  const most = state.service.limits.body;
+  if (source.file?.size > most) return failed(new Problem({ detail: t("tooLarge", { most: count(Math.floor(most / 2 ** 20)) }) }), null);
   node("source-name").textContent = t("readingFile", { name });
   try {
     state.source = await read(source);
@@ -169,7 +171,9 @@ function moveNow(now) {
 function showNow() {
   const { timestamps } = state.source.answer.bars;
   const [label] = timeLabels([...new Set([timestamps[state.now - 1], ...timestamps.slice(-2)])]);
-  node("now-label").textContent = t("nowAt", { time: label, at: count(state.now), count: count(timestamps.length) });
+  const said = t("nowAt", { time: label, at: count(state.now), count: count(timestamps.length) });
+  node("now-label").textContent = said;
+  node("now").setAttribute("aria-valuetext", said);
 }
 
 // ---- the forecast

@@ -234,6 +234,7 @@ def memory(total: int) -> dict[str, Any]:
         for until in (500, *range(1000, total + 1, 500)):
             answers = apart("mixed", host, port, until - max(marks, default=0), max(marks, default=0))
             statuses.update(str(answer.status) for answer in answers)
+            time.sleep(5)  # what is free is given back
             marks[until] = round(resident(pid), 1)
             print(f"after {until:>5} requests: {marks[until]:.1f} MiB", flush=True)
     assert set(statuses) <= {"200", "422"}

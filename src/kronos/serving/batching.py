@@ -7,10 +7,11 @@ they never wait for each other inside of an operation.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+TRIM_EVERY = 2.0
+"""Seconds between two times that memory which batches have freed is given back."""
 ALIKE = 4
 """Series whose horizons, or whose numbers of paths, differ by more than this factor would mostly wait for each other."""
 
@@ -85,6 +88,18 @@ class Watcher(Protocol):
     def batch_done(self, series: int, bars: int, seconds: float) -> None: ...
 
 
+def _find_trim() -> Callable[[int], int] | None:
+    """malloc_trim of the C library, where it is glibc."""
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+        return trim
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+_malloc_trim = _find_trim()
+
+
 class Batcher:
     """The queue, and the lanes that work on it.
 
@@ -108,6 +123,7 @@ class Batcher:
         self._expected = 0
         self._working = 0
         self._closing = False
+        self._trimmed = self._worked = 0.0
         self._changed = threading.Condition()
         self._threads = [threading.Thread(target=self._run, name=f"kronos-lane-{i}", daemon=True) for i in range(lanes)]
         for thread in self._threads:
@@ -163,8 +179,18 @@ class Batcher:
                     if not job.future.done():
                         job.future.set_exception(error)
             finally:
+                del batch
                 with self._changed:
                     self._working -= 1
+                    self._trim()
+                    self._worked = time.monotonic()
+
+    def _trim(self) -> None:
+        """glibc keeps what was freed for the thread that had it, and batches of ever new shapes would pile up."""
+        now = time.monotonic()
+        if _malloc_trim is not None and now - self._trimmed > TRIM_EVERY:
+            self._trimmed = now
+            _malloc_trim(0)
 
     def _next(self) -> list[Job]:
         """The oldest job and those that go with it; empty when there is nothing more to come."""
@@ -174,7 +200,8 @@ class Batcher:
                 if not self._waiting:
                     if self._closing:
                         return []
-                    self._changed.wait(1.0)
+                    if not self._changed.wait(TRIM_EVERY / 2) and self._trimmed < self._worked:
+                        self._trim()  # nothing to do: also what the last batches have freed
                     continue
                 left = self._waiting[0].since + self._window - time.monotonic()
                 if left <= 0 or not self._expected or self._closing or len(self._waiting) >= self._most:

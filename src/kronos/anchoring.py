@@ -25,13 +25,16 @@ def check_anchor(how: Anchor | None) -> None:
         raise ValueError(f"anchor must be one of {', '.join(map(repr, ANCHORS))} or None, found {how!r}")
 
 
-def anchored(paths_PK6: np.ndarray, last_6: np.ndarray, reconstructed_6: np.ndarray, how: Anchor | None) -> np.ndarray:
+def anchored(
+    paths_PK6: np.ndarray, last_6: np.ndarray, reconstructed_6: np.ndarray, how: Anchor | None, first: int = 0
+) -> np.ndarray:
     """Paths [..., K, 6] in prices, moved so that they go on from the last observed close; a new array.
 
     Args:
         last_6, reconstructed_6: the last observed bar, and what the tokenizer makes of it, in prices.
         how: "level" adds the error to the four prices; "log" scales them by the ratio (by level where a close is not positive);
             "decaying" adds an error that halves every `HALF_LIFE` steps; None changes nothing. Volume and amount are kept.
+        first: the step that the paths begin with.
     """
     check_anchor(how)
     result = np.array(paths_PK6, copy=True)
@@ -43,6 +46,6 @@ def anchored(paths_PK6: np.ndarray, last_6: np.ndarray, reconstructed_6: np.ndar
     else:
         shift = np.full(paths_PK6.shape[-2], close - known)
         if how == "decaying":
-            shift *= 0.5 ** (np.arange(len(shift)) / HALF_LIFE)
+            shift *= 0.5 ** ((first + np.arange(len(shift))) / HALF_LIFE)
         result[..., :4] += shift[:, None].astype(result.dtype)
     return result

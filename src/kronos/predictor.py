@@ -5,7 +5,7 @@ Legend: S series, P paths, L lookback, H horizon, 6 features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
 from kronos.generation.fused import PRECISIONS, Precision
-from kronos.generation.paths import Sliding, sample_paths
+from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
 from kronos.generation.planning import Window
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
@@ -357,6 +357,43 @@ class KronosPredictor:
         )
         return table.result(forecast, targets, isinstance(target, str), levels)
 
+    def prepare(self, df: pd.DataFrame, x_timestamp: Timestamps, y_timestamp: Timestamps) -> _Series:
+        """One series checked and normalised, for `sample_prepared`. Arguments and errors as of `forecast`."""
+        return _Series(df, x_timestamp, y_timestamp, None, self.clip)
+
+    def sample_prepared(
+        self,
+        series: Sequence[_Series],
+        sampling: Sampling,
+        sample_count: int,
+        seeds: Sequence[int],
+        *,
+        anchor: Anchor | None = DEFAULT_ANCHOR,
+        progress: Callable[[int, int], None] | None = None,
+        on_bar: Callable[[int, int, np.ndarray], None] | None = None,
+    ) -> list[np.ndarray]:
+        """What `forecast` draws, for series that belong to different callers: each has its own seed, lookback and horizon.
+
+        Args:
+            progress: called with the steps done and those there are, after every step; what it raises ends the run.
+            on_bar: called with the number of a series, a step (0 is the first) and its bars on all paths [sample_count, 6] as
+                soon as they are drawn; it costs a little. Not called for a series that gets some of its paths at a time.
+
+        Returns:
+            For each series its paths of valid candles, float32 [sample_count, H_i, 6] in prices; those of a smaller
+            ``sample_count`` are the first of them.
+        """
+
+        def watch(number: int, step: int, drawn: Drawn) -> None:
+            one = series[number]
+            if on_bar is not None and step < one.window.horizon:
+                bars = anchored(one.scale.restore(drawn.paths), one.last, one.scale.restore(drawn.last), anchor, step)
+                on_bar(number, step, make_valid(bars[:, 0]))
+
+        told = None if on_bar is None else watch
+        drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told)
+        return [make_valid(paths) for paths in drawn]
+
     def _series(
         self,
         frames: Sequence[pd.DataFrame],
@@ -392,11 +429,13 @@ class KronosPredictor:
         series: Sequence[_Series],
         sampling: Sampling,
         sample_count: int,
-        seed: int | None,
+        seed: int | Sequence[int] | None,
         verbose: bool,
         anchor: Anchor | None,
+        progress: Callable[[int, int], None] | None = None,
+        on_bar: OnBar | None = None,
     ) -> list[np.ndarray]:
-        """float32 [P, H, 6] in prices, one a series."""
+        """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series."""
         _check_count("sample_count", sample_count)
         check_anchor(anchor)
         sliding: Sliding = "exact" if sampling.greedy else "strided"
@@ -407,11 +446,13 @@ class KronosPredictor:
             sample_count,
             self.max_context,
             sampling,
-            self._seed(seed),
+            [self._seed(one) for one in seed] if isinstance(seed, Sequence) else self._seed(seed),
             sliding=sliding if self.sliding == "auto" else self.sliding,
             memory=self.memory,
             precision=self.precision,
             verbose=verbose,
+            progress=progress,
+            on_bar=on_bar,
         )
         return [
             anchored(one.scale.restore(paths), one.last, one.scale.restore(last), anchor)

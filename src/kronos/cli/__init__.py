@@ -20,6 +20,7 @@ from kronos.cli.models import models
 from kronos.cli.prepare import prepare
 from kronos.cli.pretrain import pretrain
 from kronos.cli.score import score
+from kronos.cli.serve import serve
 from kronos.cli.store import store
 
 
@@ -47,5 +48,23 @@ def main() -> None:
     """
 
 
-for _command in (forecast, check, models, evaluate, generate, audit, score, fetch, finetune, prepare, backtest_command, export_qlib_command, export_onnx, store, pretrain):
+COMMANDS = (
+    forecast,
+    check,
+    models,
+    evaluate,
+    generate,
+    audit,
+    score,
+    fetch,
+    finetune,
+    prepare,
+    backtest_command,
+    export_qlib_command,
+    export_onnx,
+    store,
+    pretrain,
+    serve,
+)
+for _command in COMMANDS:
     main.add_command(_command)

@@ -26,6 +26,8 @@ from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import Visibility
 
 Progress = Callable[[int], None]
+OnBar = Callable[[Tensor, Tensor], None]
+"""Told both tokens of every new bar, [S, P] each."""
 
 
 class Cache:
@@ -211,6 +213,7 @@ def generate_tokens(
     stride: int = 0,
     progress: Progress | None = None,
     precision: Precision = "float32",
+    on_bar: OnBar | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Continue S series by K bars on P paths each.
 
@@ -221,6 +224,7 @@ def generate_tokens(
         stride: bars dropped beyond need when the window slides; at least 1 below max_context.
         progress: called with the number of bars done since the last call.
         precision: of the model's weights; see `generation.fused`.
+        on_bar: called with every bar as it is drawn, before progress.
 
     Returns:
         The new tokens, two of [N, K].
@@ -261,10 +265,47 @@ def generate_tokens(
             s1 = pick(window.coarse_logits(), sampling, u[..., 0])
             s2 = pick(window.fine_logits(s1), sampling, u[..., 1])
             new1[..., i], new2[..., i] = s1.view(series, paths), s2.view(series, paths)
+            if on_bar is not None:
+                on_bar(new1[..., i], new2[..., i])
             if progress is not None:
                 progress(1)
         done += steps
     return new1.flatten(0, 1), new2.flatten(0, 1)
+
+
+class SuffixDecoder:
+    """Bars of new tokens behind a history that is decoded once a series: all at a time, or one after the other.
+
+    The window is the last ``max_context`` tokens of history and forecast, as in the reference; the horizon must leave room for
+    at least one bar of history in it.
+    """
+
+    def __init__(
+        self,
+        tokenizer: KronosTokenizer,
+        s1_SL: Tensor,
+        s2_SL: Tensor,
+        horizon: int,
+        paths: int,
+        max_context: int,
+        hidden_SL: Tensor | None = None,
+    ) -> None:
+        keep = min(s1_SL.shape[1], max_context - horizon)
+        if keep < 1:
+            raise ValueError(f"a horizon of {horizon} bars leaves no history in a window of {max_context}")
+        self.tokenizer = tokenizer
+        self.blocks = fused_tokenizer(tokenizer).blocks if len(tokenizer.decoder) else None
+        hidden = None if hidden_SL is None else hidden_SL[:, -keep:]
+        known = tokenizer.embed_codes(s1_SL[:, -keep:], s2_SL[:, -keep:])
+        if self.blocks is not None:
+            known, self.prefix = prefill_blocks(self.blocks, known, hidden, paths, horizon)
+        self.last_S6 = tokenizer.head(known[:, -1])
+        """The last bar of history."""
+
+    def decode(self, s1_SPT: Tensor, s2_SPT: Tensor) -> Tensor:
+        """The next T bars of every path, [S, P, T, 6]."""
+        new = self.tokenizer.embed_codes(s1_SPT, s2_SPT)
+        return self.tokenizer.head(new if self.blocks is None else extend_blocks(self.blocks, new, self.prefix))
 
 
 @torch.inference_mode()
@@ -277,23 +318,9 @@ def decode_suffix(
     max_context: int,
     hidden_SL: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Bars of the new tokens [N, K, 6], and of the last bar of history [S, 6].
-
-    The history in the window is decoded once a series, then the paths' own bars.
-
-    The window is the last ``max_context`` tokens of history and forecast, as in the reference; the horizon must leave room for
-    at least one bar of history in it.
-    """
-    horizon, paths = new1_NK.shape[1], new1_NK.shape[0] // s1_SL.shape[0]
-    keep = min(s1_SL.shape[1], max_context - horizon)
-    if keep < 1:
-        raise ValueError(f"a horizon of {horizon} bars leaves no history in a window of {max_context}")
-    new = tokenizer.embed_codes(new1_NK, new2_NK)
-    if not len(tokenizer.decoder):
-        return tokenizer.head(new), tokenizer.head(tokenizer.embed_codes(s1_SL[:, -1], s2_SL[:, -1]))
-    blocks = fused_tokenizer(tokenizer).blocks
-    hidden = None if hidden_SL is None else hidden_SL[:, -keep:]
-    history = tokenizer.embed_codes(s1_SL[:, -keep:], s2_SL[:, -keep:])
-    known, prefix = prefill_blocks(blocks, history, hidden, paths, horizon)
-    forecast = extend_blocks(blocks, new.unflatten(0, (-1, paths)), prefix)
-    return tokenizer.head(forecast).flatten(0, 1), tokenizer.head(known[:, -1])
+    """Bars of the new tokens [N, K, 6], and of the last bar of history [S, 6] (see `SuffixDecoder`)."""
+    series = s1_SL.shape[0]
+    paths, horizon = new1_NK.shape[0] // series, new1_NK.shape[1]
+    decoder = SuffixDecoder(tokenizer, s1_SL, s2_SL, horizon, paths, max_context, hidden_SL)
+    bars = decoder.decode(new1_NK.unflatten(0, (series, paths)), new2_NK.unflatten(0, (series, paths)))
+    return bars.flatten(0, 1), decoder.last_S6

@@ -6,8 +6,9 @@ Legend: S series, P paths, L lookback, K horizon, 6 features, 5 time features.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +24,9 @@ from kronos.nn import Kronos, KronosTokenizer
 Sliding = Literal["exact", "strided"]
 STRIDES = 4
 """In strided sliding the window drops a quarter of the context at once."""
+
+OnBar = Callable[[int, int, "Drawn"], None]
+"""Told the number of a series, a step (0 is the first) and its bar on every path, [P, 1, 6]."""
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +78,13 @@ def sample_batch(
     paths: slice,
     max_context: int,
     sampling: Sampling,
-    seed: int,
+    seeds: Sequence[int],
     stride: int,
     progress: engine.Progress | None,
     precision: Precision,
+    on_bar: OnBar | None = None,
 ) -> list[Drawn]:
-    """One batch, every series with the longest horizon in it."""
+    """One batch, every series with the longest horizon in it and a seed of its own."""
     device = next(model.parameters()).device
     lookback, horizon = max(w.lookback for w in windows), max(w.horizon for w in windows)
     count = paths.stop - paths.start
@@ -94,12 +99,17 @@ def sample_batch(
     stamp = torch.from_numpy(np.concatenate((past, future), axis=1)).long().to(device)
     random = np.zeros((len(windows), count, horizon, 2))
     if not sampling.greedy:
-        for row, window in zip(random, windows, strict=True):
+        for row, window, seed in zip(random, windows, seeds, strict=True):
             row[:, : window.horizon] = uniforms(window, seed, paths)
     s1, s2 = tokenizer.encode(bars, half=True, padding_mask=hidden)
     numbers = torch.from_numpy(random.reshape(-1, horizon, 2)).to(device)
+    told = None
+    if on_bar is not None and horizon < max_context:
+        decoder = engine.SuffixDecoder(tokenizer, s1, s2, horizon, count, max_context, hidden)
+        steps = itertools.count()
+        told = lambda *codes: _tell(on_bar, next(steps), decoder, *codes)
     new1, new2 = engine.generate_tokens(
-        model, s1, s2, stamp, numbers, max_context, sampling, hidden, stride, progress, precision
+        model, s1, s2, stamp, numbers, max_context, sampling, hidden, stride, progress, precision, told
     )
     if horizon < max_context:
         out, last = engine.decode_suffix(tokenizer, s1, s2, new1, new2, max_context, hidden)
@@ -113,6 +123,13 @@ def sample_batch(
     return [Drawn(*both) for both in zip(drawn, last.float().cpu().numpy(), strict=True)]
 
 
+def _tell(on_bar: OnBar, step: int, decoder: engine.SuffixDecoder, s1_SP: torch.Tensor, s2_SP: torch.Tensor) -> None:
+    """Decode a bar as soon as it is drawn, and pass it on."""
+    bars = decoder.decode(s1_SP[..., None], s2_SP[..., None])[:, :, 0].float().cpu().numpy()
+    for i, (row, last) in enumerate(zip(bars, decoder.last_S6.float().cpu().numpy(), strict=True)):
+        on_bar(i, step, Drawn(row[:, None], last))
+
+
 def sample_paths(
     tokenizer: KronosTokenizer,
     model: Kronos,
@@ -120,45 +137,64 @@ def sample_paths(
     paths: int,
     max_context: int,
     sampling: Sampling,
-    seed: int,
+    seed: int | Sequence[int],
     *,
     sliding: Sliding = "exact",
     memory: int | None = None,
     precision: Precision = "float32",
     verbose: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    on_bar: OnBar | None = None,
 ) -> list[Drawn]:
     """Sample paths of many series, of any lookbacks and horizons.
 
     Args:
-        seed: at least 0. The same seed gives a series the same paths, alone or in any batch.
+        seed: at least 0; one for all or one a series. The same seed gives a series the same paths, alone or in any batch.
         sliding: past the context, "exact" gives the reference's numbers and "strided" reads the window anew less often.
         memory: bytes that a batch may take; None looks at what is free. A batch that does not fit after all is halved.
         precision: of the model's weights: "float32"; "bfloat16" or "int8" read fewer bytes a step on a CPU (docs/generation.md).
         verbose: show progress, in steps of a batch.
+        progress: called with the steps done and those there are, after every step; what it raises ends the run.
+        on_bar: called with every bar as it is drawn, for those who watch. Not where a series gets some of its paths at a time,
+            nor where the horizon fills the context. What comes after a series' own horizon is to be ignored.
     """
     from tqdm.auto import tqdm
 
     stride = stride_of(sliding, max_context)
     budget = memory_budget(next(model.parameters()).device) if memory is None else memory
+    seeds = [seed] * len(windows) if isinstance(seed, int) else list(seed)
     todo = list(plan(model, windows, paths, max_context, budget))
     log.info("%d series in %d batches of at most %.2f GiB", len(windows), len(todo), budget / 2**30)
     steps = lambda batch: max(windows[i].horizon for i in batch.members)
     what = "forecasting" if len(todo) == 1 else f"forecasting, {len(todo)} batches of {budget / 2**30:.2g} GiB"
     empty = np.zeros(6, dtype=np.float32)
     results = [Drawn(np.empty((paths, window.horizon, 6), dtype=np.float32), empty) for window in windows]
-    with tqdm(total=sum(map(steps, todo)), desc=what, unit="step", disable=not verbose, leave=False) as bar:
+    done, total = 0, sum(map(steps, todo))
+    with tqdm(total=total, desc=what, unit="step", disable=not verbose, leave=False) as bar:
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.update(count)
+            if progress is not None:
+                progress(done, total)
+
         while todo:
             batch = todo.pop(0)
-            part, before = [windows[i] for i in batch.members], bar.n
+            part, own, before = [windows[i] for i in batch.members], [seeds[i] for i in batch.members], done
             try:
+                watch = None
+                if on_bar is not None and batch.paths == slice(0, paths):
+                    watch = lambda i, step, drawn, members=batch.members: on_bar(members[i], step, drawn)
                 drawn = sample_batch(
-                    tokenizer, model, part, batch.paths, max_context, sampling, seed, stride, bar.update, precision
+                    tokenizer, model, part, batch.paths, max_context, sampling, own, stride, advance, precision, watch
                 )
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or not (halves := _halved(batch)):
                     raise
                 log.warning("a batch of %d series did not fit in memory; halved", len(part))
-                bar.n, bar.total = before, bar.total + sum(map(steps, halves)) - steps(batch)
+                done, total = before, total + sum(map(steps, halves)) - steps(batch)
+                bar.n, bar.total = done, total
                 todo[:0] = halves
                 continue
             for i, series in zip(batch.members, drawn, strict=True):

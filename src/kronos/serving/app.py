@@ -1,0 +1,94 @@
+"""The application: routes, the page's files, and the guard before them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from kronos import __version__
+from kronos.serving.batching import Batcher
+from kronos.serving.documents import openapi_of
+from kronos.serving.files import PageFiles
+from kronos.serving.guard import Guard
+from kronos.serving.metrics import Metrics
+from kronos.serving.problems import MEDIA_TYPE, Problem, internal
+from kronos.serving.routes import router
+from kronos.serving.settings import Settings
+from kronos.serving.state import State
+from kronos.serving.work import Offered
+
+ABOUT = "Forecasts of K-lines (candlesticks) by Kronos. Forecasts are uncertain and no advice."
+
+
+def create_app(offered: Mapping[str, Offered], settings: Settings) -> Guard:
+    """The whole service as an ASGI application; the models are in memory already."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        batcher = Batcher(
+            {name: one.predictor for name, one in offered.items()},
+            settings.window,
+            settings.batch,
+            settings.lanes,
+            settings.threads,
+            metrics,
+        )
+        app.state.service = State(settings, offered, batcher, metrics)
+        yield
+        batcher.close(settings.limits.timeout)
+
+    app = FastAPI(
+        title="Kronos", version=__version__, description=ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan,
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.include_router(router)
+    files = PageFiles()
+    files.add_to(app)
+    app.openapi = lambda: openapi_of(app)  # type: ignore[method-assign]
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _failed)  # the guard, which it reaches afterwards, writes it down
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+    def retry_after() -> int:
+        service: State = app.state.service
+        return 1 + service.batcher.waiting // 32
+
+    return Guard(app, settings, metrics, files.paths, retry_after)
+
+
+def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return Response(error.body(), error.status, dict(error.headers), MEDIA_TYPE)
+
+
+def _gone(request: Request, error: Exception) -> Response:
+    """In the middle of sending; nobody reads this."""
+    return _problem(request, Problem(499, "the caller has gone", "gone"))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    return _problem(request, internal(request.state.request_id))
+
+
+def _http(request: Request, error: Exception) -> Response:
+    """What Starlette itself refuses: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    known = {404: "there is nothing at this address", 405: "this address does not take that method"}
+    status = error.status_code if error.status_code in known else 400
+    headers: dict[str, Any] = dict(error.headers or {})
+    return _problem(request, Problem(status, known.get(status, "the request cannot be read"), "http", headers=headers))
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    """Path parameters: the only ones that FastAPI checks."""
+    return _problem(request, Problem(404, "there is nothing at this address", "http"))

@@ -1,0 +1,135 @@
+"""Running the service: models into memory, a socket, uvicorn, and an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import uvicorn
+
+from kronos.serving.app import create_app
+from kronos.serving.guard import Guard
+from kronos.serving.settings import Settings
+from kronos.serving.work import Offered
+
+BACKLOG = 512
+GRACE = 120
+"""Seconds that requests begun before the end are given to be finished."""
+
+
+def load_models(names: Sequence[str], device: str | None = None, precision: str = "float32") -> dict[str, Offered]:
+    """Each once, ready to forecast.
+
+    Raises:
+        ValueError: a name twice, or a model that cannot be loaded.
+    """
+    from kronos.hub.loading import load, pair_settings
+
+    result: dict[str, Offered] = {}
+    for name in names:
+        short = name.rstrip("/").rsplit("/", 1)[-1]  # callers see a name, not where the folder is
+        if short in result:
+            raise ValueError(f"two models would be called {short}; give each once")
+        predictor = load(name, device=device, precision=precision)  # type: ignore[arg-type]
+        result[short] = Offered(short, predictor, pair_settings(name))
+    return result
+
+
+def suited(
+    settings: Settings,
+    offered: Mapping[str, Offered],
+    batch: int | None = None,
+    lanes: int | None = None,
+    threads: int | None = None,
+) -> Settings:
+    """Batches and lanes for the device, where nothing was said.
+
+    On a CPU two lanes with a core each do more than one with two, and what a batch of more than 16 series needs is in no cache.
+    A GPU takes one large batch at a time.
+    """
+    if any(one.predictor.device.type != "cpu" for one in offered.values()):
+        return replace(settings, batch=batch or 64, lanes=lanes or 1, threads=threads)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    lanes = lanes or cores
+    return replace(settings, batch=batch or 16, lanes=lanes, threads=threads or max(1, cores // lanes))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound.
+
+    Raises:
+        ValueError: the address cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, proto, _, address = found[0]
+        bound = socket.socket(family, kind, proto)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(BACKLOG)  # from here on callers wait for the server instead of being turned away
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another --port"
+        ) from error
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def server_of(app: Guard) -> uvicorn.Server:
+    """uvicorn, set up as the service needs it."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=GRACE,
+            backlog=BACKLOG,
+            lifespan="on",
+            ws="none",
+        )
+    )
+
+
+def serve(offered: Mapping[str, Offered], settings: Settings, bound: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C; what was begun is finished first (a second Ctrl-C does not wait)."""
+    set_up_logging()
+    with _signals_end_quietly():
+        server_of(create_app(offered, settings)).run(sockets=[bound])
+
+
+@contextmanager
+def _signals_end_quietly() -> Iterator[None]:
+    """uvicorn sends a signal that it has obeyed once more to the handlers before its own; these do nothing."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def set_up_logging() -> None:
+    """One line of JSON a request on standard error; words for the rest."""
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(logging.Formatter("%(message)s"))
+    access = logging.getLogger("kronos.access")
+    access.handlers, access.propagate = [lines], False
+    access.setLevel(logging.INFO)
+    words = logging.StreamHandler(sys.stderr)
+    words.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("kronos.serving", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [words], False
+        logger.setLevel(logging.WARNING)

@@ -1,0 +1,95 @@
+"""Files of callers: held to limits, put under a name of our own, and read by `kronos.klines`.
+
+A caller's file name is only ever shown back. Feather is not taken: its buffers unpack to any size before they can be counted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kronos.serving.problems import Problem
+from kronos.serving.settings import Limits
+
+TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".tab")
+PARQUET_ENDINGS = (".parquet", ".pq")
+SHOWN = 80
+
+
+def shown_name(name: str | None) -> str:
+    """The caller's name of a file, fit to be shown: its last part, without control characters."""
+    last = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(c for c in last if c.isprintable())[:SHOWN] or "the file"
+
+
+@contextmanager
+def stored(content: bytes, name: str | None, limits: Limits) -> Iterator[Path]:
+    """The content as a file for as long as the block runs.
+
+    Raises:
+        Problem: 413 or 422, the content is empty, of no known kind, or unpacks beyond the limits.
+    """
+    ending, content = _judged(content, shown_name(name).lower(), limits)
+    with tempfile.TemporaryDirectory(prefix="kronos-") as folder:
+        file = Path(folder) / f"upload{ending}"
+        file.write_bytes(content)
+        if ending == ".parquet":
+            _check_parquet(file, limits)
+        yield file
+
+
+def _judged(content: bytes, name: str, limits: Limits) -> tuple[str, bytes]:
+    """The ending to store the content under, and the content unpacked."""
+    if not content:
+        raise Problem(422, "the file is empty", "unfit")
+    if content[:2] == b"\x1f\x8b":
+        content, name = _unpacked(content, limits.unpacked), name.removesuffix(".gz")
+    if content[:4] == b"PAR1":
+        return ".parquet", content
+    if name.endswith(PARQUET_ENDINGS):
+        raise Problem(422, "the file is named as Parquet, but its content is not that format", "unfit")
+    if content[:6] == b"ARROW1" or content[:4] == b"FEA1":
+        raise Problem(422, "Feather files are not taken over HTTP: send CSV or Parquet", "unfit")
+    if content[:4] == b"PK\x03\x04":
+        raise Problem(422, "an Excel or zip file: save the sheet as CSV", "unfit")
+    rows = content.count(b"\n")
+    if rows > limits.rows + 10:
+        raise Problem(
+            413, f"the file has about {rows:,} rows; {limits.rows:,} are allowed: send the latest", "too-many-rows"
+        )
+    return next((ending for ending in TEXT_ENDINGS if name.endswith(ending)), ".csv"), content
+
+
+def _unpacked(content: bytes, most: int) -> bytes:
+    """A .gz file's content, never more of it in memory than is allowed."""
+    machine = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        result = machine.decompress(content, most + 1)
+    except zlib.error as error:
+        raise Problem(422, "a damaged .gz file", "unfit") from error
+    if len(result) > most:
+        raise Problem(413, f"the file unpacks to more than {most / 2**20:.0f} MiB", "too-large")
+    if not machine.eof:
+        raise Problem(422, "a damaged .gz file: it ends too early", "unfit")
+    return result
+
+
+def _check_parquet(file: Path, limits: Limits) -> None:
+    """By what its footer says, before any page of it is unpacked."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        facts = parquet.ParquetFile(file).metadata
+        size = sum(facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
+    except (pyarrow.ArrowException, OSError, MemoryError) as error:
+        raise Problem(422, "a damaged Parquet file", "unfit") from error
+    if facts.num_rows > limits.rows:
+        raise Problem(
+            413, f"the file has {facts.num_rows:,} rows; {limits.rows:,} are allowed: send the latest", "too-many-rows"
+        )
+    if size > limits.unpacked:
+        raise Problem(413, f"the file unpacks to more than {limits.unpacked / 2**20:.0f} MiB", "too-large")

@@ -1,0 +1,125 @@
+"""From a table of bars and options to a job for the engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from kronos.calendars import future_timestamps
+from kronos.generation.sampling import Sampling
+from kronos.klines import VALUE_COLUMNS
+from kronos.predictor import default_lookback
+from kronos.serving.bars import CALENDARS
+from kronos.serving.batching import Job
+from kronos.serving.problems import Problem
+from kronos.serving.schemas import Options
+from kronos.serving.settings import Limits
+
+if TYPE_CHECKING:
+    from kronos.hub.loading import PairSettings
+    from kronos.predictor import KronosPredictor
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A model that the service has in memory, with the sampling that it is best drawn with."""
+
+    name: str
+    predictor: KronosPredictor
+    advice: PairSettings
+
+
+@dataclass(frozen=True)
+class Work:
+    """One series on its way: the window, the truth where some of it was hidden, and the engine's job."""
+
+    id: str
+    offered: Offered
+    past: pd.DataFrame
+    future: pd.DatetimeIndex
+    truth: pd.DataFrame | None
+    notes: tuple[str, ...]
+    job: Job
+
+
+def chosen_model(offered: Mapping[str, Offered], name: str | None) -> Offered:
+    """The model of a request; the first where it names none."""
+    if name is None:
+        return next(iter(offered.values()))
+    if name not in offered:
+        raise Problem(422, f"no model {name[:40]!r} here; this service has {', '.join(offered)}", "unknown-model")
+    return offered[name]
+
+
+def check_limits(options: Options, horizons: list[int], limits: Limits) -> None:
+    """What a request may ask for, over all its series."""
+    asked: dict[str, float] = {"horizon": max(horizons), "paths": options.paths, "lookback": options.lookback or 1}
+    asked |= {"holdout": options.holdout, "timeout": options.timeout or 0}
+    for name, value in asked.items():
+        most = limits.horizon if name == "holdout" else getattr(limits, name)
+        if value > most:
+            raise Problem(
+                422, f"{name} is {value:g}; at most {most:g} is allowed here", "beyond-limits", {"member": name}
+            )
+    if len(horizons) > limits.series:
+        raise Problem(
+            422, f"{len(horizons)} series; at most {limits.series} are allowed in one request", "beyond-limits",
+            {"member": "series"},
+        )  # fmt: skip
+    bars = sum(horizons) * options.paths
+    if bars > limits.work:
+        raise Problem(
+            422,
+            f"{options.paths} paths of {sum(horizons)} bars are {bars:,} bars to generate; at most {limits.work:,} are allowed in "
+            "one request: ask for fewer paths, bars or series",
+            "beyond-limits",
+            {"member": "paths"},
+        )
+
+
+def deadline_of(options: Options, limits: Limits, began: float | None = None) -> float:
+    return (time.monotonic() if began is None else began) + (options.timeout or limits.timeout)
+
+
+def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, deadline: float) -> Work:
+    """Cut the window, find the times to forecast, and normalise.
+
+    Raises:
+        ValueError: of the library, with its reason.
+    """
+    horizon, held = options.horizon, options.holdout
+    if held and len(bars) < held + 2:
+        raise ValueError(f"holdout hides {held} bars and needs 2 more to look back on; there are {len(bars)}")
+    known, truth = bars.iloc[: len(bars) - held], bars.iloc[len(bars) - held :].iloc[:horizon]
+    lookback = options.lookback or default_lookback(len(known), horizon, offered.predictor.max_context)
+    if lookback > len(known):
+        raise ValueError(f"lookback {lookback} is more than the {len(known)} bars there are to look back on")
+    past = known.iloc[-lookback:]
+    future = _future(bars["timestamps"], truth["timestamps"], horizon, options.calendar)
+    sampling = Sampling(
+        offered.advice.temperature if options.temperature is None else options.temperature,
+        options.top_k,
+        offered.advice.top_p if options.top_p is None else options.top_p,
+    )
+    values = past[[name for name in VALUE_COLUMNS if name in past.columns]]
+    series = offered.predictor.prepare(values, past["timestamps"], future)
+    job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline)
+    notes = tuple(str(bars.attrs[name]) for name in ("cleaning", "validation") if name in bars.attrs)
+    return Work(id, offered, past, future, truth if held else None, notes, job)
+
+
+def _future(times: pd.Series, truth: pd.Series, horizon: int, calendar: str | None) -> pd.DatetimeIndex:
+    """The hidden bars' own times, and after them those of the calendar."""
+    known = pd.DatetimeIndex(truth)
+    if len(known) == horizon:
+        return known
+    if calendar is None:
+        more = future_timestamps(times, horizon - len(known))
+    else:
+        with CALENDARS:
+            more = future_timestamps(times, horizon - len(known), calendar)
+    return pd.DatetimeIndex(known.append(more)) if len(known) else more

@@ -209,7 +209,7 @@ def test_models_lists_the_zoo_with_contexts_and_pairing():
     assert "Kronos-Tokenizer-2k" in output
 
 
-def test_ctrl_c_leaves_nothing_and_ends_with_130(folder, pair):
+def test_ctrl_c_leaves_nothing_and_ends_with_130(folder):
     command = [
         sys.executable,
         "-c",
@@ -217,7 +217,7 @@ def test_ctrl_c_leaves_nothing_and_ends_with_130(folder, pair):
         "forecast",
         "bars.csv",
         "--model",
-        str(pair),
+        "nano",
     ]
     process = subprocess.Popen(
         [*command, "--horizon", "10000", "--paths", "300", "--out", "f.csv", "--plot", "f.png"],

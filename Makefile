@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-hub test-slow bench calendars clean
+.PHONY: help setup demo test lint test-hub test-slow test-frameworks bench calendars clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -39,6 +39,15 @@ test-hub: setup
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow
 
+# make test-frameworks   inside sktime and GluonTS, which need an older pandas: an environment of their own
+test-frameworks: $(VENV)-frameworks/.ready
+	$(VENV)-frameworks/bin/python -m pytest -q tests/test_adapters.py
+
+$(VENV)-frameworks/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-frameworks
+	$(VENV)-frameworks/bin/python -m pip install --quiet -e . pandas==2.3.3 sktime==1.2.0 gluonts==0.17.0 scikit-learn pytest pytest-timeout
+	@touch $@
+
 # make bench      the engine against the reference loop
 bench: setup
 	$(BIN)/python benchmarks/generate.py
@@ -48,4 +57,4 @@ calendars: setup
 	$(BIN)/python benchmarks/calendars.py
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-frameworks demo build dist .pytest_cache .mypy_cache .ruff_cache

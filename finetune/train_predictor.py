@@ -5,7 +5,10 @@ beside this file.
     torchrun --standalone --nproc_per_node=4 finetune/train_predictor.py --set epochs=10
 """
 
-from kronos.cli.finetune import stage
+from config import Config
+
+from kronos.cli.finetune import stage_command
+from kronos.cli.settings import run_script
 
 if __name__ == "__main__":
-    stage("predictor", __file__, __doc__)
+    run_script(stage_command("predictor"), Config())

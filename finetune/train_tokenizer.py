@@ -4,7 +4,10 @@ python finetune/train_tokenizer.py
 torchrun --standalone --nproc_per_node=4 finetune/train_tokenizer.py --set batch_size=32
 """
 
-from kronos.cli.finetune import stage
+from config import Config
+
+from kronos.cli.finetune import stage_command
+from kronos.cli.settings import run_script
 
 if __name__ == "__main__":
-    stage("tokenizer", __file__, __doc__)
+    run_script(stage_command("tokenizer"), Config())

@@ -18,23 +18,13 @@ from kronos.evaluation.leaks.splits import check_splits, windows_table
 from kronos.evaluation.models import CallableForecaster
 from kronos.evaluation.series import make_series
 from kronos.evaluation.tasks import TASKS
+from tests import evaluation_bars
 
 TASK = TASKS["forecast"].with_(lookback=20, horizon=8)
 
 
 def bars(seed=0, n=120, start="2025-01-01", freq="D"):
-    rng = np.random.default_rng(seed)
-    close = 100 * np.exp(rng.normal(0, 0.01, n).cumsum())
-    return pd.DataFrame(
-        {
-            "timestamps": pd.date_range(start, periods=n, freq=freq),
-            "open": close,
-            "high": close * 1.01,
-            "low": close * 0.99,
-            "close": close,
-            "volume": rng.uniform(1, 2, n),
-        }
-    )
+    return evaluation_bars.bars(seed, n, start, freq)
 
 
 @pytest.fixture

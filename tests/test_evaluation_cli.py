@@ -20,21 +20,7 @@ from kronos.evaluation.losses import daily_correlations, window_losses
 from kronos.evaluation.scores import score
 from kronos.evaluation.tasks import PAPER_WINDOWS, Task
 from kronos.evaluation.verdict import judged
-
-
-def bars(seed, n=400, start="2024-07-01", freq="D"):
-    rng = np.random.default_rng(seed)
-    close = 100 * np.exp(rng.normal(0, 0.01, n).cumsum())
-    return pd.DataFrame(
-        {
-            "timestamps": pd.date_range(start, periods=n, freq=freq),
-            "open": close,
-            "high": close * 1.01,
-            "low": close * 0.99,
-            "close": close,
-            "volume": rng.uniform(1, 2, n),
-        }
-    )
+from tests.evaluation_bars import bars
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -226,12 +227,8 @@ def test_networks_load_by_zoo_name_by_pair_and_by_their_own_folder(pair):
 def script(name: str, folder: Path, *sets: str, processes: int = 1) -> subprocess.CompletedProcess:
     """A script of ``finetune/`` as users start it."""
     path = Path(__file__).parent.parent / "finetune" / name
-    start = [sys.executable]
-    if processes > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     options = [part for pair in sets for part in ("--set", pair)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*start, str(path), *options], cwd=folder, capture_output=True, text=True, env=environment)
+    return training_run.launch([str(path), *options], processes, cwd=folder)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -255,8 +252,7 @@ def test_the_training_scripts_work_alone_and_under_torchrun(files, pair, tmp_pat
 
 
 def test_settings_are_read_from_config_py_as_it_is():
-    from kronos.cli.finetune import script_config
-
-    config = script_config(Path(__file__).parent.parent / "finetune" / "train_tokenizer.py")
+    module = runpy.run_path(str(Path(__file__).parent.parent / "finetune" / "config.py"))
+    config = FinetuneConfig.from_object(module["Config"]())
     assert isinstance(config, FinetuneConfig)
     assert (config.lookback_window, config.predict_window, config.epochs, config.batch_size) == (90, 10, 30, 50)

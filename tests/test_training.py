@@ -1,7 +1,6 @@
 """Training: windows that a step alone determines, a loop that resumes as if it had never stopped, a recipe that learns."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -177,18 +176,7 @@ def held_out(folder):
 def start(folder, *options, processes=1, expect=0):
     """A run as users start it: alone with python, several with torchrun."""
     script = str(Path(__file__).parent / "training_run.py")
-    command = [sys.executable, script]
-    if processes > 1:
-        command = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc_per_node={processes}",
-            script,
-        ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, str(folder), *map(str, options)], capture_output=True, text=True, env=environment)
+    done = training_run.launch([script, str(folder), *map(str, options)], processes)
     assert (done.returncode == 0) == (expect == 0), done.stdout + done.stderr
     return done.stdout
 
@@ -443,24 +431,13 @@ def test_an_unknown_tracker_and_one_that_is_not_installed_are_refused_in_words(t
 
 def pretrain(stage, store, out, *sets, processes=1, expect=0):
     """The command, alone or under torchrun."""
-    command = [sys.executable, "-m", "kronos"]
-    if processes > 1:
-        command = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc_per_node={processes}",
-            "-m",
-            "kronos",
-        ]
     small = [
         "network.d_model=32", "network.ff_dim=64", "lengths=[64, 48]", "bars_a_step=1024", "steps=60", "validate_every=20",
         "save_every=10", "held_out=1", "warmup=5", "report_every=1",
     ]  # fmt: skip
-    command += ["pretrain", stage, "--store", str(store), "--out", str(out)]
+    command = ["-m", "kronos", "pretrain", stage, "--store", str(store), "--out", str(out)]
     command += [part for pair in (*small, *sets) for part in ("--set", pair)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = training_run.launch(command, processes)
     assert (done.returncode == 0) == (expect == 0), done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -6,6 +6,8 @@ python tests/training_run.py FOLDER --windows 8 [--accumulation 2] [--steps 12] 
 import argparse
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,15 @@ from kronos.training.store import Store
 from kronos.training.windows import Order, Windows
 
 DROPS = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p"), 0.0)
+
+
+def launch(arguments: list[str], processes: int = 1, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """Run a script, or ``-m module``, as users start it: alone with python, several with torchrun."""
+    command = [sys.executable]
+    if processes > 1:
+        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([*command, *arguments], cwd=cwd, capture_output=True, text=True, env=environment)
 
 
 def walk(bars: int, seed: int) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from kronos.picture import DOWN, FAN, FORECAST_DOWN, FORECAST_UP, TRUTH, UP, Cha
 GRID, INK = "#e8ebef", "#2b2f36"
 NUMBER = ",.7~g"
 
-PAGE = """<!doctype html>
+HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -27,7 +27,12 @@ PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'">
 <title>{title}</title>
-<style>
+"""
+"""Of a page that loads nothing from elsewhere; for `str.format` with a title."""
+
+PAGE = (
+    HEAD
+    + """<style>
 html, body {{ height: 100%; margin: 0; }}
 body {{ display: flex; flex-direction: column; color: {ink}; font: 15px/1.4 system-ui, sans-serif; }}
 header {{ display: flex; flex-wrap: wrap; gap: 4px 24px; align-items: baseline; padding: 12px 20px 4px; }}
@@ -69,6 +74,7 @@ show(choice ? choice.selectedIndex : 0);
 </body>
 </html>
 """
+)
 
 
 def chart_page(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from kronos.forecast_checks import check_truth, fractions, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from kronos.forecast import Forecast
 
@@ -221,9 +222,14 @@ def forecast_picture(
         panel.grid(axis="y", alpha=0.25)
         panel.set_axisbelow(True)
         panel.margins(x=0.01)
+    return Picture.of(figure_bytes(figure, kind), kind)
+
+
+def figure_bytes(figure: Figure, kind: str = "png", dpi: int | Literal["figure"] = 120) -> bytes:
+    """A matplotlib figure as the content of a file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=120)
-    return Picture.of(buffer.getvalue(), kind)
+    figure.savefig(buffer, format=kind, dpi=dpi)
+    return buffer.getvalue()
 
 
 def _price(axes: Axes, chart: Chart) -> None:

@@ -5,7 +5,7 @@ Legend: S series, P paths, L lookback, H horizon, 6 features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, Literal
 
@@ -19,15 +19,13 @@ from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
 from kronos.generation.fused import PRECISIONS, Precision
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
-from kronos.generation.planning import Window
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
-from kronos.klines.features import FEATURES, Scale, as_timestamps, time_features, to_matrix
+from kronos.klines.features import FEATURES
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.prepared import PreparedSeries, Timestamps
 
 DEFAULT_LOOKBACK = 400
-
-Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
 
 
 def best_device() -> str:
@@ -53,41 +51,6 @@ def _is_real(value: object) -> bool:
 def _check_count(name: str, value: int) -> None:
     if not _is_whole(value) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
-
-
-class _Series:
-    """One series made ready: normalised bars, time features, and the scale to map its forecast back."""
-
-    def __init__(
-        self,
-        frame: pd.DataFrame,
-        x_timestamp: Timestamps,
-        y_timestamp: Timestamps,
-        pred_len: int | None,
-        clip: float,
-    ) -> None:
-        if not isinstance(frame, pd.DataFrame):
-            raise ValueError(f"df must be a pandas DataFrame, found {type(frame).__name__}")
-        past, self.future = as_timestamps(x_timestamp, "x_timestamp"), as_timestamps(y_timestamp, "y_timestamp")
-        self.past = past
-        if len(frame) < 2:
-            raise ValueError(f"a lookback of at least 2 bars is needed to forecast from, found {len(frame)}")
-        if len(past) != len(frame):
-            raise ValueError(
-                f"x_timestamp has {len(past)} timestamps for {len(frame)} bars; give one for each bar of df"
-            )
-        if pred_len is None and not len(self.future):
-            raise ValueError("y_timestamp is empty; give the timestamp of each bar to forecast")
-        if pred_len is not None and len(self.future) != pred_len:
-            raise ValueError(
-                f"y_timestamp has {len(self.future)} timestamps, pred_len is {pred_len}; give the timestamp of each forecast bar, "
-                "or derive them with kronos.future_timestamps(x_timestamp, pred_len)"
-            )
-        bars = to_matrix(frame)
-        self.last = bars[-1].astype(np.float64)
-        self.last[:4] = [float(frame[name].iloc[-1]) for name in FEATURES[:4]]  # as given, not to float32
-        self.scale = Scale.of(bars)
-        self.window = Window(self.scale.normalise(bars, clip), time_features(past), time_features(self.future))
 
 
 class KronosPredictor:
@@ -357,13 +320,13 @@ class KronosPredictor:
         )
         return table.result(forecast, targets, isinstance(target, str), levels)
 
-    def prepare(self, df: pd.DataFrame, x_timestamp: Timestamps, y_timestamp: Timestamps) -> _Series:
+    def prepare(self, df: pd.DataFrame, x_timestamp: Timestamps, y_timestamp: Timestamps) -> PreparedSeries:
         """One series checked and normalised, for `sample_prepared`. Arguments and errors as of `forecast`."""
-        return _Series(df, x_timestamp, y_timestamp, None, self.clip)
+        return PreparedSeries(df, x_timestamp, y_timestamp, None, self.clip)
 
     def sample_prepared(
         self,
-        series: Sequence[_Series],
+        series: Sequence[PreparedSeries],
         sampling: Sampling,
         sample_count: int,
         seeds: Sequence[int],
@@ -400,7 +363,7 @@ class KronosPredictor:
         pasts: Sequence[Timestamps],
         futures: Sequence[Timestamps],
         pred_len: int | None,
-    ) -> list[_Series]:
+    ) -> list[PreparedSeries]:
         if isinstance(frames, pd.DataFrame):
             raise ValueError("expected a list of DataFrames, found one DataFrame; use predict() for one series")
         if not len(frames) == len(pasts) == len(futures) or not len(frames):
@@ -411,7 +374,7 @@ class KronosPredictor:
         windows = []
         for number, (frame, past, future) in enumerate(zip(frames, pasts, futures, strict=True)):
             try:
-                windows.append(_Series(frame, past, future, pred_len, self.clip))
+                windows.append(PreparedSeries(frame, past, future, pred_len, self.clip))
             except ValueError as error:
                 raise ValueError(f"series {number}: {error}" if len(frames) > 1 else str(error)) from error
         return windows
@@ -426,7 +389,7 @@ class KronosPredictor:
 
     def _sample(
         self,
-        series: Sequence[_Series],
+        series: Sequence[PreparedSeries],
         sampling: Sampling,
         sample_count: int,
         seed: int | Sequence[int] | None,

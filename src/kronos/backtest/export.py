@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from kronos.backtest.qlib_folder import qlib_freq
+from kronos.files import whole_folder
 from kronos.klines import KlineError, iter_klines
 from kronos.klines.cleaning import Policy
-from kronos.klines.files import is_table
+from kronos.klines.files import table_files
 
 FIELDS = ("open", "high", "low", "close", "volume", "amount", "vwap", "change", "factor")
 MOST_TIMES = 2**24
@@ -65,7 +64,7 @@ def read_series(
     """Every series of files and folders; those with faults are noted in ``skipped``."""
     skipped = [] if skipped is None else skipped
     seen: set[str] = set()
-    for file in _files(sources):
+    for file in [file for source in sources for file in table_files(source)]:
         try:
             for symbol, bars in iter_klines(file, tz=tz, clean=clean, columns=columns):
                 if isinstance(bars, KlineError):
@@ -77,21 +76,6 @@ def read_series(
                     yield symbol, bars
         except KlineError as error:
             skipped.append((str(file), str(error).splitlines()[0]))
-
-
-def _files(sources: Sequence[Path]) -> list[Path]:
-    files: list[Path] = []
-    for source in sources:
-        if source.is_dir():
-            inside = sorted(file for file in source.iterdir() if file.is_file() and is_table(file))
-            if not inside:
-                raise ValueError(f"the folder {source} has no CSV, TSV, Parquet or Feather file")
-            files += inside
-        elif source.is_file():
-            files.append(source)
-        else:
-            raise ValueError(f"{source}: no such file or folder")
-    return files
 
 
 def export_qlib(
@@ -135,20 +119,11 @@ def export_qlib(
         if safe in written:
             raise ValueError(f"--benchmark {benchmark}: there is a symbol of that name")
         written[safe] = mean_of(tables, calendar)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
+    with whole_folder(out) as temporary:
         _write(temporary, calendar, freq, daily, written, listed, name.lower())
         pd.DataFrame({"symbol": list(names), "instrument": list(names.values())}).to_csv(
             temporary / "symbols.csv", index=False
         )
-        temporary.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return Exported(freq, calendar, names)
 
 

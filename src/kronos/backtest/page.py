@@ -15,6 +15,7 @@ import pandas as pd
 from kronos.backtest.picture import COLOURS, LABELS, cumulative, drawdown
 from kronos.backtest.simulate import CURVES, FIGURES
 from kronos.backtest.verdict import CONVINCING
+from kronos.chart import HEAD
 
 GRID, INK = "#e8ebef", "#2b2f36"
 CURVE_NAMES = {
@@ -39,15 +40,9 @@ IC_NAMES = {
     "days": "days",
 }
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'">
-<title>{title}</title>
-<style>
+PAGE = (
+    HEAD
+    + """<style>
 body {{ color: {ink}; font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 0 auto; padding: 12px 20px 60px; }}
 h1 {{ font-size: 21px; }} h2 {{ font-size: 17px; margin: 28px 0 6px; }}
 .verdict {{ background: #f6f8fa; border-left: 4px solid {accent}; padding: 8px 16px; }}
@@ -77,6 +72,7 @@ for (const [id, chart] of Object.entries(charts)) Plotly.newPlot(id, chart.data,
 </body>
 </html>
 """
+)
 
 
 def report_page(curves: dict[str, pd.DataFrame], report: dict[str, Any], daily: pd.DataFrame) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pandas as pd
+
+from kronos.picture import figure_bytes
 
 COLOURS = {
     "strategy_with_cost": "#1f6feb",
@@ -67,6 +68,4 @@ def draw(curves: dict[str, pd.DataFrame], report: dict[str, Any]) -> bytes:
             ax.grid(alpha=0.25)
             ax.spines[["top", "right"]].set_visible(False)
             ax.margins(x=0.01)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return figure_bytes(figure, dpi="figure")

@@ -7,7 +7,6 @@ the steps after it.
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ def prepare_qlib(config: FinetuneConfig, verbose: bool = True) -> dict[str, Any]
     report = report_of(config, bars, splits)
     contents = {REPORT: (json.dumps(report, indent=2) + "\n").encode(), SETTINGS: carried_settings(config)}
     for part, table in splits.parts.items():
-        contents[f"{part}.parquet"] = as_parquet(table)
+        contents[f"{part}.parquet"] = table.to_parquet(index=False)
         contents[f"{part}_data.pkl"] = as_pickle(table)
     target.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -181,12 +180,6 @@ def clean_rows(raw: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     times = raw.index.get_level_values("datetime")[sound]
     table.insert(0, "timestamp", times.to_numpy("datetime64[ns]"))
     return table, source
-
-
-def as_parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
 
 
 def as_pickle(table: pd.DataFrame) -> bytes:

@@ -204,16 +204,12 @@ def _closes(table: pd.DataFrame, calendar: pd.DatetimeIndex) -> pd.DataFrame:
 
 def write_outputs(out: Path, report: dict[str, Any], daily: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> None:
     """report.json, report.parquet, the picture and the page."""
-    import io
-
     from kronos.backtest.page import report_page
     from kronos.backtest.picture import draw
 
-    buffer = io.BytesIO()
-    daily.to_parquet(buffer, index=False)
     contents = {
         REPORT: (json.dumps(_plain(report), indent=2, allow_nan=False) + "\n").encode(),
-        DAILY: buffer.getvalue(),
+        DAILY: daily.to_parquet(index=False),
         PICTURE: draw(curves, report),
         PAGE: report_page(curves, report, daily).encode(),
     }

@@ -12,7 +12,6 @@ Legend: W windows, P paths, H horizon.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import pickle
 import shutil
@@ -109,11 +108,12 @@ def generate_signals(
     with tqdm(total=len(panel.ends), desc="forecasting", unit="window", disable=not verbose) as bar:
         for ends, file in zip(chunks, files, strict=True):
             if not file.is_file():
-                write_file(file, _as_parquet(forecast_chunk(panel.take(ends, predictor.clip), predictor, settings)))
+                done = forecast_chunk(panel.take(ends, predictor.clip), predictor, settings)
+                write_file(file, done.to_parquet(index=False))
             bar.update(len(ends))
     table = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
     write_file(folder / PREDICTIONS, as_predictions(table))
-    write_file(folder / TABLE, _as_parquet(table))
+    write_file(folder / TABLE, table.to_parquet(index=False))
     shutil.rmtree(parts)
     return table
 
@@ -184,12 +184,6 @@ def as_predictions(table: pd.DataFrame) -> bytes:
         wide.columns = pd.Index(list(wide.columns), dtype=object, name="instrument")
         frames[name] = wide
     return pickle.dumps(frames, protocol=4)
-
-
-def _as_parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
 
 
 def signal_columns(table: pd.DataFrame) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from kronos.cli.options import device_option
+
 
 @click.command(short_help="Look for leaks of the future into a model's forecasts.")
 @click.argument("model")
@@ -22,7 +24,7 @@ import click
 @click.option("--lookback", type=int, help="Bars that the model sees.  [default: the paper's, by frequency]")
 @click.option("--horizon", type=int, help="Bars to forecast.  [default: the paper's, by frequency]")
 @click.option("--probes", type=int, default=8, show_default=True, help="Windows whose future is changed.")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option("--tz", help="Time zone of the files' timestamps.")
 @click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
 def audit(model: str, data: str, **options: Any) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kronos.cli.options import device_option
+
 if TYPE_CHECKING:
     from kronos.evaluation.run import Evaluation
     from kronos.evaluation.scores import Scores
@@ -57,7 +59,7 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
 @click.option("--distribution-reference", help="The model that distributions are compared with.  [default: the same]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
 @click.option("--jobs", type=int, default=2, show_default=True, help="Processes for the slow baselines.")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option("--tz", help="Time zone of the files' timestamps.")
 @click.option(
     "--clean",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from kronos.cli.errors import errors_in_a_line
+from kronos.cli.settings import read_settings, settings_options
 
 if TYPE_CHECKING:
     from kronos.finetune.config import FinetuneConfig
@@ -26,10 +24,6 @@ ANY_DATES = {
 }
 """Until the files are split, which says the true ones."""
 CLEANING = click.Choice(["drop", "sort", "split"])
-
-
-def _say(text: str) -> None:
-    click.echo(text)
 
 
 @click.command()
@@ -72,11 +66,8 @@ def _say(text: str) -> None:
 )
 @click.option("--keep-tokenizer", is_flag=True, help="Train the model only, on the tokenizer as it is.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto.")
-@click.option("--yaml", "yaml", type=click.Path(path_type=Path), help="Settings from a YAML file.")
-@click.option(
-    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Any setting of finetune/config.py; may be repeated."
-)
-def finetune(data: tuple[Path, ...], out: Path, yaml: Path | None, sets: tuple[str, ...], **options: Any) -> None:
+@settings_options
+def finetune(data: tuple[Path, ...], out: Path, yaml: str | None, sets: tuple[str, ...], **options: Any) -> None:
     """Fine-tune a pair on your own bars, and see whether it helped.
 
     The series are split by time into training, validation and test. The tokenizer is tuned, then the model on its tokens; then
@@ -94,21 +85,16 @@ def finetune(data: tuple[Path, ...], out: Path, yaml: Path | None, sets: tuple[s
 
     config = _settings(out, yaml, sets, options)
     with world(config.device) as processes:
-        say = _say if processes.first else _quiet
         if processes.first:
-            _prepare(data, Path(config.dataset_path), config, options, say)
+            _prepare(data, Path(config.dataset_path), config, options, click.echo)
         processes.wait()
-        done = work(_with_dates(config), processes, say)
+        done = work(_with_dates(config), processes, click.echo)
     assert isinstance(config, FinetuneConfig)
     if not done:
         sys.exit(130)
 
 
-def _quiet(text: str) -> None:
-    pass
-
-
-def _settings(out: Path, yaml: Path | None, sets: tuple[str, ...], options: dict[str, Any]) -> FinetuneConfig:
+def _settings(out: Path, yaml: str | None, sets: tuple[str, ...], options: dict[str, Any]) -> FinetuneConfig:
     """The settings of a run in one folder: options, then the YAML file, then the environment and --set."""
     from kronos.finetune.config import FinetuneConfig
 
@@ -159,8 +145,9 @@ def _prepare(
 
     from kronos.files import write_file
     from kronos.finetune.run import prepare_files
+    from kronos.klines.files import table_files
 
-    files = [file for source in data for file in _tables(source)]
+    files = [file for source in data for file in table_files(source)]
     source = {
         "files": {str(f.resolve()): [f.stat().st_size, f.stat().st_mtime_ns] for f in files},
         "lookback": config.lookback_window,
@@ -182,53 +169,25 @@ def _prepare(
     write_file(record, json.dumps(source, indent=1).encode())
 
 
-def _tables(source: Path) -> list[Path]:
-    from kronos.klines.files import is_table
+def stage_command(which: Literal["tokenizer", "predictor"]) -> click.Command:
+    """What ``finetune/train_tokenizer.py`` and ``finetune/train_predictor.py`` run."""
 
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise ValueError(f"--data {source}: no such file or folder")
-    files = sorted(file for file in source.iterdir() if file.is_file() and is_table(file))
-    if not files:
-        raise ValueError(f"--data {source}: the folder has no CSV, TSV, Parquet or Feather file")
-    return files
-
-
-def stage(which: Literal["tokenizer", "predictor"], script: str, about: str | None) -> None:
-    """The command line of ``finetune/train_tokenizer.py`` and ``train_predictor.py``."""
-
-    @click.command(help="\b\n" + (about or ""))
-    @click.option("--yaml", "yaml", type=click.Path(path_type=Path), help="Settings from a YAML file.")
-    @click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Override a setting; may be repeated.")
-    @click.option("--device", help="cpu, cuda, mps, or auto.  [default: the setting device]")
-    def command(yaml: Path | None, sets: tuple[str, ...], device: str | None) -> None:
+    @click.command(help=f"Train the {which} on the prepared data; resumes where it was stopped.")
+    @settings_options
+    @click.option("--device", help="cpu, cuda, mps, or auto.  [setting device]")
+    @click.pass_context
+    def command(ctx: click.Context, yaml: str | None, sets: tuple[str, ...], device: str | None) -> None:
         from kronos.finetune import run, stages
         from kronos.training.distributed import world
 
-        config = script_config(script).with_overrides((*sets, *([f"device={device}"] if device else ())), yaml)
+        config = read_settings(ctx, yaml, sets, device=device)
         train = stages.train_tokenizer if which == "tokenizer" else stages.train_predictor
         with world(config.device) as processes:
-            say = _say if processes.first else _quiet
-            complete = train(config, processes, say)
+            complete = train(config, processes, click.echo)
             if complete and which == "predictor" and processes.first:
-                run.judge(config, processes, say)
+                run.judge(config, processes, click.echo)
             processes.wait()
         if not complete:
             sys.exit(130)
 
-    with errors_in_a_line(Path(script).name):
-        command.main(standalone_mode=False)
-
-
-def script_config(script: str | os.PathLike[str]) -> FinetuneConfig:
-    """The settings in ``config.py`` beside a script."""
-    from kronos.finetune.config import FinetuneConfig
-
-    path = Path(script).resolve().with_name("config.py")
-    spec = importlib.util.spec_from_file_location("finetune_config", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise ValueError(f"{path} is missing: it holds the settings")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return FinetuneConfig.from_object(module.Config())
+    return command

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kronos.cli.options import Options
+from kronos.cli.options import Options, device_option, precision_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,14 +60,8 @@ SAMPLES = {"sp500": "S&P 500, daily", "nasdaq": "NASDAQ Composite, daily"}
 )
 @click.option("--top-k", type=int, default=0, show_default=True, help="Draw from the k likeliest codes; 0 is off.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16", "int8"]),
-    default="float32",
-    show_default=True,
-    help="Of the model's weights; bfloat16 and int8 are faster for few paths on a CPU, at a small drift.",
-)
+@device_option
+@precision_option
 @click.option("--symbol", help="Which series of a file that holds several.")
 @click.option(
     "--timeframe", default="1d", show_default=True, help="Length of a bar, where FILE is a live source: 1m, 1h, 1d, ..."
@@ -234,8 +228,6 @@ def _compare(forecast: Forecast, truth: pd.DataFrame | None) -> None:
 
 def write_table(result: pd.DataFrame, target: Path) -> None:
     """As the ending says."""
-    import io
-
     from kronos.files import write_file
 
     table = result.reset_index()
@@ -244,9 +236,7 @@ def write_table(result: pd.DataFrame, target: Path) -> None:
     elif target.suffix.lower() == ".json":
         content = (table.to_json(orient="records", date_format="iso", indent=1) or "").encode()
     else:
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
-        content = buffer.getvalue()
+        content = table.to_parquet(index=False)
     write_file(target, content)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from kronos.cli.options import device_option
+
 
 @click.command(short_help="Write synthetic K-lines that go on from real ones.")
 @click.argument("data", type=click.Path())
@@ -21,7 +23,7 @@ import click
 @click.option("--temperature", type=float, default=1.0, show_default=True)
 @click.option("--top-p", type=float, default=0.95, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same sequences.")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option("--tz", help="Time zone of the files' timestamps.")
 @click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder made with other settings.")

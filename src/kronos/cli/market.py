@@ -44,7 +44,9 @@ def forecast_all(source: Path, options: Options) -> None:
     for option, value in (("--plot", options.plot), ("--save", options.save), ("--symbol", options.symbol)):
         if value is not None:
             raise ValueError(f"{option} is for one series; with --out FOLDER leave it out")
-    files = _files(source)
+    from kronos.klines.files import table_files
+
+    files = table_files(source)
     assert options.out is not None
     out = Path(options.out)
     _begin(out, files, options)
@@ -72,17 +74,6 @@ def forecast_all(source: Path, options: Options) -> None:
             done += _forecast_group(group, predictor, options)
             bar.update(len(group))
     _finish(out, done, skipped, options)
-
-
-def _files(source: Path) -> list[Path]:
-    from kronos.klines.files import is_table
-
-    if source.is_file():
-        return [source]
-    files = sorted(file for file in source.iterdir() if file.is_file() and is_table(file))
-    if not files:
-        raise ValueError(f"the folder {source} has no CSV, TSV, Parquet or Feather file")
-    return files
 
 
 def _begin(out: Path, files: list[Path], options: Options) -> None:

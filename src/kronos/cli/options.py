@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import click
+
 if TYPE_CHECKING:
     from kronos.generation.fused import Precision
     from kronos.generation.sampling import Sampling
@@ -14,6 +16,15 @@ if TYPE_CHECKING:
 
 TABLE_ENDINGS = (".csv", ".parquet", ".json")
 PICTURE_ENDINGS = (".png", ".svg", ".pdf", ".html")
+
+device_option = click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="Of the model's weights; bfloat16 and int8 are faster for few paths on a CPU, at a small drift.",
+)
 
 
 def as_options(message: str) -> str:

@@ -86,13 +86,8 @@ def _run(
             )
         known = load_tokenizer(tokenizer or best)
     with world(device) as processes:
-        say = click.echo if processes.first else _quiet
-        if not train(stage, recipe, bars, out / stage, processes, known, say):
+        if not train(stage, recipe, bars, out / stage, processes, known, click.echo):
             sys.exit(130)
-
-
-def _quiet(text: str) -> None:
-    pass
 
 
 def _changes(sets: tuple[str, ...], preset: str, stage: Any) -> dict[str, Any]:

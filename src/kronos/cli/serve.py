@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from kronos.cli.options import device_option, precision_option
+
 
 @click.command(short_help="Serve forecasts over HTTP, and a web page to look at them.")
 @click.option(
@@ -51,14 +53,8 @@ import click
 @click.option("--lanes", type=int, help="Batches at a time.  [default: the cores, on a CPU; 1 on a GPU]")
 @click.option("--threads", type=int, help="Cores that a lane uses.  [default: the cores, shared among the lanes]")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds until an answer, at most.")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16", "int8"]),
-    default="float32",
-    show_default=True,
-    help="Of the models' weights.",
-)
+@device_option
+@precision_option
 def serve(
     host: str,
     port: int,

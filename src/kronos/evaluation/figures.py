@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import pandas as pd
 from kronos.evaluation.scores import Scores
 from kronos.evaluation.table import QUANTILES
 from kronos.evaluation.tasks import LEVELS
+from kronos.picture import figure_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,9 +42,7 @@ def _figure(width: float, height: float) -> Figure:
 
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file's bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return figure_bytes(figure, dpi=110)
 
 
 def _plain(axes: Axes) -> None:

@@ -25,10 +25,10 @@ import pyarrow as pa
 from kronos.evaluation.baselines import DEFAULT, Baseline
 from kronos.evaluation.models import Forecaster, as_prediction, forecasters_of
 from kronos.evaluation.series import Data, Dataset, read_series
-from kronos.evaluation.table import SCHEMA, read_part, rows_of, to_bytes, write_combined
+from kronos.evaluation.table import SCHEMA, read_part, rows_of, write_combined
 from kronos.evaluation.tasks import LEVELS, Task, task_of
 from kronos.evaluation.windows import Planned, Spot, chunks_of, plan_windows
-from kronos.files import write_file
+from kronos.files import parquet_bytes, write_file
 
 if TYPE_CHECKING:
     from kronos.evaluation.scores import Scores
@@ -262,7 +262,7 @@ class _Store:
         write_file(record, json.dumps(now).encode())
 
     def write(self, model: str, number: int, table: pa.Table, seconds: float) -> None:
-        write_file(self.part(model, number), to_bytes(table))
+        write_file(self.part(model, number), parquet_bytes(table))
         self.seconds[model] = round(self.seconds.get(model, 0.0) + seconds, 2)
         write_file(self.folder / TIMES, json.dumps(self.seconds).encode())
 

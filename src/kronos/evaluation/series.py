@@ -17,6 +17,7 @@ import pandas as pd
 from kronos.klines import OPTIONAL_COLUMNS, VALUE_COLUMNS, KlineError, infer_frequency, read_table, validate
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
+from kronos.klines.files import table_files
 
 INDEX = "index.csv"
 Data = str | Path | pd.DataFrame | Mapping[str, pd.DataFrame]
@@ -144,7 +145,7 @@ def _tables(source: str | Path, tz: str | None, clean: Policy | None, columns: M
     """(name, table or error, what the index says) of every series of a file or folder."""
     path = Path(source)
     about = _index(path / INDEX) if path.is_dir() else {}
-    for file in files_of(path):
+    for file in table_files(path, leave_out=INDEX):
         stem = file.name.split(".")[0]
         try:
             table = read_table(file, tz=tz, columns=columns)
@@ -181,20 +182,6 @@ def _sound(name: str, rows: pd.DataFrame, policy: Policy | None) -> Any:
         yield name, KlineError("nothing is left after cleaning")
     for i, segment in enumerate(segments):
         yield name if len(segments) == 1 else f"{name}#{i + 1}", segment
-
-
-def files_of(path: Path) -> list[Path]:
-    """The tables of a folder in order of name, without its index; or the file itself."""
-    from kronos.klines.files import is_table
-
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
-    if path.is_file():
-        return [path]
-    files = sorted(f for f in path.iterdir() if f.is_file() and is_table(f) and f.name != INDEX)
-    if not files:
-        raise ValueError(f"the folder {path} has no CSV, TSV, Parquet or Feather file")
-    return files
 
 
 def _index(path: Path) -> dict[str, dict[str, str]]:

@@ -133,10 +133,10 @@ def generate(
     for number, chunk in enumerate(tqdm(chunks, desc="generating", unit="chunk", disable=not progress, leave=False)):
         part = folder / f"{number:05d}.parquet"
         if not part.is_file():
-            write_file(part, _parquet(_drawn(forecaster, chunk, seed)))
+            write_file(part, _drawn(forecaster, chunk, seed).to_parquet(index=False, compression="zstd"))
         tables.append(pd.read_parquet(part))
     table = pd.concat(tables, ignore_index=True)
-    write_file(out / SYNTHETIC, _parquet(table))
+    write_file(out / SYNTHETIC, table.to_parquet(index=False, compression="zstd"))
     return [spot.origin() for chunk in chunks for spot in chunk], table
 
 
@@ -168,14 +168,6 @@ def _drawn(forecaster: KronosForecaster, chunk: list[Spot], seed: int) -> pd.Dat
         part["valid_as_drawn"] = prices & (volumes | ("volume" not in origin.past.bars))
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    import io
-
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False, compression="zstd")
-    return buffer.getvalue()
 
 
 def _folder(out: Path, settings: dict[str, Any], overwrite: bool) -> Path:

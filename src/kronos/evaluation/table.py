@@ -14,7 +14,6 @@ Legend: S windows, H steps, Q levels.
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -103,13 +102,6 @@ def _price_correlations(prediction: Prediction, truth: np.ndarray) -> tuple[np.n
         total = np.where(known, values, 0).sum(-1)
         result.append(np.divide(total, known.sum(-1), out=np.full(len(values), np.nan), where=known.any(-1)))
     return result[0], result[1]
-
-
-def to_bytes(table: pa.Table) -> bytes:
-    """One Parquet file; the same table gives the same bytes."""
-    buffer = io.BytesIO()
-    parquet.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def write_combined(parts: Iterable[Path], target: Path) -> None:

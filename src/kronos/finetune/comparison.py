@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from kronos.evaluation.metrics import crps_paths
 from kronos.finetune.config import FinetuneConfig
 from kronos.generation.paths import sample_paths
 from kronos.generation.planning import Window
@@ -117,7 +118,7 @@ def compare(
             )  # fmt: skip
             gap = sample.last - np.array([d.last[CLOSE] for d in drawn])
             close_WPK = np.stack([d.paths[..., CLOSE] for d in drawn]) + gap[:, None, None]
-            each[part, pair.name] = crps(close_WPK, sample.truth)
+            each[part, pair.name] = crps_paths(close_WPK, sample.truth).mean(1)
             rows.append(
                 {"part": part, "name": pair.name, "token_loss": _token_loss(pair, store, config, device)}
                 | scores(close_WPK, sample)
@@ -130,15 +131,6 @@ def compare(
     return Comparison(table, each, days)
 
 
-def crps(close_WPK: np.ndarray, truth_WK: np.ndarray) -> np.ndarray:
-    """CRPS of each window, averaged over its horizon [W]: the fair estimator, unbiased for few paths."""
-    paths = close_WPK.shape[1]
-    error = np.abs(close_WPK - truth_WK[:, None]).mean(1)
-    weight = 2 * np.arange(1, paths + 1) - paths - 1
-    spread = (np.sort(close_WPK, axis=1) * weight[:, None]).sum(1) / (paths * (paths - 1))
-    return (error - spread).mean(1)
-
-
 def scores(close_WPK: np.ndarray, sample: Sample) -> dict[str, float]:
     """MAE of the mean path, CRPS of the paths, and RankIC."""
     mean_WK = close_WPK.mean(1)
@@ -146,7 +138,7 @@ def scores(close_WPK: np.ndarray, sample: Sample) -> dict[str, float]:
     came = (sample.truth[:, -1] - sample.last) * sample.to_return
     return {
         "mae": float(np.abs(mean_WK - sample.truth).mean()),
-        "crps": float(crps(close_WPK, sample.truth).mean()),
+        "crps": float(crps_paths(close_WPK, sample.truth).mean()),
         "rank_ic": rank_ic(expected, came, sample.day),
     }
 

@@ -80,6 +80,23 @@ def is_table(file: Path) -> bool:
     return _ending(file) in TEXT_ENDINGS + ARROW_ENDINGS
 
 
+def table_files(place: Path, leave_out: str | None = None, deep: bool = False) -> list[Path]:
+    """The tables of a folder in order of name, or the one file that ``place`` is.
+
+    ``leave_out``: the name of a file that is none of them. ``deep``: folders in the folder too.
+    Raises ValueError when there is nothing of that name, or the folder has no table.
+    """
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise ValueError(f"{place}: no such file or folder")
+    inside = place.rglob("*") if deep else place.iterdir()
+    files = sorted(file for file in inside if file.is_file() and is_table(file) and file.name != leave_out)
+    if not files:
+        raise ValueError(f"the folder {place} has no CSV, TSV, Parquet or Feather file")
+    return files
+
+
 def _ending(file: Path) -> str:
     """The last ending, lower case, .gz aside; "" when there is none."""
     endings = [e.lower() for e in file.suffixes]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from kronos.files import write_file
+from kronos.files import parquet_bytes, write_file
 from kronos.live.intervals import Interval, union
 
 KEY = b"kronos.live"
@@ -50,7 +49,6 @@ class Candles:
     def write(self, path: Path) -> None:
         """Whole or not at all."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         local = self.bars.copy()
         local["timestamps"] = local["timestamps"].dt.tz_convert(self.about["tz"]).dt.as_unit("ms")
@@ -63,9 +61,7 @@ class Candles:
         }
         table = pa.Table.from_pandas(local, preserve_index=False)
         table = table.replace_schema_metadata({KEY: json.dumps(meta).encode()})
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        write_file(path, buffer.getvalue())
+        write_file(path, parquet_bytes(table))
 
 
 def empty_bars() -> pd.DataFrame:

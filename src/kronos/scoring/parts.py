@@ -6,12 +6,12 @@ Legend: S series, P paths, H horizon.
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kronos.files import parquet_bytes
 from kronos.scoring.settings import ScoreSettings
 from kronos.scoring.signals import signals_of
 from kronos.scoring.store import Store
@@ -106,7 +106,7 @@ class PartScorer:
         count = 0
         for cutoff, table in tables.items():
             count += table.num_rows
-            self.out.write(f"{SCORES}/cutoff={cutoff}/{part.file}.parquet", _parquet(table))
+            self.out.write(f"{SCORES}/cutoff={cutoff}/{part.file}.parquet", parquet_bytes(table))
         report = {"scores": count, "rejected": rejected, "seconds": round(time.monotonic() - began, 3)}
         self.out.write(part.marker, json.dumps(report).encode())
         return report
@@ -183,11 +183,3 @@ def _instants(stamps: Sequence[pd.Timestamp]) -> pa.Array:
 
     plain = [stamp if stamp.tz is None else stamp.tz_convert("UTC").tz_localize(None) for stamp in stamps]
     return pa.array([stamp.as_unit("us").asm8.astype("int64").item() for stamp in plain], pa.timestamp("us"))
-
-
-def _parquet(table: pa.Table) -> bytes:
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()

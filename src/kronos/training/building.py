@@ -70,19 +70,12 @@ def find_sources(places: Iterable[Path]) -> list[Source]:
     Raises:
         ValueError: a place that is not there, or a folder without such files.
     """
-    from kronos.klines.files import is_table
+    from kronos.klines.files import table_files
 
     sources: list[Source] = []
     for place in map(Path, places):
-        if place.is_file():
-            sources.append(Source(str(place), place.name.split(".")[0]))
-            continue
-        if not place.is_dir():
-            raise ValueError(f"{place}: no such file or folder")
+        files = table_files(place, leave_out="index.csv", deep=True)
         known = _index(place / "index.csv")
-        files = sorted(f for f in place.rglob("*") if f.is_file() and is_table(f) and f.name != "index.csv")
-        if not files:
-            raise ValueError(f"the folder {place} has no CSV, TSV, Parquet or Feather file")
         sources += [Source(str(file), **known.get(file.name, {"market": file.name.split(".")[0]})) for file in files]
     return sources
 
@@ -270,9 +263,9 @@ def _join(shards: Sequence[Path], out: Path) -> None:
 
 def draw_report(report: pd.DataFrame, out: Path) -> None:
     """``report.png``: bars kept and dropped, by market."""
-    import io
-
     from matplotlib.figure import Figure
+
+    from kronos.picture import figure_bytes
 
     by_market = report.groupby("market")[list(COUNTS[1:])].sum()
     by_market = by_market.loc[by_market.sum(axis=1).sort_values().index] / 1e6
@@ -286,6 +279,4 @@ def draw_report(report: pd.DataFrame, out: Path) -> None:
     axes.legend(frameon=False, loc="lower right")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_file(out / "report.png", picture.getvalue())
+    write_file(out / "report.png", figure_bytes(figure))

@@ -12,9 +12,9 @@ PICTURE = "curves.png"
 
 def draw_curves(folder: Path) -> None:
     """``curves.png`` of the run's log: the losses of training and validation, and the learning rate; nothing without two points."""
-    import io
-
     from matplotlib.figure import Figure
+
+    from kronos.picture import figure_bytes
 
     rows = read_log(folder)
     lines = {kind: [row for row in rows if row["kind"] == kind] for kind in ("train", "validation")}
@@ -35,6 +35,4 @@ def draw_curves(folder: Path) -> None:
     steps, rates = zip(*((row["step"], row["learning_rate"]) for row in lines["train"]), strict=True)
     rate.plot(steps, rates, color="#2c7fb8", lw=0.8, alpha=0.6)
     rate.set_ylabel("learning rate", color="#2c7fb8")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_file(folder / PICTURE, picture.getvalue())
+    write_file(folder / PICTURE, figure_bytes(figure))

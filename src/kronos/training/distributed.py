@@ -58,12 +58,6 @@ class World:
         return numbers.to(self.device) if self.device.type == "cuda" else numbers
 
 
-def best_device() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 @contextmanager
 def world(device: str | torch.device | None = None) -> Iterator[World]:
     """Join the processes that torchrun started, or be alone; leaves them at the end.
@@ -75,7 +69,9 @@ def world(device: str | torch.device | None = None) -> Iterator[World]:
     Raises:
         ValueError: the device does not exist here.
     """
-    at = best_device() if device in (None, "auto") else torch.device(device)  # type: ignore[arg-type]
+    from kronos.predictor import best_device
+
+    at = torch.device(best_device() if device in (None, "auto") else device)  # type: ignore[arg-type]
     size = int(os.environ.get("WORLD_SIZE", 1))
     local = int(os.environ.get("LOCAL_RANK", 0))
     if at.type == "cuda":

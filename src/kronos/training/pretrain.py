@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,6 @@ from kronos.nn import Kronos, KronosTokenizer, ModelConfig, TokenizerConfig, sav
 from kronos.training.distributed import World
 from kronos.training.loop import Batch, LoopSettings, Metrics, Task, train
 from kronos.training.objectives import COARSE, Coarse, ModelObjective, TokenizerObjective, tokens_of
-from kronos.training.schedule import Schedule
 from kronos.training.store import Store
 from kronos.training.windows import Batch as Windows
 from kronos.training.windows import Sampler, WindowSettings
@@ -35,8 +34,8 @@ DEAD = 0.05
 """A smaller share of the codes in use, late in a run, is worth a warning."""
 
 
-@dataclass(frozen=True)
-class Recipe:
+@dataclass(frozen=True, kw_only=True)
+class Recipe(LoopSettings):
     """How a network is trained from nothing.
 
     Attributes:
@@ -46,37 +45,24 @@ class Recipe:
         balance: exponent on the number of bars of a market and frequency: 1 draws every bar equally often, 0 every group.
         hide_volume: share of windows without volume and amount (paper, section 4.1).
         coarse: coarse token that the model's fine token is trained on; see `ModelObjective`.
+        held_out: batches to validate on.
         the others: see `LoopSettings`.
     """
 
     network: dict[str, Any]
+    steps: int = 2000
     lengths: tuple[int, ...] = (512,)
     bars_a_step: int = 8192
-    steps: int = 2000
-    learning_rate: float = 1e-3
-    schedule: Schedule = "cosine"
-    warmup: int = 100
-    final: float = 0.02
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip_norm: float = 1.0
-    accumulation: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compiled: bool = False
-    ema: float = 0.0
     balance: float = 0.5
     hide_volume: float = 0.05
     coarse: Coarse = "sampled"
-    report_every: int = 50
-    validate_every: int = 250
-    save_every: int = 250
     held_out: int = 8
-    seed: int = 0
-    trackers: tuple[str, ...] = field(default=())
+    trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("lengths", "betas", "trackers"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        super().__post_init__()
         if not self.lengths or min(self.lengths) < 2:
             raise ValueError(f"lengths must be numbers of bars of at least 2, found {list(self.lengths)}")
         if self.bars_a_step < max(self.lengths):
@@ -85,11 +71,10 @@ class Recipe:
             raise ValueError(f"coarse must be one of {', '.join(COARSE)}, found {self.coarse!r}")
         if self.held_out < 1:
             raise ValueError(f"held_out, batches to validate on, must be at least 1, found {self.held_out}")
-        self.loop()
 
     def loop(self) -> LoopSettings:
-        known = {f.name for f in fields(LoopSettings)}
-        return LoopSettings(**{k: v for k, v in asdict(self).items() if k in known})
+        """What of it the loop is told, and writes down."""
+        return LoopSettings(**{f.name: getattr(self, f.name) for f in fields(LoopSettings)})
 
     def windows(self, length: int, parts: int = 1) -> WindowSettings:
         """The windows of a step, as many as can be shared out evenly over ``parts``."""

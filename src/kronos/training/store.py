@@ -9,8 +9,6 @@ Legend: N bars in all, 6 features, 5 time features.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kronos.files import write_file
+from kronos.files import whole_folder, write_file
 from kronos.klines.features import FEATURES, time_features, to_matrix
 
 ARRAYS = ("bars", "stamp", "times", "segments")
@@ -70,19 +68,10 @@ class Store:
     def save(self, folder: Path) -> Path:
         """Write the arrays beside each other; the folder appears when all of it is written, in place of an older one."""
         folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
+        with whole_folder(folder) as temporary:
             for name in ARRAYS:
                 np.save(temporary / f"{name}.npy", np.asarray(getattr(self, name)))
             write_file(temporary / INDEX, json.dumps({"version": 1, "names": self.names}).encode())
-            temporary.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            temporary.rename(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
         return folder
 
     @classmethod

@@ -13,6 +13,7 @@ import pytest
 from kronos import risk
 from kronos.forecast import Forecast
 from kronos.klines import FEATURES
+from kronos.quantiles import path_quantiles
 
 
 def paths_of(closes, dtype=np.float64):
@@ -94,8 +95,8 @@ def test_drawdown_is_the_largest_fall_from_a_running_peak_that_begins_at_the_las
 
 def test_value_at_risk_and_expected_shortfall_of_five_paths():
     forecast = one_series([[100, 90], [100, 80], [100, 110], [100, 95], [100, 60]])  # losses -0.1 0.05 0.1 0.2 0.4
-    np.testing.assert_allclose(forecast.value_at_risk(0.75), [0.2])
-    np.testing.assert_allclose(forecast.value_at_risk(0.875), [0.3])
+    np.testing.assert_allclose(forecast.value_at_risk(0.75), [0.3])
+    np.testing.assert_allclose(forecast.value_at_risk(0.875), [0.4])
     np.testing.assert_allclose(forecast.expected_shortfall(0.6), [(0.4 + 0.2) / 2])
     np.testing.assert_allclose(forecast.expected_shortfall(0.5), [(0.4 + 0.2 + 0.5 * 0.1) / 2.5])
     np.testing.assert_allclose(forecast.expected_shortfall(0.95), [0.4])
@@ -153,18 +154,18 @@ def test_mean_median_and_quantiles_go_feature_by_feature_and_bar_by_bar():
     forecast = one_series([[1, 10], [2, 20], [6, 30]])
     assert forecast.mean()["close"].tolist() == [3, 20]
     assert forecast.median()["volume"].tolist() == [20, 200]
-    assert forecast.quantile(0.75)["close"].tolist() == [4, 25]
+    assert forecast.quantile(0.75)["close"].tolist() == [6, 30]
     assert forecast.quantile(0)["open"].tolist() == [1.5, 15]
     assert forecast.mean().columns.tolist() == list(FEATURES)
     assert forecast.mean().index.tolist() == days(2).tolist() and forecast.mean().index.name == "timestamps"
     several = forecast.quantile([0.75, 0.025])
     assert several.columns.tolist()[:4] == ["open_q75", "open_q2.5", "high_q75", "high_q2.5"]
-    assert several["close_q75"].tolist() == [4, 25]
-    assert several["amount_q75"].tolist() == [4000, 25000]
+    assert several["close_q75"].tolist() == [6, 30]
+    assert several["amount_q75"].tolist() == [6000, 30000]
 
 
 def test_an_interval_leaves_as_many_paths_below_as_above():
-    lower, upper = one_series(np.arange(101.0)[:, None]).interval(0.8)
+    lower, upper = one_series(np.arange(1, 100.0)[:, None]).interval(0.8)
     np.testing.assert_allclose([lower["close"].item(), upper["close"].item()], [10, 90])
 
 
@@ -183,7 +184,7 @@ def test_the_wide_frame_has_the_means_and_named_quantiles_of_the_close(two):
     assert frame["id"].tolist() == ["A", "A", "B", "B", "B"]
     assert frame["timestamps"].tolist() == [*days(2), *days(3)]
     assert frame["close"].tolist() == [2, 4, 15, 30, 45]
-    np.testing.assert_allclose(frame["close_q10"], [1.2, 2.4, 11, 22, 33])
+    np.testing.assert_allclose(frame["close_q10"], [1, 2, 10, 20, 30])
     assert two["A"].to_frame(quantiles=()).columns.tolist() == ["id", "timestamps", *FEATURES]
 
 
@@ -469,3 +470,11 @@ def test_wrong_arguments_are_named(two, call, message):
 def test_figures_that_start_from_the_last_bar_say_how_to_give_it():
     with pytest.raises(ValueError, match=r"last=\[\.\.\.\]"):
         Forecast([paths_of([[1.0]])], [days(1)]).prob_up()
+
+
+@pytest.mark.parametrize("paths", [9, 20, 100])
+def test_an_interval_holds_a_further_draw_as_often_as_it_says_however_many_paths_there_are(paths):
+    draws = np.random.default_rng(0).standard_normal((40_000, paths + 1))
+    low, high = path_quantiles(draws[:, :-1], [0.1, 0.9], axis=1)
+    held = ((draws[:, -1] >= low) & (draws[:, -1] <= high)).mean()
+    assert held == pytest.approx(0.8, abs=0.008)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from kronos.klines import KlineError, files, list_symbols, read_klines, read_table
+from kronos.klines.reader import iter_tables
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"real market data is not at {DATA}")
@@ -404,3 +405,19 @@ def test_every_long_table_of_real_data_reads():
     for path in paths:
         table = read_table(path)
         assert len(table) > 100 and list(table.columns[:6]) == ["symbol", "timestamps", "open", "high", "low", "close"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_long_table_comes_in_pieces_of_whole_series(tmp_path, together):
+    names = [name for name, bars in (("a", 3), ("b", 11), ("c", 1), ("d", 2)) for _ in range(bars)]
+    table = pd.DataFrame({"symbol": names, "timestamp": pd.date_range("2024-01-01", periods=len(names), freq="h")})
+    table[["open", "high", "low", "close", "volume"]] = np.arange(len(names) * 5.0).reshape(-1, 5) + 1
+    if not together:
+        table = table.sort_values("close", ascending=False, key=lambda c: c % 3, kind="stable")
+    table.to_parquet(tmp_path / "long.parquet", index=False, row_group_size=4)
+    pieces = list(iter_tables(tmp_path / "long.parquet", rows=4))
+    parts = [["a"], ["b", "c"], ["d"]] if together else [["a", "b", "c", "d"]]
+    assert [sorted(set(piece["symbol"])) for piece in pieces] == parts
+    pd.testing.assert_frame_equal(
+        pd.concat(pieces, ignore_index=True), read_table(tmp_path / "long.parquet"), check_index_type=False
+    )

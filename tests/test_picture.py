@@ -87,8 +87,8 @@ def test_one_path_or_no_coverage_is_drawn_as_candles_without_a_fan():
 def test_bands_are_quantiles_that_nest_and_open_from_the_last_close(forecast):
     chart = charts_of(forecast, None, {}, (0.5, 0.9), 3)[0]
     closes = forecast.paths[0, :, :, 3]
-    np.testing.assert_allclose(chart.bands[0][1:], np.quantile(closes, [0.25, 0.75], axis=0))
-    np.testing.assert_allclose(chart.bands[1][1:], np.quantile(closes, [0.05, 0.95], axis=0))
+    np.testing.assert_allclose(chart.bands[0][1:], np.quantile(closes, [0.25, 0.75], axis=0, method="weibull"))
+    np.testing.assert_allclose(chart.bands[1][1:], np.quantile(closes, [0.05, 0.95], axis=0, method="weibull"))
     np.testing.assert_allclose(chart.median, np.median(closes, axis=0))
     np.testing.assert_array_equal(chart.samples, closes[:3])
     assert [label[:4] for label, *_ in chart.widest_first()] == ["90 %", "50 %"]

@@ -16,6 +16,7 @@ from kronos import risk
 from kronos.forecast_checks import fractions, output_path, single_fraction, whole
 from kronos.forecast_paths import ForecastPaths
 from kronos.klines.features import FEATURES
+from kronos.quantiles import path_quantiles
 
 if TYPE_CHECKING:
     from kronos.picture import Picture
@@ -75,7 +76,8 @@ class Forecast(ForecastPaths):
         return self.quantile(0.5)
 
     def quantile(self, q: float | Sequence[float]) -> pd.DataFrame:
-        """Quantiles of the paths, feature by feature and bar by bar (so the rows are no path); linear between two paths.
+        """Quantiles of the paths, feature by feature and bar by bar (so the rows are no path), by the rule of
+        `path_quantiles`.
 
         A number gives the six features; a sequence of Q numbers 6 x Q columns, open_q10, open_q90, high_q10, ...
 
@@ -84,19 +86,17 @@ class Forecast(ForecastPaths):
         """
         if np.ndim(q) == 0:
             level = single_fraction(q, "q", closed=True)
-            return self._table(lambda paths: np.quantile(paths.astype(np.float64), level, axis=0), FEATURES)
+            return self._table(lambda paths: path_quantiles(paths, level), FEATURES)
         levels = fractions(q, "q", closed=True)
         columns = [quantile_name(feature, level) for feature in FEATURES for level in levels]
         return self._table(
             # [Q, H, 6] -> [H, 6 Q]
-            lambda paths: (
-                np.quantile(paths.astype(np.float64), levels, axis=0).transpose(1, 2, 0).reshape(paths.shape[1], -1)
-            ),
+            lambda paths: path_quantiles(paths, levels).transpose(1, 2, 0).reshape(paths.shape[1], -1),
             columns,
         )
 
     def interval(self, coverage: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """(lower, upper): the bounds that ``coverage`` of the paths lie between, as many below as above; 0 < coverage < 1."""
+        """(lower, upper): the bounds that a further path lies between with chance ``coverage`` (0 to 1), evenly outside."""
         level = single_fraction(coverage, "coverage")
         return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
 
@@ -121,7 +121,7 @@ class Forecast(ForecastPaths):
             table = self.mean()[wanted].reset_index(drop=True)
             if np.size(quantiles):
                 levels = fractions(quantiles, "quantiles", closed=True)
-                closes = [np.quantile(paths[:, :, CLOSE].astype(np.float64), levels, axis=0) for paths in self._paths]
+                closes = [path_quantiles(paths[:, :, CLOSE], levels) for paths in self._paths]
                 table[[quantile_name("close", q) for q in levels]] = np.concatenate(closes, axis=1).T
             table.insert(0, "timestamps", self._times())
             table.insert(0, "id", self._repeated_ids(1))
@@ -194,7 +194,7 @@ class Forecast(ForecastPaths):
         horizon, and the figures above at that bar; value at risk and expected shortfall at ``level``."""
         last = self._known_last()
         ends = [paths[:, -1, CLOSE].astype(np.float64) for paths in self._paths]
-        quantiles = np.array([np.quantile(end, [0.1, 0.5, 0.9]) for end in ends])
+        quantiles = np.array([path_quantiles(end, [0.1, 0.5, 0.9]) for end in ends])
         table = pd.DataFrame({"horizon": self.horizons, "last_close": last[:, CLOSE]}, index=self._id_index())
         table["mean_close"] = [end.mean() for end in ends]
         for place, q in enumerate((0.1, 0.5, 0.9)):

@@ -15,6 +15,7 @@ from kronos.calendars import future_timestamps
 from kronos.forecast import Forecast
 from kronos.klines.columns import PRICE_COLUMNS
 from kronos.klines.features import FEATURES, as_timestamps
+from kronos.quantiles import path_quantiles
 
 ID_COLUMNS = ("item_id", "unique_id", "symbol", "id")
 TIMESTAMP_COLUMNS = ("timestamp", "timestamps", "ds", "time", "datetime", "date")
@@ -89,7 +90,7 @@ class LongTable:
                 if not single:
                     columns["target_name"] = target
                 columns["mean"] = values.mean(0)
-                columns.update(zip(map(_level_name, levels), np.quantile(values, levels, axis=0), strict=True))
+                columns.update(zip(map(_level_name, levels), path_quantiles(values, levels), strict=True))
                 pieces.append(pd.DataFrame(columns))
         table = pd.concat(pieces, ignore_index=True)
         return table if self._id_dtype is None else table.astype({self.id_column: self._id_dtype})

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.forecast_checks import check_truth, fractions, whole
+from kronos.quantiles import path_quantiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +102,7 @@ def _chart_of(
     bands: list[Band] = []
     if len(closes) > 1:  # of one path, every quantile is the path
         for coverage in coverages:
-            lower, upper = np.quantile(closes, [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
+            lower, upper = path_quantiles(closes, [(1 - coverage) / 2, (1 + coverage) / 2])
             bands.append((coverage, lower, upper))
     return Chart(
         history,

@@ -24,6 +24,7 @@ from kronos.hub.pairing import check_pair
 from kronos.klines.features import FEATURES
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.prepared import PreparedSeries, Timestamps
+from kronos.quantiles import path_quantiles
 
 DEFAULT_LOOKBACK = 400
 
@@ -224,7 +225,7 @@ class KronosPredictor:
         paths = self.predict_samples(
             df, x_timestamp, y_timestamp, pred_len, T, top_k, top_p, sample_count, seed, verbose, anchor=anchor
         )
-        return np.quantile(paths, levels, axis=1).swapaxes(0, 1), paths.mean(axis=1)
+        return path_quantiles(paths, levels, axis=1).swapaxes(0, 1), paths.mean(axis=1)
 
     def forecast(
         self,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from kronos.quantiles import path_quantiles
+
 
 def simple_returns(closes: np.ndarray, last: float) -> np.ndarray:
     """Closes [...] over the last observed close, less one."""
@@ -42,11 +44,11 @@ def max_drawdown(closes: np.ndarray, last: float) -> np.ndarray:
 
 
 def value_at_risk(returns: np.ndarray, level: float) -> float:
-    """The loss that the share ``level`` of the simple returns [P] stays within (linear between order statistics).
+    """The loss that the share ``level`` of the simple returns [P] stays within (see `path_quantiles`).
 
     Negative where even that quantile is a gain.
     """
-    return float(np.quantile(-returns, level))
+    return float(path_quantiles(-returns, level))
 
 
 def expected_shortfall(returns: np.ndarray, level: float) -> float:

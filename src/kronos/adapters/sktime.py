@@ -16,6 +16,7 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from kronos.adapters.series import History, Settings, dated, sample
 from kronos.calendars import future_timestamps
+from kronos.quantiles import path_quantiles
 
 KEPT = 5_000
 """Rows that a fitted forecaster keeps; more is not looked back on."""
@@ -100,7 +101,7 @@ class KronosForecaster(BaseForecaster):
         paths, index = self._paths(fh)
         names = self._get_varnames()
         columns = pd.MultiIndex.from_product([names, alpha])
-        levels = np.quantile(paths, alpha, axis=0)  # [levels, H, C]
+        levels = path_quantiles(paths, alpha)  # [levels, H, C]
         return pd.DataFrame(levels.transpose(1, 2, 0).reshape(len(index), -1), index=index, columns=columns)
 
     def _predict_var(self, fh: ForecastingHorizon, X: Any, cov: bool = False) -> pd.DataFrame:

@@ -13,11 +13,13 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kronos.klines.columns import (
@@ -125,22 +127,74 @@ def _check_file(file: Path) -> bytes:
 
 
 def _read_arrow(file: Path, columns: Mapping[str, str] | None, kind: str) -> Raw:
-    import pyarrow  # type: ignore[import-untyped,unused-ignore]
     from pyarrow import feather, parquet  # type: ignore[import-untyped,unused-ignore]
 
-    try:
+    with _damaged(kind):
         if kind == "Parquet":
             names = list(parquet.read_schema(file).names)
         else:
             names = list(feather.read_table(file, memory_map=True).schema.names)
-        found = _found_or_raise(names, columns)
-        wanted = [names[i] for i in dict.fromkeys(found.values())]
+        wanted, found = _wanted(names, columns)
         read: Any = parquet.read_table if kind == "Parquet" else feather.read_table
         # metadata ignored: an index that pandas stored comes back as the ordinary column it is in the file
         table = read(file, columns=wanted).to_pandas(ignore_metadata=True)
+    return Raw(table[wanted], wanted, found, None)
+
+
+def raw_pieces(file: Path, rows: int) -> Iterator[Raw]:
+    """The cells of a file in turn: a Parquet file's ``rows`` at a time where each symbol's rows lie together, others at once.
+
+    A piece may end within a symbol.
+    """
+    from pyarrow import parquet
+
+    if _check_file(file)[:4] != b"PAR1":
+        yield read_raw(file, None)
+        return
+    with _damaged("Parquet"):
+        opened = parquet.ParquetFile(file)
+        names = list(opened.schema_arrow.names)
+        wanted, found = _wanted(names, None)
+        if "symbol" in found and not _lie_together(opened, wanted[found["symbol"]], rows):
+            yield read_raw(file, None)
+            return
+        for batch in opened.iter_batches(rows, columns=wanted):
+            table = batch.to_pandas(ignore_metadata=True)
+            yield Raw(table[wanted], wanted, found, None)
+
+
+def _lie_together(file: Any, column: str, rows: int) -> bool:
+    """Whether the rows of each value of a column follow one another."""
+    seen: set[str] = set()
+    last = None
+    for batch in file.iter_batches(rows, columns=[column]):
+        values = batch.column(0).dictionary_encode()
+        ids = values.indices.to_numpy(zero_copy_only=False)
+        starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
+        for value in (values.dictionary[int(i)].as_py() for i in ids[starts]):
+            if value != last:
+                if value in seen:
+                    return False
+                seen.add(value)
+                last = value
+    return True
+
+
+def _wanted(names: list[str], columns: Mapping[str, str] | None) -> tuple[list[str], dict[str, int]]:
+    """The columns to read of a file with these names, and where each role is among them."""
+    found = _found_or_raise(names, columns)
+    wanted = [names[i] for i in dict.fromkeys(found.values())]
+    return wanted, {role: wanted.index(names[i]) for role, i in found.items()}
+
+
+@contextmanager
+def _damaged(kind: str) -> Iterator[None]:
+    import pyarrow  # type: ignore[import-untyped,unused-ignore]
+
+    try:
+        yield
     except (pyarrow.ArrowException, OSError) as error:
         raise KlineError(f"a damaged {kind} file: {str(error).splitlines()[0]}") from error
-    return Raw(table[wanted], wanted, {role: wanted.index(names[i]) for role, i in found.items()}, None)
 
 
 def _read_text(file: Path, columns: Mapping[str, str] | None, zipped: bool) -> Raw:

@@ -27,7 +27,7 @@ from kronos.klines.columns import (
     set_zone,
     uses_decimal_comma,
 )
-from kronos.klines.files import Raw, read_raw
+from kronos.klines.files import Raw, raw_pieces, read_raw
 from kronos.klines.validation import validate
 
 
@@ -126,11 +126,8 @@ def read_table(
     check: validate each symbol and raise KlineError for the first with faults; otherwise values are not judged.
     Raises KlineError as `read_klines` does.
     """
-    table = _load(path, columns)
+    table = _with_symbol(_load(path, columns), path)
     source = str(path)
-    if "symbol" not in table:
-        stem = Path(path).name.split(".")[0]
-        table.insert(0, "symbol", pd.Series(stem, index=table.index, dtype="str"))
     if symbols is not None:
         absent = sorted(set(map(str, symbols)) - set(table["symbol"]))
         if absent:
@@ -147,6 +144,35 @@ def read_table(
             report = validate(part, min_rows=min_rows, row_numbers=rows[positions])
             report.raise_if_bad(f"{source}, symbol {name}")
     table.attrs["source"] = source
+    return table
+
+
+def iter_tables(path: str | os.PathLike[str], rows: int = 250_000) -> Iterator[pd.DataFrame]:
+    """The long table of `read_table` in pieces that hold whole series: so many rows each, or the longest series.
+
+    Memory follows the pieces where the rows of a series follow one another in a Parquet file; any other file is one piece.
+    Raises KlineError as `read_klines` does.
+    """
+    rest: list[pd.DataFrame] = []
+    with _named(str(path)):
+        for raw in raw_pieces(Path(path), rows):
+            table = _with_symbol(_standard(raw), path)
+            last = int(np.flatnonzero((table["symbol"] == table["symbol"].iloc[-1]).to_numpy())[0])
+            if not last and rest and rest[0]["symbol"].iloc[-1] == table["symbol"].iloc[0]:
+                rest.append(table)  # one series goes on
+                continue
+            before, goes_on = pd.concat([*rest, table.iloc[:last]], ignore_index=True), table.iloc[last:]
+            if len(before):
+                yield before
+            rest = [goes_on]
+    if rest:
+        yield pd.concat(rest, ignore_index=True)
+
+
+def _with_symbol(table: pd.DataFrame, path: str | os.PathLike[str]) -> pd.DataFrame:
+    """A file without a symbol column is one series, named after the file."""
+    if "symbol" not in table:
+        table.insert(0, "symbol", pd.Series(Path(path).name.split(".")[0], index=table.index, dtype="str"))
     return table
 
 
@@ -202,19 +228,21 @@ class _named:
 
 def _load(path: str | os.PathLike[str], columns: Mapping[str, str] | None, only_symbols: bool = False) -> pd.DataFrame:
     """The file's rows under their standard names and types, index 0..n-1 = data row - 1; symbol first if present."""
-    file = Path(path)
     with _named(str(path)):
-        raw = read_raw(file, columns)
-        if raw.table.empty:
-            raise KlineError("the file has a header but no data rows")
-        cells = {role: raw.table.iloc[:, position] for role, position in raw.found.items()}
-        out: dict[str, pd.Series] = {}
-        if "symbol" in cells:
-            out["symbol"] = _symbols(cells["symbol"], raw.names[raw.found["symbol"]])
-        if not only_symbols:
-            out["timestamps"] = _times(cells, raw)
-            out |= _numbers(cells, raw)
-        return pd.DataFrame(out)
+        return _standard(read_raw(Path(path), columns), only_symbols)
+
+
+def _standard(raw: Raw, only_symbols: bool = False) -> pd.DataFrame:
+    if raw.table.empty:
+        raise KlineError("the file has a header but no data rows")
+    cells = {role: raw.table.iloc[:, position] for role, position in raw.found.items()}
+    out: dict[str, pd.Series] = {}
+    if "symbol" in cells:
+        out["symbol"] = _symbols(cells["symbol"], raw.names[raw.found["symbol"]])
+    if not only_symbols:
+        out["timestamps"] = _times(cells, raw)
+        out |= _numbers(cells, raw)
+    return pd.DataFrame(out)
 
 
 def _numbers(cells: dict[str, pd.Series], raw: Raw) -> dict[str, pd.Series]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kronos import risk
+from kronos.quantiles import path_quantiles
 
 if TYPE_CHECKING:
     from kronos.forecast import Forecast
@@ -79,4 +80,4 @@ def _return_quantiles(forecast: Forecast, level: float) -> np.ndarray:
     assert forecast.last is not None
     ends = (forecast[name].paths[0, :, -1, CLOSE] for name in forecast.ids)
     pairs = zip(ends, forecast.last[:, CLOSE], strict=True)
-    return np.array([np.quantile(risk.simple_returns(end, float(last)), level) for end, last in pairs])
+    return np.array([path_quantiles(risk.simple_returns(end, float(last)), level) for end, last in pairs])

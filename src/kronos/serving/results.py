@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from kronos import risk
+from kronos.evaluation.metrics import crps_paths
 from kronos.klines import FEATURES
+from kronos.quantiles import path_quantiles
 from kronos.serving.bars import iso_times
 from kronos.serving.schemas import Options
 from kronos.serving.work import Work
@@ -51,7 +53,7 @@ def long_rows(work: Work, paths: np.ndarray, options: Options, named: bool, firs
     rows = []
     for target in targets:
         values = paths[:, :, FEATURES.index(target)]
-        means, quantiles = values.mean(0), np.quantile(values, options.quantiles, axis=0).T
+        means, quantiles = values.mean(0), path_quantiles(values, options.quantiles).T
         for time, mean, levels in zip(times, means.tolist(), quantiles.tolist(), strict=True):
             row: dict[str, Any] = {"id": work.id} if named else {}
             row["timestamp"] = time
@@ -68,7 +70,7 @@ def figures(paths: np.ndarray, last: float) -> dict[str, float | None]:
     closes = paths[:, :, CLOSE]
     end = closes[:, -1]
     returns = risk.simple_returns(end, last)
-    low, middle, high = np.quantile(end.astype(np.float64), [0.1, 0.5, 0.9])
+    low, middle, high = path_quantiles(end, [0.1, 0.5, 0.9])
     found = {
         "last_close": last,
         "mean_close": float(end.mean(dtype=np.float64)),
@@ -90,34 +92,24 @@ def figures(paths: np.ndarray, last: float) -> dict[str, float | None]:
 def score(closes_PH: np.ndarray, truth_K: np.ndarray, last: float) -> dict[str, Any]:
     """How the forecast did on the closes that were hidden from it.
 
-    mae: of the mean path; mae_last_price: of "nothing changes". crps: of the paths, the mean over the bars, in prices (Gneiting
-    and Raftery 2007, the form with pairs of paths). inside_50, inside_80: bars between those quantiles. direction: whether the
+    mae: of the mean path; mae_last_price: of "nothing changes". crps: of the paths, the mean over the bars, in prices (see
+    `crps_paths`). inside_50, inside_80: bars between those quantiles. direction: whether the
     mean path and the truth went the same way; null where one did not move.
     """
     count = len(truth_K)
     paths_PK = closes_PH[:, :count].astype(np.float64)
     mean_K = paths_PK.mean(0)
-    low80, low50, high50, high80 = np.quantile(paths_PK, [0.1, 0.25, 0.75, 0.9], axis=0)
+    low80, low50, high50, high80 = path_quantiles(paths_PK, [0.1, 0.25, 0.75, 0.9])
     moved, expected = truth_K[-1] - last, mean_K[-1] - last
     return {
         "bars": count,
         "mae": float(abs(mean_K - truth_K).mean()),
         "mae_last_price": float(abs(last - truth_K).mean()),
-        "crps": float(crps(paths_PK, truth_K).mean()),
+        "crps": float(crps_paths(paths_PK, truth_K).mean()),
         "inside_50": int(((truth_K >= low50) & (truth_K <= high50)).sum()),
         "inside_80": int(((truth_K >= low80) & (truth_K <= high80)).sum()),
         "direction": None if not moved or not expected else bool((moved > 0) == (expected > 0)),
     }
-
-
-def crps(paths_PK: np.ndarray, truth_K: np.ndarray) -> np.ndarray:
-    """E|X - y| - E|X - X'| / 2 over the paths, bar by bar; the second from sorted paths, without P x P differences."""
-    count = len(paths_PK)
-    ordered = np.sort(paths_PK, axis=0)
-    weight = (2 * np.arange(1, count + 1) - count - 1)[:, None]
-    spread = (weight * ordered).sum(0) / count**2
-    result: np.ndarray = abs(paths_PK - truth_K).mean(0) - spread
-    return result
 
 
 def answer(work: Work, paths: np.ndarray, options: Options) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """From market files to a training store: read, split by the paper's rules, kept in one mapped store (paper, "Cleaning").
 
-Each file becomes a shard of its own, in parallel, and the shards are then strung together: memory stays that of the largest files,
-and a build that was stopped goes on with the files that are missing. Nothing is patched or adjusted: series are split.
+Each file becomes shards, in parallel, a piece of it at a time, and the shards are then strung together: memory stays flat however
+much data there is, and a build that was stopped goes on with the files that are missing. Nothing is patched or adjusted: series are
+split.
 
 Legend: N bars of a file, 6 features, 5 time features.
 """
@@ -92,23 +93,35 @@ def _index(path: Path) -> dict[str, dict[str, str]]:
     return {Path(row.pop("file")).name: row for row in rows}
 
 
-def make_shard(source: Source, folder: Path, least: int | None) -> dict[str, Any]:
-    """Read a file, split its series, and write what is kept; returns the counts. Done once for a file as it is."""
+def make_shards(source: Source, folder: Path, least: int | None) -> dict[str, Any]:
+    """Read a file piece by piece, split its series, and write what is kept as numbered stores; returns the counts.
+
+    Done once for a file as it is.
+    """
     target = folder / source.key
     if (target / REPORT).is_file():
         return json.loads((target / REPORT).read_text())
-    from kronos.klines.reader import read_table
+    from kronos.klines.reader import iter_tables
 
-    table = read_table(source.file)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    counts, series = dict.fromkeys(COUNTS, 0), 0
+    for number, table in enumerate(iter_tables(source.file)):
+        series += _make_shard(table, source, target / f"{number:05}", least, counts)
+    report = {"file": source.file, "market": source.market, "series": series, **counts}
+    write_file(target / REPORT, json.dumps(report).encode())
+    return report
+
+
+def _make_shard(table: pd.DataFrame, source: Source, target: Path, least: int | None, counts: dict[str, int]) -> int:
+    """The shard of one piece of a file; adds to the counts, and returns how many series the piece has."""
     symbols = table["symbol"].to_numpy()
     order = np.argsort(pd.factorize(symbols)[0], kind="stable")
-    table = table.iloc[order]
-    symbols = symbols[order]
+    table, symbols = table.iloc[order], symbols[order]
     edges = np.flatnonzero(np.concatenate(([True], symbols[1:] != symbols[:-1], [True])))
     values = {name: table[name].to_numpy(np.float64) for name in FEATURES if name in table}
     naive = table["timestamps"].dt.tz_localize(None)
     times = naive.to_numpy("datetime64[ns]").astype(np.int64)
-    counts = dict.fromkeys(COUNTS, 0)
     rows, catalogue, total = [], [], 0
     for start, stop in zip(edges[:-1], edges[1:], strict=True):
         mine = slice(int(start), int(stop))
@@ -121,36 +134,22 @@ def make_shard(source: Source, folder: Path, least: int | None) -> dict[str, Any
         segments = _split({name: v[mine] for name, v in values.items()}, times[mine], rule, least, counts)
         for first, last in segments:
             rows.append(np.arange(start + first, start + last))
-            catalogue.append(
-                (
-                    str(symbols[start]),
-                    source.market,
-                    frequency,
-                    source.licence,
-                    source.origin,
-                    total,
-                    total + last - first,
-                )
-            )
-            total += last - first
-    counts["kept"] = total
-    kept = np.concatenate(rows) if rows else np.empty(0, np.int64)
-    names = ["symbol", "market", "frequency", "licence", "origin", "start", "stop"]
-    listed = pd.DataFrame(catalogue, columns=names)
-    groups = (listed["market"] + " " + listed["frequency"]).tolist()
-    index = {name: i for i, name in enumerate(dict.fromkeys(groups))}
-    store = Store(
-        list(index),
-        _matrix(values, kept),
-        time_features(naive.iloc[kept]).astype(np.uint8) if len(kept) else np.empty((0, 5), np.uint8),
-        times[kept],
-        [Segment(a, b, index[g]) for a, b, g in zip(listed["start"], listed["stop"], groups, strict=True)],
-    )
-    store.save(target)
-    listed.to_parquet(target / CATALOGUE, index=False)
-    report = {"file": source.file, "market": source.market, "series": len(edges) - 1, **counts}
-    write_file(target / REPORT, json.dumps(report).encode())
-    return report
+            place = (total, total + last - first)
+            known = (source.market, frequency, source.licence, source.origin)
+            catalogue.append((str(symbols[start]), *known, *place))
+            total = place[1]
+    counts["kept"] += total
+    if total:
+        kept = np.concatenate(rows)
+        names = ["symbol", "market", "frequency", "licence", "origin", "start", "stop"]
+        listed = pd.DataFrame(catalogue, columns=names)
+        groups = (listed["market"] + " " + listed["frequency"]).tolist()
+        index = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+        segments = [Segment(a, b, index[g]) for a, b, g in zip(listed["start"], listed["stop"], groups, strict=True)]
+        stamp = time_features(naive.iloc[kept]).astype(np.uint8)
+        Store(list(index), _matrix(values, kept), stamp, times[kept], segments).save(target)
+        listed.to_parquet(target / CATALOGUE, index=False)
+    return len(edges) - 1
 
 
 def _frequency(times_ns: np.ndarray) -> str | None:
@@ -210,7 +209,7 @@ def build(
     with ProcessPoolExecutor(max(1, workers)) as pool:
         # Largest first, so that no process is left alone with the longest file.
         biggest = sorted(sources, key=lambda s: -Path(s.file).stat().st_size)
-        waiting = {pool.submit(make_shard, source, shards, least): source for source in biggest}
+        waiting = {pool.submit(make_shards, source, shards, least): source for source in biggest}
         try:
             for done in as_completed(waiting):
                 report = reports[waiting[done].file] = done.result()
@@ -220,7 +219,7 @@ def build(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     keys = [source.key for source in sources]
-    _join([shards / key for key in keys], out)
+    _join([file.parent for key in keys for file in sorted((shards / key).glob(f"*/{CATALOGUE}"))], out)
     for old in shards.iterdir():
         if old.name not in keys:
             shutil.rmtree(old)
@@ -231,34 +230,39 @@ def build(
 
 def _join(shards: Sequence[Path], out: Path) -> None:
     """The shards' arrays strung together into one store, a shard at a time; the index is written last."""
-    parts = [Store.open(shard) for shard in shards]
-    total = sum(len(part.times) for part in parts)
-    if not total:
+    if not shards:
         raise ValueError("no bar is left of any file: their segments are shorter than the rules ask (see report.json)")
     (out / INDEX).unlink(missing_ok=True)
-    for name in ARRAYS[:3]:
-        example = getattr(parts[0], name)
-        whole = np.lib.format.open_memmap(
-            out / f"{name}.npy", mode="w+", dtype=example.dtype, shape=(total, *example.shape[1:])
-        )
-        at = 0
-        for part in parts:
-            values = getattr(part, name)
-            whole[at : at + len(values)] = values
-            at += len(values)
-        whole.flush()
-        del whole
     names: dict[str, int] = {}
-    segments, catalogues, at = [], [], 0
-    for shard, part in zip(shards, parts, strict=True):
-        listed = pd.read_parquet(shard / CATALOGUE)
+    segments, catalogues, total = [], [], 0
+    for shard in shards:
+        part, listed = Store.open(shard), pd.read_parquet(shard / CATALOGUE)
         for start, stop, group in part.segments:
-            segments.append(Segment(start + at, stop + at, names.setdefault(part.names[group], len(names))))
-        catalogues.append(listed.assign(start=listed["start"] + at, stop=listed["stop"] + at))
-        at += len(part.times)
+            segments.append(Segment(start + total, stop + total, names.setdefault(part.names[group], len(names))))
+        catalogues.append(listed.assign(start=listed["start"] + total, stop=listed["stop"] + total))
+        total += len(part.times)
+    for name in ARRAYS[:3]:
+        _string_together([shard / f"{name}.npy" for shard in shards], out / f"{name}.npy", total)
     np.save(out / "segments.npy", np.asarray(segments))
     pd.concat(catalogues, ignore_index=True).to_parquet(out / CATALOGUE, index=False)
     write_file(out / INDEX, json.dumps({"version": 1, "names": list(names)}).encode())
+
+
+def _string_together(files: Sequence[Path], out: Path, rows: int) -> None:
+    """The rows of several NumPy files as one; read and written as streams, since mapped pages count as memory in use."""
+    with out.open("wb") as whole:
+        for number, file in enumerate(files):
+            with file.open("rb") as part:
+                np.lib.format.read_magic(part)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(part)
+                if not number:
+                    header = {
+                        "descr": np.lib.format.dtype_to_descr(dtype),
+                        "fortran_order": False,
+                        "shape": (rows, *shape[1:]),
+                    }
+                    np.lib.format.write_array_header_1_0(whole, header)
+                shutil.copyfileobj(part, whole, 2**20)
 
 
 def draw_report(report: pd.DataFrame, out: Path) -> None:

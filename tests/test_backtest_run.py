@@ -25,6 +25,7 @@ from kronos.backtest.qlib_folder import check_qlib
 from kronos.backtest.run import run_backtest
 from kronos.backtest.simulate import last_tradable, risk_of
 from kronos.cli.backtest import backtest_command
+from kronos.cli.evaluate import evaluate as evaluate_command
 from kronos.cli.prepare import qlib_command
 
 ROOT = Path(__file__).parent.parent
@@ -399,3 +400,32 @@ def test_a_fault_ends_a_script_with_one_line_and_exit_code_two(tmp_path: Path) -
         "kronos export-qlib"
     )
     assert "lookback_window = 90" in script("qlib_test.py", "--settings", cwd=tmp_path).stdout
+
+
+def test_the_investment_task_is_one_command_on_qlib_data_with_the_papers_rules(root: Path, tmp_path: Path) -> None:
+    options = ["--task", "investment", "--model", "nano", "--lookback", "20", "--horizon", "4", "--paths", "2"]
+    days = [
+        "--instrument",
+        "syn",
+        "--range",
+        "2024-08-01,2024-09-02",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "inv"),
+    ]
+    result = CliRunner().invoke(evaluate_command, [str(root / "qlib"), *options, *days])
+    assert result.exit_code == 0, (result.output, result.exception)
+    written = json.loads((tmp_path / "inv" / "report.json").read_text())
+    settings = written["settings"]
+    assert (settings["backtest_n_symbol_hold"], settings["backtest_n_symbol_drop"]) == (2, 1)
+    assert settings["backtest_open_cost"] == settings["backtest_close_cost"] == 0.0015
+    assert (settings["inference_T"], settings["inference_top_p"], settings["inference_sample_count"]) == (0.6, 0.9, 2)
+    assert set(written["ic"]["return"]) == {"1d", "4d"} and (tmp_path / "inv" / "report.html").exists()
+    signals = pd.read_parquet(tmp_path / "inv" / "signals.parquet")
+    assert signals["datetime"].min() == pd.Timestamp("2024-07-31") and signals["instrument"].nunique() == 11
+
+
+def test_the_investment_task_without_a_list_says_what_it_needs(root: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(evaluate_command, [str(root / "qlib"), "--task", "investment", "--out", str(tmp_path)])
+    assert isinstance(result.exception, ValueError) and "needs --instrument" in str(result.exception)

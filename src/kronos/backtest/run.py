@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from kronos.backtest.prepare import load_bars
 from kronos.backtest.qlib_folder import QlibFolder, check_qlib
 from kronos.backtest.scores import daily_ic, returns_after, summary, wide
 from kronos.backtest.session import require_qlib, start_qlib
@@ -61,7 +62,7 @@ def run_backtest(
     out = config.backtest_folder
     if known is None:
         source = model or f"{config.finetuned_predictor_path} with {config.finetuned_tokenizer_path}"
-        panel = _panel(config, folder)
+        panel = _panel(config, folder, verbose)
         check_held(config, len(set(panel.symbols_N[panel.ends])))
         predictor = load_pair(config, model, tokenizer)
         out.mkdir(parents=True, exist_ok=True)
@@ -118,13 +119,19 @@ def load_pair(config: FinetuneConfig, model: str | None, tokenizer: str | None =
     return KronosPredictor(load_model(str(tuned)), load_tokenizer(tokenizer), device, config.max_context, config.clip)
 
 
-def _panel(config: FinetuneConfig, folder: QlibFolder) -> Panel:
-    file = Path(config.dataset_path) / "test.parquet"
-    if not file.is_file():
-        raise ValueError(f"{file}: no such file; prepare the data first (kronos prepare qlib)")
+def _panel(config: FinetuneConfig, folder: QlibFolder, verbose: bool) -> Panel:
+    """The bars that step 1 prepared, or with an empty ``dataset_path`` those of the Qlib folder itself."""
+    if config.dataset_path:
+        file = Path(config.dataset_path) / "test.parquet"
+        if not file.is_file():
+            raise ValueError(f"{file}: no such file; prepare the data first (kronos prepare qlib)")
+        bars = pd.read_parquet(file)
+    else:
+        start_qlib(folder.path, config.region)
+        bars = load_bars(config, folder, verbose).table
     calendar = folder.calendar()
     first, last = signal_days(config, calendar)
-    return Panel.of(pd.read_parquet(file), calendar, config.lookback_window, config.predict_window, first, last)
+    return Panel.of(bars, calendar, config.lookback_window, config.predict_window, first, last)
 
 
 def signal_days(config: FinetuneConfig, calendar: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kronos.cli.options import device_option
+from kronos.cli.settings import time_range
 
 if TYPE_CHECKING:
     from kronos.evaluation.run import Evaluation
@@ -39,7 +40,7 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
 )
 @click.option(
     "--task",
-    type=click.Choice(["forecast", "price", "returns", "volatility", "synthetic"]),
+    type=click.Choice(["forecast", "price", "returns", "volatility", "synthetic", "investment"]),
     default="forecast",
     show_default=True,
     help="The paper's lookbacks, horizons and sampling; forecast takes the model's own sampling.",
@@ -55,6 +56,17 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
 @click.option("--temperature", type=float, help="[default: the task's, or the model's]")
 @click.option("--top-p", type=float, help="[default: the task's, or the model's]")
 @click.option("--sequences", type=int, help="Task synthetic: sequences to generate.  [default: 6000]")
+@click.option("--instrument", help="Task investment: the list of instruments of the Qlib data, such as csi300.")
+@click.option(
+    "--benchmark", help="Task investment: the instrument to compare with.  [default: the list's index, or its mean]"
+)
+@click.option(
+    "--range",
+    "days",
+    callback=time_range,
+    metavar="FIRST,LAST",
+    help="Task investment: days to trade.  [default: from July 2024]",
+)
 @click.option("--reference", default="last", show_default=True, help="The model that points are compared with.")
 @click.option("--distribution-reference", help="The model that distributions are compared with.  [default: the same]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
@@ -71,7 +83,7 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
 def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> None:
     """Forecast many windows of the past of DATA, a file or a folder of K-line files, and score them against what happened and
     against simple baselines. Writes forecasts.parquet, leaderboard.csv, groups.csv and report.html to --out, and says in words
-    whether the model was better than the last price.
+    whether the model was better than the last price. The task investment trades the lists of a Qlib data folder instead.
 
     \b
     Examples:
@@ -79,6 +91,7 @@ def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> No
       kronos evaluate market/ --model nano --baselines last,bootstrap,garch --step-size 200 --out eval/
       kronos evaluate market/ --model small --task price --out paper-price/
       kronos evaluate market/ --task synthetic --sequences 500 --out synthetic/
+      kronos evaluate qlib_data/ --task investment --instrument csi300 --model small --out investment/
     """
     from kronos.evaluation.tasks import TASKS
 
@@ -86,6 +99,9 @@ def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> No
     names = ("lookback", "horizon", "step_size", "n_windows", "paths", "temperature", "top_p", "sequences")
     task = _checked(lambda: preset.with_(**{name: options[name] for name in names}))
     references = [r for r in (options["reference"], options["distribution_reference"]) if r is not None]
+    if task.kind == "investment":
+        _investment(data, task, models or ("nano",), out, options)
+        return
     baselines = _baselines(options["baselines"], references, models)
     from kronos.evaluation.series import read_series
 
@@ -187,3 +203,29 @@ def _synthetic(dataset: Dataset, task: Task, models: tuple[str, ...], out: str, 
         for line in found:
             click.echo(line)
     click.echo(f"report written to {page}", err=True)
+
+
+def _investment(data: str, task: Task, models: tuple[str, ...], out: str, options: dict[str, Any]) -> None:
+    from kronos.backtest.investment import investment_config
+    from kronos.backtest.run import run_backtest
+    from kronos.cli.backtest import show_report
+
+    if len(models) != 1:
+        raise ValueError("the task investment takes one --model")
+    if options["instrument"] is None:
+        raise ValueError("the task investment needs --instrument, a list of the Qlib data folder, such as csi300")
+    config = investment_config(
+        data, task, Path(out), options["instrument"], options["days"],
+        backtest_benchmark=options["benchmark"], device=options["device"], seed=options["seed"],
+    )  # fmt: skip
+    report = run_backtest(
+        config,
+        models[0],
+        options["tokenizer"],
+        overwrite=options["overwrite"],
+        verbose=not options["quiet"] and sys.stderr.isatty(),
+        say=lambda text: None if options["quiet"] else click.echo(text, err=True),
+    )
+    if not options["quiet"]:
+        show_report(report)
+    click.echo(f"report written to {config.backtest_folder / 'report.html'}", err=True)

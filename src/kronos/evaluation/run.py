@@ -126,7 +126,7 @@ def evaluate(
     """
     task = task_of(task)
     if task.kind in ("synthetic", "investment"):
-        where = "kronos.evaluation.synthetic" if task.kind == "synthetic" else "kronos backtest"
+        where = "kronos.evaluation.synthetic" if task.kind == "synthetic" else "kronos.backtest.investment"
         raise ValueError(f"the task {task.name} is no forecast of windows; it is run by {where}")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, found {seed!r}")

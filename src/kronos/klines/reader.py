@@ -7,6 +7,7 @@ Row numbers in messages count data rows: 1 is the first row after the header.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -155,7 +156,12 @@ def iter_tables(path: str | os.PathLike[str], rows: int = 250_000) -> Iterator[p
     """
     rest: list[pd.DataFrame] = []
     with _named(str(path)):
-        for raw in raw_pieces(Path(path), rows):
+        raws = raw_pieces(Path(path), rows)
+        first = [*itertools.islice(raws, 2)]
+        if len(first) == 1:
+            yield _with_symbol(_standard(first[0]), path)
+            return
+        for raw in itertools.chain(first, raws):
             table = _with_symbol(_standard(raw), path)
             last = int(np.flatnonzero((table["symbol"] == table["symbol"].iloc[-1]).to_numpy())[0])
             if not last and rest and rest[0]["symbol"].iloc[-1] == table["symbol"].iloc[0]:

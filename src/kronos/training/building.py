@@ -145,9 +145,9 @@ def _make_shard(table: pd.DataFrame, source: Source, target: Path, least: int | 
         listed = pd.DataFrame(catalogue, columns=names)
         groups = (listed["market"] + " " + listed["frequency"]).tolist()
         index = {name: i for i, name in enumerate(dict.fromkeys(groups))}
-        segments = [Segment(a, b, index[g]) for a, b, g in zip(listed["start"], listed["stop"], groups, strict=True)]
+        kept_as = [Segment(a, b, index[g]) for a, b, g in zip(listed["start"], listed["stop"], groups, strict=True)]
         stamp = time_features(naive.iloc[kept]).astype(np.uint8)
-        Store(list(index), _matrix(values, kept), stamp, times[kept], segments).save(target)
+        Store(list(index), _matrix(values, kept), stamp, times[kept], kept_as).save(target)
         listed.to_parquet(target / CATALOGUE, index=False)
     return len(edges) - 1
 

@@ -1,7 +1,8 @@
 """Training of the model, ours against the reference's way, in one run: tokens a second, and the data loader alone.
 
-    python benchmarks/train.py                # mini, windows of 101 bars, 50 a batch
-    python benchmarks/train.py --model nano --steps 5
+    python benchmarks/train.py                             # fine-tuning: mini, windows of 101 bars, 50 a batch
+    python benchmarks/train.py --window 512 --batch 16     # pre-training: windows of 512 bars
+    python benchmarks/train.py --window 512 --batch 16 --model base --steps 2 --ours      # tokens a second alone
 
 The reference's way: a window is cut out of its DataFrame and normalised there, sample by sample, in a loader without workers;
 plain float32, AdamW parameter by parameter. Ours: windows gathered from mapped arrays, fused AdamW, the options of the loop. Random
@@ -32,12 +33,12 @@ from kronos.training.objectives import ModelObjective, tokens_of
 from kronos.training.store import Store
 from kronos.training.windows import Order, Windows
 
-LOOKBACK, HORIZON, BATCH, SYMBOLS, BARS = 90, 10, 50, 50, 600
-LENGTH = LOOKBACK + HORIZON + 1
+SYMBOLS, BARS, HORIZON = 50, 700, 11
 MODELS = {
     "nano": {"d_model": 128, "n_layers": 4, "n_heads": 4, "ff_dim": 320},
     "mini": {"d_model": 256, "n_layers": 4, "n_heads": 4, "ff_dim": 512},
     "small": {"d_model": 512, "n_layers": 8, "n_heads": 8, "ff_dim": 1024},
+    "base": {"d_model": 832, "n_layers": 12, "n_heads": 16, "ff_dim": 2048},
 }
 DROPS = {"ffn_dropout_p": 0.2, "attn_dropout_p": 0.0, "resid_dropout_p": 0.2, "token_dropout_p": 0.0}
 
@@ -64,14 +65,14 @@ def networks(size: str) -> tuple[KronosTokenizer, Kronos]:
 class PandasWindows(torch.utils.data.Dataset):
     """The reference's data set: a random window, cut and normalised with pandas, whatever the index."""
 
-    def __init__(self, tables: list[pd.DataFrame]) -> None:
-        self.tables = []
+    def __init__(self, tables: list[pd.DataFrame], length: int) -> None:
+        self.tables, self.length = [], length
         for table in tables:
             stamp = pd.DataFrame(
                 time_features(table["timestamp"]), columns=["minute", "hour", "weekday", "day", "month"]
             )
             self.tables.append(pd.concat([table, stamp], axis=1))
-        self.places = [(i, start) for i, table in enumerate(self.tables) for start in range(len(table) - LENGTH + 1)]
+        self.places = [(i, start) for i, table in enumerate(self.tables) for start in range(len(table) - length + 1)]
         self.random = np.random.default_rng(0)
 
     def __len__(self) -> int:
@@ -79,18 +80,18 @@ class PandasWindows(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         symbol, start = self.places[self.random.integers(len(self.places))]
-        window = self.tables[symbol].iloc[start : start + LENGTH]
+        window = self.tables[symbol].iloc[start : start + self.length]
         x = window[list(FEATURES)].values.astype(np.float32)
         stamp = window[["minute", "hour", "weekday", "day", "month"]].values.astype(np.float32)
-        past = x[:LOOKBACK]
+        past = x[: self.length - HORIZON]
         x = np.clip((x - past.mean(0)) / (past.std(0) + 1e-5), -5, 5)
         return torch.from_numpy(x), torch.from_numpy(stamp)
 
 
-def reference_way(size: str, tables: list[pd.DataFrame], steps: int) -> list[float]:
+def reference_way(size: str, tables: list[pd.DataFrame], length: int, batch: int, steps: int) -> list[float]:
     """Seconds a step."""
     tokenizer, model = networks(size)
-    loader = iter(torch.utils.data.DataLoader(PandasWindows(tables), batch_size=BATCH))
+    loader = iter(torch.utils.data.DataLoader(PandasWindows(tables, length), batch_size=batch))
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-5, betas=(0.9, 0.95), weight_decay=0.1, foreach=False)
     model.train()
     seconds = []
@@ -109,16 +110,16 @@ def reference_way(size: str, tables: list[pd.DataFrame], steps: int) -> list[flo
     return seconds[1:]
 
 
-def our_way(size: str, store: Store, steps: int, **options: Any) -> list[float]:
+def our_way(size: str, store: Store, length: int, windows_a_step: int, steps: int, **options: Any) -> list[float]:
     """Seconds a step of the training loop, after the first, which compiles."""
     tokenizer, model = networks(size)
-    windows = Windows(store, LOOKBACK, HORIZON + 1)
+    windows = Windows(store, length - HORIZON, HORIZON)
     order = Order(windows, seed=0)
     draws = np.random.default_rng(0)
     encode = torch.compile(tokens_of) if options.get("compiled") else tokens_of
 
     def batch(step: int, part: int, parts: int) -> tuple[torch.Tensor, ...]:
-        bars, stamp = windows.take(order.numbers(step * BATCH, BATCH))
+        bars, stamp = windows.take(order.numbers(step * windows_a_step, windows_a_step))
         s1, s2 = encode(tokenizer, bars)
         return s1, s2, stamp, torch.from_numpy(draws.random(s1.shape, dtype=np.float32))
 
@@ -136,10 +137,10 @@ def our_way(size: str, store: Store, steps: int, **options: Any) -> list[float]:
     return seconds[2:]
 
 
-def loaders(tables: list[pd.DataFrame], store: Store) -> tuple[list[float], list[float]]:
+def loaders(tables: list[pd.DataFrame], store: Store, length: int, batch: int) -> tuple[list[float], list[float]]:
     """Windows a second, of the reference's loader and of ours, in several measurements each."""
-    theirs = iter(torch.utils.data.DataLoader(PandasWindows(tables), batch_size=BATCH))
-    windows = Windows(store, LOOKBACK, HORIZON + 1)
+    theirs = iter(torch.utils.data.DataLoader(PandasWindows(tables, length), batch_size=batch))
+    windows = Windows(store, length - HORIZON, HORIZON)
     order = Order(windows, seed=0)
     order.numbers(0, 1)
 
@@ -149,48 +150,53 @@ def loaders(tables: list[pd.DataFrame], store: Store) -> tuple[list[float], list
             clock = time.perf_counter()
             for i in range(batches):
                 work(repeat * batches + i)
-            found.append(batches * BATCH / (time.perf_counter() - clock))
+            found.append(batches * batch / (time.perf_counter() - clock))
         return found
 
-    return rates(lambda _: next(theirs), 10), rates(lambda i: windows.take(order.numbers(i * BATCH, BATCH)), 200)
+    return rates(lambda _: next(theirs), 10), rates(lambda i: windows.take(order.numbers(i * batch, batch)), 200)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="mini")
+    parser.add_argument("--window", type=int, default=101, help="bars")
+    parser.add_argument("--batch", type=int, default=50, help="windows a step")
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--ours", action="store_true", help="without the reference's way and the loaders")
     options = parser.parse_args()
     tables = [series(i) for i in range(SYMBOLS)]
     store = Store.of((f"S{i}", table) for i, table in enumerate(tables))
+    shape = (options.window, options.batch, options.steps)
+    threads = torch.get_num_threads()
     print(
-        f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {options.model}, {BATCH} windows of {LENGTH} bars"
+        f"PyTorch {torch.__version__}, {threads} threads, {options.model}, {options.batch} windows of {options.window} bars"
     )
     with tempfile.TemporaryDirectory() as folder:
         mapped = Store.open(store.save(Path(folder) / "store"))
-        theirs, ours = loaders(tables, mapped)
+        ours = lambda **how: lambda: our_way(options.model, mapped, *shape, **how)
         ways: dict[str, Callable[[], list[float]]] = {
-            "the reference's way": lambda: reference_way(options.model, tables, options.steps),
-            "float32": lambda: our_way(options.model, mapped, options.steps),
-            "float32, compiled": lambda: our_way(options.model, mapped, options.steps, compiled=True),
-            "bfloat16": lambda: our_way(options.model, mapped, options.steps, precision="bfloat16"),
-            "bfloat16, compiled": lambda: our_way(
-                options.model, mapped, options.steps, precision="bfloat16", compiled=True
-            ),
+            "the reference's way": lambda: reference_way(options.model, tables, *shape),
+            "float32": ours(),
+            "float32, compiled": ours(compiled=True),
+            "bfloat16": ours(precision="bfloat16"),
+            "bfloat16, compiled": ours(precision="bfloat16", compiled=True),
         }
+        if options.ours:
+            ways = {name: ways[name] for name in ("float32", "bfloat16, compiled")}
         results = []
         print("\n| way | tokens/s | spread | ratio |\n| --- | --- | --- | --- |")
         for name, way in ways.items():
-            rates = [BATCH * (LENGTH - 1) / seconds for seconds in way()]
+            rates = [options.batch * (options.window - 1) / seconds for seconds in way()]
             row = {"way": name, "tokens_per_s": statistics.median(rates), "spread": max(rates) - min(rates)}
             row["ratio"] = row["tokens_per_s"] / (results[0]["tokens_per_s"] if results else row["tokens_per_s"])
             results.append(row)
             print(f"| {name} | {row['tokens_per_s']:,.0f} | {row['spread']:,.0f} | {row['ratio']:.2f} |", flush=True)
-    loader = {"reference": statistics.median(theirs), "ours": statistics.median(ours)}
-    loader["ratio"] = loader["ours"] / loader["reference"]
-    print(
-        f"\nloader alone, windows/s: {loader['reference']:,.0f} and {loader['ours']:,.0f}, {loader['ratio']:.0f} times"
-    )
-    print(json.dumps({"benchmark": "train", "model": options.model, "results": results, "loader": loader}))
+        found: dict[str, Any] = {"benchmark": "train", **vars(options), "results": results}
+        if not options.ours:
+            theirs, mine = map(statistics.median, loaders(tables, mapped, options.window, options.batch))
+            found["loader"] = {"reference": theirs, "ours": mine, "ratio": mine / theirs}
+            print(f"\nloader alone, windows/s: {theirs:,.0f} and {mine:,.0f}, {mine / theirs:.0f} times")
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

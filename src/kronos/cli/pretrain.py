@@ -19,6 +19,7 @@ def pretrain() -> None:
     kronos store build prices/ --out store
     kronos pretrain tokenizer --store store --preset nano --out run
     kronos pretrain model --store store --preset nano --out run
+    kronos pretrain advise --store store --out run
     kronos pretrain export --out run pair
     kronos forecast prices/a.csv --model pair
     torchrun --nproc_per_node=8 -m kronos pretrain model ...      (several processes; several machines by torchrun's own options)
@@ -53,6 +54,34 @@ def tokenizer(**options: Any) -> None:
 def model(tokenizer: str | None, **options: Any) -> None:
     """Train the model on the tokenizer's tokens."""
     _run("model", tokenizer, **options)
+
+
+@pretrain.command()
+@click.option(
+    "--store", "store", required=True, type=click.Path(path_type=Path), help="The store that the run was trained on."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option(
+    "--windows", type=int, default=720, show_default=True, help="Held-out windows to forecast, for each choice."
+)
+@click.option("--lookback", type=int, default=256, show_default=True, help="Bars that each of them looks back on.")
+@click.option("--horizon", type=int, default=24, show_default=True, help="Bars that each of them forecasts.")
+def advise(store: Path, out: Path, windows: int, lookback: int, horizon: int) -> None:
+    """Choose the temperature and top-p that forecast the held-out bars best (least CRPS); `export` writes them down as defaults."""
+    from kronos.files import write_file
+    from kronos.training.advice import advise as choose
+    from kronos.training.pretrain import ADVICE, as_json, context_of, load_pair, parts_of
+    from kronos.training.store import Store
+
+    for name, value, least in (("windows", windows, 1), ("lookback", lookback, 2), ("horizon", horizon, 1)):
+        if value < least:
+            raise ValueError(f"--{name} must be at least {least}, found {value}")
+    tokenizer, model = load_pair(out)
+    context = context_of(out)
+    held = parts_of(Store.open(store), context)[1]
+    found = choose(tokenizer, model, held, context, lookback=lookback, horizon=horizon, windows=windows, say=click.echo)
+    write_file(out / ADVICE, as_json(found))
+    click.echo(f"best: temperature {found['temperature']}, top-p {found['top_p']}; written to {out / ADVICE}")
 
 
 @pretrain.command()

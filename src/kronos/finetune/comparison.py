@@ -14,15 +14,13 @@ import torch
 
 from kronos.evaluation.metrics import crps_paths
 from kronos.finetune.config import FinetuneConfig
-from kronos.generation.paths import sample_paths
-from kronos.generation.planning import Window
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.training.judging import Sample, forecast_closes, sample_of
 from kronos.training.objectives import ModelObjective, tokens_of
 from kronos.training.store import Store
 from kronos.training.windows import Windows
 
-CLOSE = 3
 FEWEST_SYMBOLS = 5
 """On a day, for a rank correlation across symbols to mean something."""
 
@@ -35,19 +33,6 @@ class Pair(NamedTuple):
     model: Kronos
 
 
-class Sample(NamedTuple):
-    """Windows of a part: all symbols at some days, spread over the part. Closes are in units of each lookback's deviation."""
-
-    windows: list[Window]
-    day: np.ndarray
-    last: np.ndarray
-    """Last observed close [W]."""
-    truth: np.ndarray
-    """Closes that came [W, K]."""
-    to_return: np.ndarray
-    """Factor [W] from a difference of closes to a return on the last one."""
-
-
 class Comparison(NamedTuple):
     """``table``: see `compare`. ``crps``: that of every window, by part and pair; ``days``: the windows' days, by part."""
 
@@ -57,7 +42,7 @@ class Comparison(NamedTuple):
 
 
 def draw_sample(store: Store, lookback: int, horizon: int, clip: float, most: int) -> Sample:
-    """At most about ``most`` windows.
+    """At most about ``most`` windows: all symbols at some days, spread over the part.
 
     Raises:
         ValueError: no series is long enough for one.
@@ -73,17 +58,7 @@ def draw_sample(store: Store, lookback: int, horizon: int, clip: float, most: in
     numbers = np.flatnonzero(np.isin(day, chosen))
     if len(numbers) > most:
         numbers = numbers[np.linspace(0, len(numbers) - 1, most).round().astype(int)]
-    raw_WT6 = windows.raw(numbers)
-    bars_WT6, stamp_WT5 = (t.numpy() for t in windows.take(numbers))
-    past = raw_WT6[:, :lookback, CLOSE]
-    mean, deviation = past.mean(1, keepdims=True), past.std(1, keepdims=True) + 1e-5
-    closes = (raw_WT6[..., CLOSE] - mean) / deviation
-    made = [
-        Window(bars[:lookback], stamp[:lookback], stamp[lookback:])
-        for bars, stamp in zip(bars_WT6, stamp_WT5, strict=True)
-    ]
-    factor = (deviation / raw_WT6[:, lookback - 1, CLOSE, None])[:, 0]
-    return Sample(made, day[numbers], closes[:, lookback - 1], closes[:, lookback:], factor)
+    return sample_of(windows, numbers)
 
 
 def compare(
@@ -112,12 +87,10 @@ def compare(
         rows.append({"part": part, "name": "last price", "mae": naive, "crps": naive, "windows": len(sample.windows)})
         for pair in pairs:
             say(f"forecasting {len(sample.windows):,} windows of {part} with {pair.name}")
-            drawn = sample_paths(
-                pair.tokenizer, pair.model, sample.windows, max(2, config.inference_sample_count), config.max_context,
-                sampling, config.seed, sliding="strided",
+            close_WPK = forecast_closes(
+                pair.tokenizer, pair.model, sample, max(2, config.inference_sample_count), config.max_context, sampling,
+                config.seed,
             )  # fmt: skip
-            gap = sample.last - np.array([d.last[CLOSE] for d in drawn])
-            close_WPK = np.stack([d.paths[..., CLOSE] for d in drawn]) + gap[:, None, None]
             each[part, pair.name] = crps_paths(close_WPK, sample.truth).mean(1)
             rows.append(
                 {"part": part, "name": pair.name, "token_loss": _token_loss(pair, store, config, device)}

@@ -30,6 +30,7 @@ from kronos.training.windows import Sampler, WindowSettings
 Stage = Literal["tokenizer", "model"]
 STAGES: tuple[Stage, ...] = ("tokenizer", "model")
 PRESETS = Path(__file__).parent / "presets"
+DATA, ADVICE = "data.json", "advice.json"
 DEAD = 0.05
 """A smaller share of the codes in use, late in a run, is worth a warning."""
 
@@ -135,7 +136,7 @@ def pretrain(
     """
     torch.manual_seed(recipe.seed)
     longest = max(recipe.lengths)
-    training, held = store.split(share=0.02, least=longest)
+    training, held = parts_of(store, longest)
     parts = world.size * recipe.accumulation
     samplers = [Sampler(training, recipe.windows(length, parts), recipe.seed) for length in recipe.lengths]
     judge = Sampler(held, replace(recipe.windows(longest), hide_volume=0.0), recipe.seed + 1)
@@ -163,7 +164,11 @@ def pretrain(
     sizes = sum(p.numel() for p in network.parameters())
     if world.first:
         folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / "recipe.json", (json.dumps(asdict(recipe), indent=2) + "\n").encode())
+        write_file(folder / "recipe.json", as_json(asdict(recipe)))
+        first, last = store.span()
+        write_file(
+            folder / DATA, as_json({"first": first, "last": last, "bars": _bars(training), "store": store.digest()})
+        )
         say(
             f"{stage}: {sizes:,} weights; {len(training.segments):,} segments, {_bars(training):,} bars in {len(store.names)} "
             f"groups; {recipe.steps:,} steps of {recipe.bars_a_step:,} bars"
@@ -174,6 +179,15 @@ def pretrain(
 
         draw_curves(folder)
     return done
+
+
+def parts_of(store: Store, longest: int) -> tuple[Store, Store]:
+    """What is trained on, and what is held out: the last bars of every segment, enough for a window."""
+    return store.split(share=0.02, least=longest)
+
+
+def as_json(value: object) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def _bars(store: Store) -> int:
@@ -253,21 +267,41 @@ def code_use(ids: Tensor, codes: int) -> Metrics:
     return {"used": (counts > 0).double().mean().item(), "entropy": -(p * p.log()).sum().item()}
 
 
-def export_pair(run: Path, out: Path, advice: Mapping[str, float] | None = None) -> None:
-    """The pair of a run as it ships: parameters in float16, ``config.json`` and ``model.safetensors`` each, and ``pair.json``.
+def load_pair(run: Path) -> tuple[KronosTokenizer, Kronos]:
+    """The best tokenizer and model of a run.
 
     Raises:
         ValueError: one of the two has not been trained.
     """
     kinds: tuple[tuple[str, Any], ...] = (("tokenizer", KronosTokenizer), ("model", Kronos))
-    networks = {}
+    networks: list[Any] = []
     for name, kind in kinds:
         best = run / name / "checkpoints" / "best_model"
         if not best.is_dir():
             raise ValueError(f"{run} has no trained {name}: run kronos pretrain {name} first")
-        networks[name] = kind.from_pretrained(best)
-    for name, network in networks.items():
+        networks.append(kind.from_pretrained(best).eval())
+    return networks[0], networks[1]
+
+
+def context_of(run: Path) -> int:
+    """Bars of the longest windows that the run's model was trained on."""
+    return int(max(json.loads((run / "model" / "recipe.json").read_text())["lengths"]))
+
+
+def export_pair(run: Path, out: Path) -> None:
+    """The pair of a run as it ships: parameters in float16, ``config.json`` and ``model.safetensors`` each; ``pair.json`` with the
+    advice of the run, where there is one; and ``provenance.json``: what it was trained and its settings were chosen on.
+
+    Raises:
+        ValueError: one of the two has not been trained.
+    """
+    for name, network in zip(STAGES, load_pair(run), strict=True):
         save_checkpoint(network, out / name, half=True)
-    recipe = json.loads((run / "model" / "recipe.json").read_text())
-    settings = {"max_context": max(recipe["lengths"]), "temperature": 1.0, "top_p": 1.0, **(advice or {})}
-    write_file(out / "pair.json", (json.dumps(settings, indent=2) + "\n").encode())
+    settings = {"max_context": context_of(run), "temperature": 1.0, "top_p": 1.0}
+    provenance: dict[str, Any] = {"training": json.loads((run / "model" / DATA).read_text())}
+    if (run / ADVICE).is_file():
+        advice = json.loads((run / ADVICE).read_text())
+        settings |= {name: advice[name] for name in ("temperature", "top_p")}
+        provenance["tuning"] = {"settings": ["temperature", "top_p"], "first": advice["first"], "last": advice["last"]}
+    write_file(out / "pair.json", as_json(settings))
+    write_file(out / "provenance.json", as_json(provenance))

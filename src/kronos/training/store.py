@@ -8,6 +8,7 @@ Legend: N bars in all, 6 features, 5 time features.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -89,6 +90,18 @@ class Store:
             raise ValueError(f"{folder} is no store of bars: {error}") from error
         segments = [Segment(*row) for row in arrays.pop("segments").tolist()]
         return cls(index["names"], segments=segments, **arrays)
+
+    def span(self) -> tuple[str, str]:
+        """First and last day of its bars."""
+        ends = self.times[[i for s in self.segments for i in (s.start, s.stop - 1)]]
+        return str(pd.Timestamp(ends.min()).date()), str(pd.Timestamp(ends.max()).date())
+
+    def digest(self) -> str:
+        """A hash of what it holds: its groups and segments, and the first and last bar of each."""
+        edges = [i for s in self.segments for i in (s.start, s.stop - 1)]
+        content = hashlib.sha256(json.dumps([self.names, self.segments]).encode())
+        content.update(self.times[edges].tobytes() + self.bars[edges].tobytes())
+        return content.hexdigest()
 
     def part(self, segments: list[Segment]) -> Store:
         """The same bars, seen through other segments."""

@@ -1,10 +1,10 @@
 """What the embedded pair is worth, on bars it has never seen.
 
-    python benchmarks/nano.py --data ../shared/data/evaluation
+    python benchmarks/nano.py --data ../shared/data/evaluation --store store
 
-Reconstruction and codebook use of its tokenizer, and forecasts of its model from evenly spaced origins of every series, against
-"the last price" and, for the width of the paths, a random walk that draws from the lookback's own returns. Prints the Markdown
-table of the model card and a last line of JSON.
+Reconstruction and codebook use of its tokenizer; its model's token loss against unigrams and bigrams of tokens that are counted on
+the training store (--store); and forecasts from evenly spaced origins of every series, against "the last price" and, for the
+distribution, a random walk that draws from the lookback's own returns. Prints the Markdown table of the model card, and JSON.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ import kronos
 from kronos.hub.loading import pair_settings
 from kronos.klines import FEATURES, read_table
 from kronos.predictor import KronosPredictor
+from kronos.quantiles import path_quantiles
 from kronos.training.pretrain import code_use
 from kronos.training.windows import CLIP, normalise_on_prefix
 
 WINDOW = 256
+COUNTED = 4_000_000
+"""Bars that unigrams and bigrams are counted on."""
 
 
 def crps(paths_PH: np.ndarray, truth_H: np.ndarray) -> np.ndarray:
-    """Fair estimate of the continuous ranked probability score of each step, from P paths."""
+    """Fair estimate of the continuous ranked probability score of each step, from P paths, by its definition."""
     n = len(paths_PH)
     spread = np.abs(paths_PH[:, None] - paths_PH[None]).sum((0, 1)) / (n * (n - 1))
     return np.abs(paths_PH - truth_H).mean(0) - spread / 2
@@ -77,6 +80,71 @@ def reconstruction(predictor: KronosPredictor, series: list[tuple[str, str, pd.D
     return result
 
 
+def token_losses(
+    predictor: KronosPredictor, series: list[tuple[str, str, pd.DataFrame]], store: Path
+) -> dict[str, float]:
+    """Nats a token (mean of coarse and fine) of bars that were never trained on: the model's, and that of counts over the store.
+
+    Unigrams of each token; bigrams of the coarse token after the last coarse one, and of the fine token after the last fine one
+    or beside its own coarse one, whichever is the better. Windows of 256 bars, normalised on their first half.
+    """
+    from kronos.klines import time_features, to_matrix
+    from kronos.training.objectives import ModelObjective, tokens_of
+    from kronos.training.store import Store
+    from kronos.training.windows import Sampler, WindowSettings
+
+    codes = 2**predictor.tokenizer.s1_bits
+    pairs = {name: np.full((codes, codes), 0.02) for name in ("s1 after s1", "s2 after s2", "s2 beside s1")}
+    single = {name: np.ones(codes) for name in ("s1", "s2")}
+    sampler = Sampler(Store.open(store), WindowSettings(length=WINDOW, batch=128), seed=0)
+    for step in range(COUNTED // (128 * WINDOW)):
+        s1, s2 = (t.numpy() for t in tokens_of(predictor.tokenizer, sampler.batch(step).bars))
+        for name, tokens in (("s1", s1), ("s2", s2)):
+            single[name] += np.bincount(tokens.ravel(), minlength=codes)
+        for name, given, token in _beside(s1, s2):
+            np.add.at(pairs[name], (given, token), 1)
+    logs = {name: np.log(counts / counts.sum()) for name, counts in single.items()}
+    conditional = {name: np.log(counts / counts.sum(1, keepdims=True)) for name, counts in pairs.items()}
+    sums = dict.fromkeys(("model", "unigram s1", "unigram s2", *pairs), 0.0)
+    seen, objective = 0, ModelObjective(predictor.model, "true").eval()
+    for _, _, bars in series:
+        count = len(bars) // WINDOW
+        matrix = to_matrix(bars).astype(np.float64)[: count * WINDOW].reshape(count, WINDOW, len(FEATURES))
+        stamps = time_features(bars["timestamps"])[: count * WINDOW].reshape(count, WINDOW, 5)
+        for start in range(0, count, 64):
+            part = matrix[start : start + 64]
+            x = torch.from_numpy(normalise_on_prefix(part, np.full(len(part), WINDOW // 2)))
+            stamp = torch.from_numpy(stamps[start : start + 64].astype(np.int64))
+            with torch.inference_mode():
+                s1, s2 = tokens_of(predictor.tokenizer, x)
+                loss, _ = objective(s1, s2, stamp, torch.zeros(s1.shape))
+            weight = len(part) * (WINDOW - 1)
+            seen += weight
+            sums["model"] += loss.item() * weight
+            for name, tokens in (("s1", s1.numpy()), ("s2", s2.numpy())):
+                sums[f"unigram {name}"] -= logs[name][tokens[:, 1:]].sum()
+            for name, given, token in _beside(s1.numpy(), s2.numpy()):
+                sums[name] -= conditional[name][given, token].sum()
+    mean = {name: float(value / seen) for name, value in sums.items()}
+    return {
+        "token_loss": mean["model"],
+        "token_loss_unigram": (mean["unigram s1"] + mean["unigram s2"]) / 2,
+        "token_loss_bigram": (mean["s1 after s1"] + min(mean["s2 after s2"], mean["s2 beside s1"])) / 2,
+    }
+
+
+def _beside(s1: np.ndarray, s2: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """What each bigram knows, and what it tells, of windows [B, T]; the first bar of a window is only ever known."""
+    flat = {
+        name: a.ravel() for name, a in (("p1", s1[:, :-1]), ("p2", s2[:, :-1]), ("s1", s1[:, 1:]), ("s2", s2[:, 1:]))
+    }
+    return [
+        ("s1 after s1", flat["p1"], flat["s1"]),
+        ("s2 after s2", flat["p2"], flat["s2"]),
+        ("s2 beside s1", flat["s1"], flat["s2"]),
+    ]
+
+
 def forecasts(
     predictor: KronosPredictor,
     series: list[tuple[str, str, pd.DataFrame]],
@@ -111,7 +179,7 @@ def forecasts(
             last, unit = close[-1], np.abs(np.diff(close)).mean() or 1.0
             steps = rng.choice(np.diff(np.log(close)), (paths, horizon))
             walk = last * np.exp(steps.cumsum(1))
-            low, high = np.quantile(paths_PH, [0.1, 0.9], axis=0)
+            low, high = path_quantiles(paths_PH, [0.1, 0.9])
             mean = paths_PH.mean(0)
             rows.append(
                 {
@@ -135,6 +203,9 @@ def main() -> None:
         "--data", type=Path, default=Path(__file__).resolve().parent.parent.parent / "shared/data/evaluation"
     )
     parser.add_argument("--model", default="nano")
+    parser.add_argument(
+        "--store", type=Path, help="the training store (kronos store build), to count bigrams of tokens on"
+    )
     parser.add_argument("--origins", type=int, default=4, help="forecasts a series")
     parser.add_argument("--lookback", type=int, default=256)
     parser.add_argument("--horizon", type=int, default=24)
@@ -146,6 +217,10 @@ def main() -> None:
     print(f"tokenizer, {tokens['windows']:,.0f} windows of {WINDOW} bars clipped at {CLIP:.0f} deviations")
     for name, value in tokens.items():
         print(f"  {name:16} {value:.4f}")
+    if options.store is not None:
+        losses = token_losses(predictor, series, options.store)
+        tokens |= losses
+        print("  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
     table = forecasts(predictor, series, options.origins, options.lookback, options.horizon, options.paths)
     groups = table.drop(columns="symbol").groupby("file").mean()
     groups["forecasts"] = table.groupby("file").size()

@@ -421,3 +421,11 @@ def test_a_long_table_comes_in_pieces_of_whole_series(tmp_path, together):
     pd.testing.assert_frame_equal(
         pd.concat(pieces, ignore_index=True), read_table(tmp_path / "long.parquet"), check_index_type=False
     )
+
+
+def test_a_cell_that_says_now_is_no_time(tmp_path):
+    table = series(5).astype({"timestamps": "str"})
+    table.loc[3, "timestamps"] = "now"
+    table.to_csv(tmp_path / "now.csv", index=False)
+    with pytest.raises(KlineError, match="has 'now' in data row 4: expected a date or time"):
+        read_klines(tmp_path / "now.csv")

@@ -257,6 +257,8 @@ def _epoch_to_ns(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _from_texts(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
+    # pandas takes these words for the time of reading
+    _refuse_missing(cells.mask(cells.str.lower().isin(("now", "today"))), series, name)
     try:  # the usual case, ten times faster; it refuses mixed offsets and anything that is not year first
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)

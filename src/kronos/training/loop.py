@@ -167,7 +167,8 @@ class Trainer:
         self.state = State(self.folder, world)
         self.progress = self.state.restore(task.network, self.optimiser, self.averaged)
         if settings.compiled:
-            task.objective.compile()
+            # Inductor's own random numbers are slow on a CPU, and not those that the same seed gives uncompiled.
+            task.objective.compile(options={"fallback_random": True} if world.device.type == "cpu" else None)
         self.objective: nn.Module = task.objective
         if world.size > 1 and not settings.sharded:
             self.objective = DistributedDataParallel(task.objective)

@@ -22,6 +22,7 @@ from kronos.finetune.run import prepare_files
 from kronos.hub.loading import load, load_model, load_tokenizer
 from kronos.nn import save_checkpoint
 from kronos.training.distributed import World
+from kronos.training.objectives import KnownTokens, tokens_of
 from kronos.training.trackers import read_log
 from kronos.training.windows import Windows
 from tests import training_run
@@ -256,3 +257,23 @@ def test_settings_are_read_from_config_py_as_it_is():
     config = FinetuneConfig.from_object(module["Config"]())
     assert isinstance(config, FinetuneConfig)
     assert (config.lookback_window, config.predict_window, config.epochs, config.batch_size) == (90, 10, 30, 50)
+
+
+def test_tokens_of_a_window_that_comes_again_are_looked_up_and_the_same(pair, monkeypatch):
+    tokenizer = load_tokenizer(pair / "tokenizer")
+    asked = []
+
+    def encode(bars):
+        asked.append(len(bars))
+        return tokens_of(tokenizer, bars)
+
+    bars = torch.randn(6, 25, 6)
+    known = KnownTokens(encode, windows=6, length=25)
+    first, again = known(bars, np.arange(6)), known(bars[[4, 1]], np.array([4, 1]))
+    assert asked == [6]
+    for a, b, c in zip(first, again, tokens_of(tokenizer, bars), strict=True):
+        assert a.equal(c) and b.equal(c[[4, 1]]) and b.dtype == torch.int64
+    monkeypatch.setattr(KnownTokens, "MOST_BYTES", 100)
+    large = KnownTokens(encode, windows=6, length=25)
+    large(bars, np.arange(6)), large(bars, np.arange(6))
+    assert asked == [6, 6, 6]

@@ -20,7 +20,7 @@ from kronos.hub.pairing import check_pair
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training.distributed import World
 from kronos.training.loop import Batch, LoopSettings, Task, train
-from kronos.training.objectives import Coarse, ModelObjective, TokenizerObjective, tokens_of
+from kronos.training.objectives import Coarse, KnownTokens, ModelObjective, TokenizerObjective, tokens_of
 from kronos.training.store import Store
 from kronos.training.tuning import Tuning, merged, trained_share
 from kronos.training.windows import Order, Windows
@@ -39,7 +39,7 @@ def train_tokenizer(config: FinetuneConfig, world: World, say: Callable[[str], N
     """
     parts = open_parts(config.dataset_path, world)
     tokenizer = load_tokenizer(config.pretrained_tokenizer_path)
-    feed = Feed(config, parts, lambda bars, stamp, numbers: (bars,))
+    feed = Feed(config, parts)
     return _train(config, "tokenizer", tokenizer, TokenizerObjective(tokenizer), feed, world, say)
 
 
@@ -53,12 +53,7 @@ def train_predictor(config: FinetuneConfig, world: World, say: Callable[[str], N
     check_pair(tokenizer, model)
     tokenizer.to(world.device).requires_grad_(False)
     encode = torch.compile(tokens_of) if config.compile else tokens_of
-
-    def tokens(bars: Tensor, stamp: Tensor, numbers: np.ndarray) -> Batch:
-        s1, s2 = encode(tokenizer, bars.to(world.device))
-        return s1, s2, stamp.to(world.device), _uniforms(config.seed, numbers, bars.shape[1]).to(world.device)
-
-    feed = Feed(config, parts, tokens)
+    feed = TokenFeed(config, parts, lambda bars: encode(tokenizer, bars.to(world.device)))
     own: Coarse = "true" if model.dependency_rotary else "sampled"
     objective = ModelObjective(model, own if config.coarse == "auto" else config.coarse)
     return _train(config, "predictor", model, objective, feed, world, say)
@@ -82,16 +77,11 @@ def tokenizer_for(config: FinetuneConfig) -> str:
 
 
 class Feed:
-    """The batches of a stage: training windows in a shuffled order, validation windows the same ones every time."""
+    """The batches of a stage, here of bars: training windows in a shuffled order, validation windows the same ones every time."""
 
-    def __init__(
-        self,
-        config: FinetuneConfig,
-        parts: dict[str, Store],
-        ready: Callable[[Tensor, Tensor, np.ndarray], Batch],
-    ) -> None:
+    def __init__(self, config: FinetuneConfig, parts: dict[str, Store]) -> None:
         shape = (config.lookback_window, config.predict_window + AHEAD, config.clip)
-        self.config, self.ready = config, ready
+        self.config = config
         self.windows, self.held = Windows(parts["train"], *shape), Windows(parts["val"], *shape)
         self.order = Order(self.windows, config.seed, config.balanced)
         if not len(self.held):
@@ -104,18 +94,36 @@ class Feed:
         samples = min(self.config.n_train_iter, len(self.windows))
         return max(1, samples // (self.config.batch_size * self.config.accumulation_steps * world.size))
 
+    def ready(self, bars: Tensor, stamp: Tensor, places: np.ndarray, numbers: np.ndarray | None) -> Batch:
+        """What the objective takes of bars and time features; places in the order, and numbers of training windows."""
+        return (bars,)
+
     def batch(self, step: int, part: int, parts: int) -> Batch:
         """A part of a step: the windows that follow, in the order, those of the parts before it."""
         size = self.config.batch_size
         first = (step * parts + part) * size
         numbers = self.order.numbers(first, size)
         # The position in the order, not the window, gives the draws: a window that comes again is drawn for anew.
-        return self.ready(*self.windows.take(numbers), np.arange(first, first + size))
+        return self.ready(*self.windows.take(numbers), np.arange(first, first + size), numbers)
 
     def held_out(self) -> list[Batch]:
         numbers = self.held.spread(self.config.n_val_iter)
         chunks = np.array_split(numbers, max(1, round(len(numbers) / self.config.batch_size)))
-        return [self.ready(*self.held.take(chunk), chunk) for chunk in chunks]
+        return [self.ready(*self.held.take(chunk), chunk, None) for chunk in chunks]
+
+
+class TokenFeed(Feed):
+    """The batches of the model: tokens, which a window that comes again is not encoded for again."""
+
+    def __init__(
+        self, config: FinetuneConfig, parts: dict[str, Store], encode: Callable[[Tensor], tuple[Tensor, Tensor]]
+    ) -> None:
+        super().__init__(config, parts)
+        self.encode, self.known = encode, KnownTokens(encode, len(self.windows), self.windows.length)
+
+    def ready(self, bars: Tensor, stamp: Tensor, places: np.ndarray, numbers: np.ndarray | None) -> Batch:
+        s1, s2 = self.encode(bars) if numbers is None else self.known(bars, numbers)
+        return s1, s2, stamp, _uniforms(self.config.seed, places, bars.shape[1])
 
 
 def _uniforms(seed: int, numbers: np.ndarray, bars: int) -> Tensor:

@@ -7,8 +7,10 @@ Legend: B windows, T bars.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,3 +63,31 @@ def tokens_of(tokenizer: KronosTokenizer, bars_BT6: Tensor) -> tuple[Tensor, Ten
     """Coarse and fine tokens [B, T] of normalised bars, by a tokenizer that is not trained."""
     s1, s2 = tokenizer.encode(bars_BT6, half=True)
     return s1, s2
+
+
+class KnownTokens:
+    """Tokens of a fixed set of windows, by number: encoded when a window first comes, and looked up when it comes again.
+
+    Args:
+        encode: normalised bars [B, T, 6] -> coarse and fine tokens [B, T], always the same for the same bars.
+        windows, length: how many windows there are, and their bars; sets that would take more than `MOST_BYTES` are not kept.
+    """
+
+    MOST_BYTES = 2**29
+
+    def __init__(self, encode: Callable[[Tensor], tuple[Tensor, Tensor]], windows: int, length: int) -> None:
+        self.encode = encode
+        kept = windows if windows * length * 2 * 2 <= self.MOST_BYTES else 0
+        self._tokens = np.empty((kept, 2, length), np.uint16)
+        self._known = np.zeros(kept, bool)
+
+    def __call__(self, bars_BT6: Tensor, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Coarse and fine tokens [B, T] of the windows with these numbers, whose bars are ``bars_BT6``."""
+        if len(self._known) and self._known[numbers].all():
+            s1, s2 = torch.from_numpy(self._tokens[numbers].astype(np.int64)).to(bars_BT6.device).unbind(1)
+            return s1, s2
+        s1, s2 = self.encode(bars_BT6)
+        if len(self._known):
+            self._tokens[numbers] = torch.stack((s1, s2), 1).cpu().numpy()
+            self._known[numbers] = True
+        return s1, s2

@@ -141,7 +141,7 @@ def test_hidden_bars_are_not_seen_and_scored(client):
     assert score["bars"] == 3
     assert score["mae"] == pytest.approx(abs(closes.mean(0) - truth).mean(), rel=1e-4)
     assert score["mae_last_price"] == pytest.approx(abs(frame["close"].iloc[56] - truth).mean())
-    pairs = abs(closes[:, None] - closes[None]).mean((0, 1)) / 2
+    pairs = abs(closes[:, None] - closes[None]).sum((0, 1)) / (4 * 3) / 2
     assert score["crps"] == pytest.approx((abs(closes - truth).mean(0) - pairs).mean(), rel=1e-4)
 
 

@@ -429,3 +429,9 @@ def test_a_cell_that_says_now_is_no_time(tmp_path):
     table.to_csv(tmp_path / "now.csv", index=False)
     with pytest.raises(KlineError, match="has 'now' in data row 4: expected a date or time"):
         read_klines(tmp_path / "now.csv")
+
+
+def test_a_parquet_file_without_rows_is_refused_in_pieces_too(tmp_path):
+    series(5).iloc[:0].to_parquet(tmp_path / "empty.parquet", index=False)
+    with pytest.raises(KlineError, match="has a header but no data rows"):
+        list(iter_tables(tmp_path / "empty.parquet"))

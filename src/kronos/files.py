@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -44,6 +45,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def json_bytes(value: object) -> bytes:
+    """JSON to read and to compare: indented, with a newline at its end."""
+    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -7,7 +7,6 @@ the steps after it.
 
 from __future__ import annotations
 
-import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import pandas as pd
 
 from kronos.backtest.qlib_folder import QlibFolder, check_qlib
 from kronos.backtest.session import start_qlib
-from kronos.files import write_file
+from kronos.files import json_bytes, write_file
 from kronos.finetune.config import FEATURES, FinetuneConfig
 from kronos.finetune.splits import COLUMNS, Dropped, Splits, split_by_time
 
@@ -84,7 +83,7 @@ def prepare_qlib(config: FinetuneConfig, verbose: bool = True) -> dict[str, Any]
                 f"{' to '.join(config.target_ranges()[part])}: make it longer, or the lookback shorter"
             )
     report = report_of(config, bars, splits)
-    contents = {REPORT: (json.dumps(report, indent=2) + "\n").encode(), SETTINGS: carried_settings(config)}
+    contents = {REPORT: json_bytes(report), SETTINGS: carried_settings(config)}
     for part, table in splits.parts.items():
         contents[f"{part}.parquet"] = table.to_parquet(index=False)
         contents[f"{part}_data.pkl"] = as_pickle(table)

@@ -60,6 +60,7 @@ def run_backtest(
         if name not in names:
             raise ValueError(f"there is no signal {name!r}; there are {', '.join(names)}")
     out = config.backtest_folder
+    start_qlib(folder.path, config.region)
     if known is None:
         source = model or f"{config.finetuned_predictor_path} with {config.finetuned_tokenizer_path}"
         panel = _panel(config, folder, verbose)
@@ -74,7 +75,6 @@ def run_backtest(
     say(
         f"{len(table):,} signals of {table['instrument'].nunique():,} instruments on {table['datetime'].nunique():,} days"
     )
-    start_qlib(folder.path, config.region)
     report, daily, curves = evaluate(config, folder, table, traded, verbose)
     report = {"signals_from": source, **report}
     report["verdict"] = verdict(report)
@@ -127,7 +127,6 @@ def _panel(config: FinetuneConfig, folder: QlibFolder, verbose: bool) -> Panel:
             raise ValueError(f"{file}: no such file; prepare the data first (kronos prepare qlib)")
         bars = pd.read_parquet(file)
     else:
-        start_qlib(folder.path, config.region)
         bars = load_bars(config, folder, verbose).table
     calendar = folder.calendar()
     first, last = signal_days(config, calendar)

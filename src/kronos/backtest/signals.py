@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.backtest.windows import CLOSE, Chunk, Panel
-from kronos.files import write_file
+from kronos.files import json_bytes, write_file
 
 if TYPE_CHECKING:
     from kronos.generation.paths import Drawn
@@ -172,7 +172,7 @@ def _begin(folder: Path, record: dict[str, Any], overwrite: bool) -> Path:
             shutil.rmtree(parts, ignore_errors=True)
             for name in (TABLE, PREDICTIONS):
                 (folder / name).unlink(missing_ok=True)
-    write_file(known, (json.dumps(record, indent=2) + "\n").encode())
+    write_file(known, json_bytes(record))
     return parts
 
 

@@ -68,9 +68,9 @@ def model(tokenizer: str | None, **options: Any) -> None:
 @click.option("--horizon", type=int, default=24, show_default=True, help="Bars that each of them forecasts.")
 def advise(store: Path, out: Path, windows: int, lookback: int, horizon: int) -> None:
     """Choose the temperature and top-p that forecast the held-out bars best (least CRPS); `export` writes them down as defaults."""
-    from kronos.files import write_file
+    from kronos.files import json_bytes, write_file
     from kronos.training.advice import advise as choose
-    from kronos.training.pretrain import ADVICE, as_json, context_of, load_pair, parts_of
+    from kronos.training.pretrain import ADVICE, context_of, load_pair, parts_of
     from kronos.training.store import Store
 
     for name, value, least in (("windows", windows, 1), ("lookback", lookback, 2), ("horizon", horizon, 1)):
@@ -80,7 +80,7 @@ def advise(store: Path, out: Path, windows: int, lookback: int, horizon: int) ->
     context = context_of(out)
     held = parts_of(Store.open(store), context)[1]
     found = choose(tokenizer, model, held, context, lookback=lookback, horizon=horizon, windows=windows, say=click.echo)
-    write_file(out / ADVICE, as_json(found))
+    write_file(out / ADVICE, json_bytes(found))
     click.echo(f"best: temperature {found['temperature']}, top-p {found['top_p']}; written to {out / ADVICE}")
 
 

@@ -69,7 +69,9 @@ class FinetuneConfig:
     backtest_time_range: tuple[str, str] = setting(
         ("", ""), "days to trade, inside the test range; empty: all of its targets"
     )
-    dataset_path: str = setting("./data/processed_datasets", "folder of the prepared data")
+    dataset_path: str = setting(
+        "./data/processed_datasets", "folder of the prepared data; empty: the backtest reads the Qlib folder itself"
+    )
     clip: float = setting(5.0, "normalised values are clipped to [-clip, clip]")
     # ---- training
     epochs: int = setting(30, "passes over n_train_iter samples, each with a validation at its end")

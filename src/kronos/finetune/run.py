@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from kronos.files import write_file
+from kronos.files import json_bytes, write_file
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.data import open_parts
 from kronos.finetune.stages import tokenizer_for, train_predictor, train_tokenizer
@@ -70,7 +70,7 @@ def judge(config: FinetuneConfig, world: World, say: Callable[[str], None] = pri
     save_checkpoint(kept.tokenizer.cpu(), folder / PAIR / "tokenizer")
     save_checkpoint(kept.model.cpu(), folder / PAIR / "model")
     advice = {"max_context": config.max_context, "temperature": config.inference_T, "top_p": config.inference_top_p}
-    write_file(folder / PAIR / "pair.json", (json.dumps(advice, indent=2) + "\n").encode())
+    write_file(folder / PAIR / "pair.json", json_bytes(advice))
     summary = {
         "better": better,
         "verdict": sentence,

@@ -155,7 +155,8 @@ def raw_pieces(file: Path, rows: int) -> Iterator[Raw]:
         opened = parquet.ParquetFile(file)
         names = list(opened.schema_arrow.names)
         wanted, found = _wanted(names, None)
-        if "symbol" in found and not _lie_together(opened, wanted[found["symbol"]], rows):
+        apart = "symbol" in found and not _lie_together(opened, wanted[found["symbol"]], rows)
+        if apart or not opened.metadata.num_rows:
             yield read_raw(file, None)
             return
         for batch in opened.iter_batches(rows, columns=wanted):

@@ -60,7 +60,7 @@ class Source:
     def key(self) -> str:
         """Names the shard: changes with the file, and with what is said of it."""
         stat = Path(self.file).stat()
-        content = json.dumps([asdict(self), stat.st_size, stat.st_mtime_ns], sort_keys=True)
+        content = json.dumps([asdict(self), stat.st_size, stat.st_mtime_ns, "in pieces"], sort_keys=True)
         return f"{Path(self.file).name.split('.')[0]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 

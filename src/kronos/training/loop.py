@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kronos.files import write_file
+from kronos.files import json_bytes, write_file
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.distributed import World
 from kronos.training.schedule import SCHEDULES, Schedule, learning_rate
@@ -396,4 +396,4 @@ def _same_settings(folder: Path, settings: LoopSettings, step: int) -> None:
         if other:
             changes = ", ".join(f"{k} was {a!r} and is {b!r}" for k, (a, b) in other.items())
             raise ValueError(f"{folder} holds a run with other settings ({changes}): use its settings, or a new folder")
-    write_file(path, (json.dumps(now, indent=2) + "\n").encode())
+    write_file(path, json_bytes(now))

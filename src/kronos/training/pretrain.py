@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kronos.files import write_file
+from kronos.files import json_bytes, write_file
 from kronos.nn import Kronos, KronosTokenizer, ModelConfig, TokenizerConfig, save_checkpoint
 from kronos.training.distributed import World
 from kronos.training.loop import Batch, LoopSettings, Metrics, Task, train
@@ -164,10 +164,10 @@ def pretrain(
     sizes = sum(p.numel() for p in network.parameters())
     if world.first:
         folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / "recipe.json", as_json(asdict(recipe)))
+        write_file(folder / "recipe.json", json_bytes(asdict(recipe)))
         first, last = store.span()
         write_file(
-            folder / DATA, as_json({"first": first, "last": last, "bars": _bars(training), "store": store.digest()})
+            folder / DATA, json_bytes({"first": first, "last": last, "bars": _bars(training), "store": store.digest()})
         )
         say(
             f"{stage}: {sizes:,} weights; {len(training.segments):,} segments, {_bars(training):,} bars in {len(store.names)} "
@@ -184,10 +184,6 @@ def pretrain(
 def parts_of(store: Store, longest: int) -> tuple[Store, Store]:
     """What is trained on, and what is held out: the last bars of every segment, enough for a window."""
     return store.split(share=0.02, least=longest)
-
-
-def as_json(value: object) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def _bars(store: Store) -> int:
@@ -303,5 +299,5 @@ def export_pair(run: Path, out: Path) -> None:
         advice = json.loads((run / ADVICE).read_text())
         settings |= {name: advice[name] for name in ("temperature", "top_p")}
         provenance["tuning"] = {"settings": ["temperature", "top_p"], "first": advice["first"], "last": advice["last"]}
-    write_file(out / "pair.json", as_json(settings))
-    write_file(out / "provenance.json", as_json(provenance))
+    write_file(out / "pair.json", json_bytes(settings))
+    write_file(out / "provenance.json", json_bytes(provenance))

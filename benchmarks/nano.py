@@ -3,8 +3,9 @@
     python benchmarks/nano.py --data ../shared/data/evaluation --store store
 
 Reconstruction and codebook use of its tokenizer; its model's token loss against unigrams and bigrams of tokens that are counted on
-the training store (--store); and forecasts from evenly spaced origins of every series, against "the last price" and, for the
-distribution, a random walk that draws from the lookback's own returns. Prints the Markdown table of the model card, and JSON.
+the training store (--store); and forecasts from evenly spaced origins of every series, against "the last price", the lookback's
+drift and, for the distribution, a random walk that draws from the lookback's own returns. Prints the Markdown tables of the model
+card, and JSON.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from kronos.hub.loading import pair_settings
 from kronos.klines import FEATURES, read_table
 from kronos.predictor import KronosPredictor
 from kronos.quantiles import path_quantiles
+from kronos.risk import realised_volatility
 from kronos.training.pretrain import code_use
 from kronos.training.windows import CLIP, normalise_on_prefix
 
@@ -179,22 +181,35 @@ def forecasts(
             last, unit = close[-1], np.abs(np.diff(close)).mean() or 1.0
             steps = rng.choice(np.diff(np.log(close)), (paths, horizon))
             walk = last * np.exp(steps.cumsum(1))
+            drifted = last + (last - close[0]) / (len(close) - 1) * np.arange(1, horizon + 1)
             low, high = path_quantiles(paths_PH, [0.1, 0.9])
             mean = paths_PH.mean(0)
+            volatility = realised_volatility(truth[None], last).item() or np.nan
+            scores, scores_walk = crps(paths_PH, truth) / unit, crps(walk, truth) / unit
             rows.append(
                 {
                     "file": file,
                     "symbol": symbol,
                     "mae": np.abs(mean - truth).mean() / unit,
                     "mae_last": np.abs(last - truth).mean() / unit,
-                    "crps": crps(paths_PH, truth).mean() / unit,
-                    "crps_walk": crps(walk, truth).mean() / unit,
+                    "mae_drift": np.abs(drifted - truth).mean() / unit,
+                    "crps": scores.mean(),
+                    "crps_walk": scores_walk.mean(),
+                    **{f"crps {h}": scores[h - 1] for h in _shown(horizon)},
+                    **{f"crps_walk {h}": scores_walk[h - 1] for h in _shown(horizon)},
+                    "volatility": abs(np.nanmean(realised_volatility(paths_PH, last)) / volatility - 1),
+                    "volatility_walk": abs(realised_volatility(walk, last).mean() / volatility - 1),
                     "covered": ((truth >= low) & (truth <= high)).mean(),
                     "direction": float(np.sign(mean[-1] - last) == np.sign(truth[-1] - last)),
                 }
             )
         print(f"  {number + 1}/{len(series)} {file} {symbol}", end="\r", flush=True)
     return pd.DataFrame(rows)
+
+
+def _shown(horizon: int) -> list[int]:
+    """Steps whose CRPS is told: 1 and its doubles, and the last."""
+    return [*(h for h in (1, 2, 4, 8, 16, 32, 64) if h < horizon), horizon]
 
 
 def main() -> None:
@@ -225,21 +240,34 @@ def main() -> None:
     groups = table.drop(columns="symbol").groupby("file").mean()
     groups["forecasts"] = table.groupby("file").size()
     groups["MAE / last price"] = groups["mae"] / groups["mae_last"]
+    groups["MAE / drift"] = groups["mae"] / groups["mae_drift"]
     groups["CRPS / random walk"] = groups["crps"] / groups["crps_walk"]
-    print("\n| data | forecasts | MAE / last price | CRPS / random walk | 80 % covers | direction |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    volatility = table.groupby("file")[
+        ["volatility", "volatility_walk"]
+    ].median()  # shares: quiet horizons make some huge
+    names = ("data", "forecasts", "MAE / last price", "MAE / drift", "CRPS / random walk", "80 % covers", "direction")
+    print("\n| " + " | ".join((*names, "volatility off (walk)")) + " |\n" + "| --- " * (len(names) + 1) + "|")
     for file, row in groups.iterrows():
         print(
-            f"| {file} | {row['forecasts']:.0f} | {row['MAE / last price']:.3f} | {row['CRPS / random walk']:.3f} "
-            f"| {row['covered']:.0%} | {row['direction']:.0%} |"
+            f"| {file} | {row['forecasts']:.0f} | {row['MAE / last price']:.3f} | {row['MAE / drift']:.3f} "
+            f"| {row['CRPS / random walk']:.3f} | {row['covered']:.0%} | {row['direction']:.0%} "
+            f"| {volatility.at[file, 'volatility']:.0%} ({volatility.at[file, 'volatility_walk']:.0%}) |"
         )
+    shown = _shown(options.horizon)
+    by_step = [(groups[f"crps {h}"] / groups[f"crps_walk {h}"]).median() for h in shown]
+    print("\n| step | " + " | ".join(map(str, shown)) + " |\n" + "| --- " * (len(shown) + 1) + "|")
+    print("| CRPS / random walk, median over groups | " + " | ".join(f"{value:.3f}" for value in by_step) + " |\n")
     summary = {
         **{k: round(v, 4) for k, v in tokens.items()},
         "forecasts": len(table),
         "mae_ratio_median_over_files": round(float(groups["MAE / last price"].median()), 4),
+        "mae_ratio_to_drift_median_over_files": round(float(groups["MAE / drift"].median()), 4),
         "crps_ratio_median_over_files": round(float(groups["CRPS / random walk"].median()), 4),
+        "files_with_crps_at_most_that_of_the_walk": int((groups["CRPS / random walk"] <= 1).sum()),
         "files_better_than_last_price": int((groups["MAE / last price"] < 1).sum()),
         "files": len(groups),
+        "volatility_off_median": round(float(table["volatility"].median()), 4),
+        "volatility_off_median_walk": round(float(table["volatility_walk"].median()), 4),
         "coverage_80": round(float(table["covered"].mean()), 4),
         "direction": round(float(table["direction"].mean()), 4),
         "seconds": round(time.perf_counter() - clock),

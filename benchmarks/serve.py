@@ -94,13 +94,13 @@ def call(
 def clients(host: str, port: int, count: int, seconds: float, pause: float = 0.0) -> list[Answer]:
     """Callers that each ask again as soon as they are answered (after a 503 only when the pause is over)."""
     answers: list[list[Answer]] = [[] for _ in range(count)]
+    bodies = [[body(1000 * i + j) for j in range(4)] for i in range(count)]  # beforehand: it takes Python's lock
     stop = time.monotonic() + seconds
 
     def run(i: int) -> None:
         connection = http.client.HTTPConnection(host, port, timeout=120)
-        contents = [body(1000 * i + j) for j in range(4)]
         while time.monotonic() < stop:
-            answers[i].append(call(connection, random.Random(len(answers[i])).choice(contents)))
+            answers[i].append(call(connection, random.Random(len(answers[i])).choice(bodies[i])))
             if answers[i][-1].status == 503:
                 time.sleep(pause)
 
@@ -165,6 +165,7 @@ def load(seconds: float) -> dict[str, Any]:
 def overload(seconds: float) -> dict[str, Any]:
     """32 callers for 8 places, and how fast those that find none are told so."""
     with serving("--waiting", "8") as (host, port, _):
+        apart("clients", host, port, 2, 2)
         answers = apart("clients", host, port, 32, seconds, 0.2)
     refused = np.array([answer.seconds for answer in answers if answer.status == 503])
     found = {

@@ -29,7 +29,7 @@ from kronos.klines.features import FEATURES, time_features
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.distributed import World
 from kronos.training.loop import LoopSettings, Task, Trainer
-from kronos.training.objectives import KnownTokens, ModelObjective, tokens_of
+from kronos.training.objectives import KnownTokens, ModelObjective, encoder_of
 from kronos.training.store import Store
 from kronos.training.windows import Order, Windows
 
@@ -118,9 +118,7 @@ def our_way(
     windows = Windows(store, length - HORIZON, HORIZON)
     order = Order(windows, seed=0)
     draws = np.random.default_rng(0)
-    encode = torch.compile(tokens_of) if options.get("compiled") else tokens_of
-
-    known = KnownTokens(lambda bars: encode(tokenizer, bars), len(windows), length)
+    known = KnownTokens(encoder_of(tokenizer, options.get("compiled", False)), len(windows), length)
 
     def batch(step: int, part: int, parts: int) -> tuple[torch.Tensor, ...]:
         numbers = order.numbers(step * windows_a_step, windows_a_step)

@@ -46,6 +46,27 @@ def uniforms(rows, horizon, seed=1):
     return torch.rand(rows, horizon, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+@pytest.mark.parametrize("lookbacks", [(30, 30, 30), (30, 7, 1)], ids=["alike", "ragged"])
+def test_bars_are_encoded_as_the_tokenizer_encodes_them(pair, lookbacks):
+    tokenizer, _ = pair
+    bars = torch.randn(3, 30, 6, generator=torch.Generator().manual_seed(3))
+    hidden = None
+    if len(set(lookbacks)) > 1:
+        hidden = torch.arange(30)[None] < 30 - torch.tensor(lookbacks)[:, None]
+    want = tokenizer.encode(bars, half=True, padding_mask=hidden)
+    for ours, theirs in zip(engine.encode(tokenizer, bars, hidden), want, strict=True):
+        real = torch.ones_like(ours, dtype=torch.bool) if hidden is None else ~hidden
+        assert ours[real].equal(theirs[real])
+
+
+def test_a_tokenizer_without_blocks_encodes_too(golden):
+    config = KronosTokenizer.from_pretrained(golden / "tiny" / "tokenizer").config.to_dict()
+    tokenizer = KronosTokenizer(**{**config, "n_enc_layers": 1}).eval()
+    bars = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(3))
+    for ours, theirs in zip(engine.encode(tokenizer, bars), tokenizer.encode(bars, half=True), strict=True):
+        assert ours.equal(theirs)
+
+
 @pytest.mark.parametrize(
     ("lookback", "horizon", "context"),
     [(20, 10, 32), (23, 10, 32), (32, 1, 32), (30, 14, 32), (45, 8, 32), (5, 40, 16), (1, 6, 32), (2, 5, 3)],

@@ -18,6 +18,7 @@ from kronos.nn import (
     TokenizerConfig,
     save_checkpoint,
 )
+from kronos.nn.layers import Attention, Dropout, Rotary
 from kronos.nn.quantizer import BinarySphericalQuantizer, entropy
 
 LENGTHS = (12, 7, 3)
@@ -493,3 +494,56 @@ def test_weights_that_are_not_finite_are_refused_by_name(golden, tmp_path):
     save_checkpoint(diverged, tmp_path)
     with pytest.raises(CheckpointError, match=r"not finite in norm\.weight"):
         Kronos.from_pretrained(tmp_path)
+
+
+def attended(layer, rotation, x, short):
+    """What the attention makes of bars [2, T, 16], and the gradients of its sum of squares; products in bfloat16 if ``short``."""
+    x = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=short):
+        out = layer(x, x, rotation, None, causal=True).float()
+    return out.detach(), *torch.autograd.grad(out.square().sum(), [x, *layer.parameters()])
+
+
+@pytest.mark.parametrize("steps", [1, 3, 100, 300])
+def test_attention_with_products_in_bfloat16_is_that_of_float32_to_its_rounding(steps):
+    torch.manual_seed(0)
+    layer = Attention(16, 2)
+    rotation = Rotary(8)(torch.arange(steps)[None])
+    x = torch.randn(2, steps, 16)
+    for exact, rounded in zip(*(attended(layer, rotation, x, short) for short in (False, True)), strict=True):
+        assert (rounded - exact).norm() < 0.03 * max(exact.norm(), 1e-3)
+
+
+def test_attention_with_products_in_bfloat16_does_not_see_later_bars():
+    torch.manual_seed(0)
+    layer, rotation = Attention(16, 2), Rotary(8)(torch.arange(150)[None])
+    x = torch.randn(1, 150, 16)
+    changed = torch.cat((x[:, :97], torch.randn(1, 53, 16)), dim=1)
+    before, after = attended(layer, rotation, x, True)[0], attended(layer, rotation, changed, True)[0]
+    assert before[:, :97].equal(after[:, :97])
+    assert not before[:, 97:].equal(after[:, 97:])
+
+
+@pytest.mark.parametrize("p", [0.001, 0.2, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(p):
+    torch.manual_seed(1)
+    out = Dropout(p)(torch.ones(1001, 999))
+    dropped = (out == 0).float().mean().item()
+    assert abs(dropped - p) < 5 * (p * (1 - p) / out.numel()) ** 0.5
+    assert out[out != 0].unique().tolist() == pytest.approx([1 / (1 - p)], rel=1e-3)
+    columns = (out == 0).float().mean(0)  # the four numbers of a draw do not depend on each other
+    assert (columns - p).abs().max() < 6 * (p * (1 - p) / len(out)) ** 0.5
+    pairs = (out[:, 1:] == 0) & (out[:, :-1] == 0)
+    assert abs(pairs.float().mean().item() - p * p) < 6 * p / out.numel() ** 0.5
+
+
+def test_dropout_follows_the_seed_ends_with_training_and_can_drop_all():
+    x = torch.randn(3, 5)
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        drawn.append(Dropout(0.5)(x))
+    assert drawn[0].equal(drawn[1])
+    assert Dropout(0.5).eval()(x).equal(x)
+    assert not Dropout(1.0)(x).any()
+    assert Dropout(0.5)(x.bfloat16()).dtype == torch.bfloat16

@@ -20,7 +20,7 @@ from kronos.hub.pairing import check_pair
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training.distributed import World
 from kronos.training.loop import Batch, LoopSettings, Task, train
-from kronos.training.objectives import Coarse, KnownTokens, ModelObjective, TokenizerObjective, tokens_of
+from kronos.training.objectives import Coarse, KnownTokens, ModelObjective, TokenizerObjective, encoder_of
 from kronos.training.store import Store
 from kronos.training.tuning import Tuning, merged, trained_share
 from kronos.training.windows import Order, Windows
@@ -52,8 +52,8 @@ def train_predictor(config: FinetuneConfig, world: World, say: Callable[[str], N
     tokenizer, model = load_tokenizer(tokenizer_for(config)), load_model(config.pretrained_predictor_path)
     check_pair(tokenizer, model)
     tokenizer.to(world.device).requires_grad_(False)
-    encode = torch.compile(tokens_of) if config.compile else tokens_of
-    feed = TokenFeed(config, parts, lambda bars: encode(tokenizer, bars.to(world.device)))
+    encode = encoder_of(tokenizer, config.compile)
+    feed = TokenFeed(config, parts, lambda bars: encode(bars.to(world.device)))
     own: Coarse = "true" if model.dependency_rotary else "sampled"
     objective = ModelObjective(model, own if config.coarse == "auto" else config.coarse)
     return _train(config, "predictor", model, objective, feed, world, say)

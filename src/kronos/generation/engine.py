@@ -105,21 +105,40 @@ def positions_of(length: int, room: int, hidden_SL: Tensor | None, device: torch
     return (real.long().cumsum(1) - 1).clamp_min(0)
 
 
+def read_blocks(
+    blocks: FusedBlocks, x_SLD: Tensor, turns: Tensor, hidden_SL: Tensor | None, keep: Callable[[Tensor, Tensor], None]
+) -> Tensor:
+    """Run a left-padded window through the blocks: [S, L, D] -> [S, L, D]; ``keep`` is given the keys and values of each."""
+    mask = Visibility.of(x_SLD, hidden_SL).mask
+    x = x_SLD[:, None]
+    for block in blocks.blocks:
+        q, k, v = (t[:, :, 0] for t in block.project(x, turns[:, :, : x_SLD.shape[1]]))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0)
+        x = block.finish(x, out[:, :, None])
+        keep(k, v)
+    return x[:, 0]
+
+
 def prefill_blocks(
     blocks: FusedBlocks, x_SLD: Tensor, hidden_SL: Tensor | None, paths: int, room: int
 ) -> tuple[Tensor, Prefix]:
     """Run a left-padded window through the blocks, keeping keys and values: [S, L, D] -> [S, L, D] and the prefix."""
     length = x_SLD.shape[1]
     turns = blocks.turns(positions_of(length, room, hidden_SL, x_SLD.device))[:, None]
-    mask = Visibility.of(x_SLD, hidden_SL).mask
     caches: list[Cache] = []
-    x = x_SLD[:, None]
-    for block in blocks.blocks:
-        q, k, v = (t[:, :, 0] for t in block.project(x, turns[:, :, :length]))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0)
-        x = block.finish(x, out[:, :, None])
-        caches.append(Cache(k, v, paths, room))
-    return x[:, 0], Prefix(caches, hidden_SL, turns, length)
+    x = read_blocks(blocks, x_SLD, turns, hidden_SL, lambda k, v: caches.append(Cache(k, v, paths, room)))
+    return x, Prefix(caches, hidden_SL, turns, length)
+
+
+def encode(tokenizer: KronosTokenizer, bars_SL6: Tensor, hidden_SL: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Coarse and fine tokens [S, L] of normalised bars: what `KronosTokenizer.encode` gives."""
+    x = tokenizer.embed(bars_SL6)
+    if len(tokenizer.encoder):
+        blocks = fused_tokenizer(tokenizer).encoder
+        turns = blocks.turns(positions_of(x.shape[1], 0, hidden_SL, x.device))[:, None]
+        x = read_blocks(blocks, x, turns, hidden_SL, lambda k, v: None)
+    s1, s2 = tokenizer.tokens(tokenizer.quant_embed(x), half=True)
+    return s1, s2
 
 
 def extend_blocks(blocks: FusedBlocks, x_SPTD: Tensor, prefix: Prefix) -> Tensor:
@@ -294,7 +313,7 @@ class SuffixDecoder:
         if keep < 1:
             raise ValueError(f"a horizon of {horizon} bars leaves no history in a window of {max_context}")
         self.tokenizer = tokenizer
-        self.blocks = fused_tokenizer(tokenizer).blocks if len(tokenizer.decoder) else None
+        self.blocks = fused_tokenizer(tokenizer).decoder if len(tokenizer.decoder) else None
         hidden = None if hidden_SL is None else hidden_SL[:, -keep:]
         known = tokenizer.embed_codes(s1_SL[:, -keep:], s2_SL[:, -keep:])
         if self.blocks is not None:

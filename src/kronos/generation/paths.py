@@ -101,7 +101,7 @@ def sample_batch(
     if not sampling.greedy:
         for row, window, seed in zip(random, windows, seeds, strict=True):
             row[:, : window.horizon] = uniforms(window, seed, paths)
-    s1, s2 = tokenizer.encode(bars, half=True, padding_mask=hidden)
+    s1, s2 = engine.encode(tokenizer, bars, hidden)
     numbers = torch.from_numpy(random.reshape(-1, horizon, 2)).to(device)
     told = None
     if on_bar is not None and horizon < max_context:

@@ -5,7 +5,6 @@ Legend: B series, T steps (Tq of them queries), D model width, H heads, E = D / 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -87,9 +86,48 @@ class RMSNorm(nn.Module):
         return (x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)).type_as(x) * self.weight
 
 
-def _whole_precision(q: Tensor) -> AbstractContextManager[object]:
-    """On a CPU the attention stays in float32 where products are in bfloat16: its backward pass takes four times as long there."""
-    return torch.autocast("cpu", enabled=False) if q.device.type == "cpu" else nullcontext()
+class Dropout(nn.Dropout):
+    """nn.Dropout; on a CPU with a mask from 16 random bits a number, four numbers a draw, which takes an eighth of the time.
+
+    The probability is then a multiple of 2 ** -16.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not 0 < self.p < 1 or x.device.type != "cpu":
+            return super().forward(x)
+        dropped = min(round(self.p * 2**16), 2**16 - 1)
+        bits = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 4),)).view(torch.int16)[: x.numel()].view(x.shape)
+        return x * ((bits >= dropped - 2**15) * (2**16 / (2**16 - dropped))).to(x.dtype)
+
+
+MOST_WEIGHTS = 2**28
+"""Bytes of attention weights of a layer; where there would be more, they are not kept."""
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float, causal: bool) -> Tensor:
+    """Scaled dot-product attention. Where a CPU computes products in bfloat16, a causal one goes through the queries in pieces,
+    each with the keys that it sees: PyTorch's own has no good products of that kind there, and takes more than twice the time.
+    """
+    causal = causal and mask is None
+    if not torch.is_autocast_enabled("cpu") or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(
+            q, k, v.to(q.dtype), attn_mask=mask, dropout_p=dropout_p, is_causal=causal
+        )
+    steps = q.shape[2]
+    size = q.shape[0] * q.shape[1] * steps * steps * 2
+    if not causal or dropout_p > 0 or k.shape[2] != steps or size > MOST_WEIGHTS:
+        with torch.autocast("cpu", enabled=False):  # its backward pass takes four times as long in bfloat16
+            q, k, v = q.float(), k.float(), v.float()
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p, is_causal=causal)
+    q, k, v = (q * q.shape[-1] ** -0.5).bfloat16(), k.bfloat16(), v.bfloat16()
+    piece = -(-steps // (2 if steps <= 128 else 4))
+    done = []
+    for first in range(0, steps, piece):
+        last = min(first + piece, steps)
+        later = torch.ones(last - first, last, dtype=torch.bool).triu(first + 1)
+        scores = q[:, :, first:last] @ k[:, :, :last].transpose(2, 3)
+        done.append(scores.masked_fill(later, -torch.inf).softmax(-1).bfloat16() @ v[:, :, :last])
+    return torch.cat(done, dim=2)
 
 
 class Attention(nn.Module):
@@ -104,7 +142,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(d_model, d_model)
         self.out_proj = nn.Linear(d_model, d_model)
         self.rotary = Rotary(d_model // n_heads)
-        self.resid_dropout = nn.Dropout(resid_dropout_p)
+        self.resid_dropout = Dropout(resid_dropout_p)
 
     def heads(self, x_BTD: Tensor) -> Tensor:
         """[B, T, D] -> [B, H, T, E]"""
@@ -130,11 +168,7 @@ class Attention(nn.Module):
         if rotation is not None:
             q, k = rotation.last(q.shape[2])(q), rotation(k)
         dropout = self.attn_dropout_p if self.training else 0.0
-        with _whole_precision(q):
-            attended = F.scaled_dot_product_attention(
-                q, k, v.to(q.dtype), attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
-            )
-        return self.merge(attended)
+        return self.merge(_attend(q, k, v, mask, dropout, causal))
 
 
 class SwiGLU(nn.Module):
@@ -145,7 +179,7 @@ class SwiGLU(nn.Module):
         self.w1 = nn.Linear(d_model, ff_dim, bias=False)
         self.w3 = nn.Linear(d_model, ff_dim, bias=False)
         self.w2 = nn.Linear(ff_dim, d_model, bias=False)
-        self.ffn_dropout = nn.Dropout(dropout_p)
+        self.ffn_dropout = Dropout(dropout_p)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         return self.ffn_dropout(self.w2(F.silu(self.w1(x_BTD)) * self.w3(x_BTD)))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from kronos.nn.checkpoint import HubCheckpoint
 from kronos.nn.config import ModelConfig
-from kronos.nn.layers import Attention, Block, RMSNorm, Visibility, run_blocks
+from kronos.nn.layers import Attention, Block, Dropout, RMSNorm, Visibility, run_blocks
 
 TIME_FIELDS = {"minute": 60, "hour": 24, "weekday": 7, "day": 32, "month": 13}
 """Time features in the order of their columns, and the rows of their embedding tables."""
@@ -166,7 +166,7 @@ class Kronos(nn.Module, HubCheckpoint):
         self.dependency_rotary = dependency_rotary
         self.embedding = HierarchicalEmbedding(s1_bits, s2_bits, d_model)
         self.time_emb = TemporalEmbedding(d_model, learn_te)
-        self.token_drop = nn.Dropout(token_dropout_p)
+        self.token_drop = Dropout(token_dropout_p)
         shape = (d_model, n_heads, ff_dim, ffn_dropout_p, attn_dropout_p, resid_dropout_p)
         self.transformer = nn.ModuleList(Block(*shape) for _ in range(n_layers))
         self.norm = RMSNorm(d_model)

@@ -109,8 +109,11 @@ class KronosTokenizer(nn.Module, HubCheckpoint):
 
     def encode(self, x: Tensor, half: bool = False, padding_mask: Tensor | None = None) -> Tensor | list[Tensor]:
         """Bars [B, T, d_in] -> composite ids [B, T], or with half=True the pair [s1, s2] of them."""
-        code, _ = self._embed_bars(x, padding_mask)
-        quantised = self.quantizer.quantise(F.normalize(code, dim=-1))
+        return self.tokens(self._embed_bars(x, padding_mask)[0], half)
+
+    def tokens(self, code_BTK: Tensor, half: bool) -> Tensor | list[Tensor]:
+        """Unnormalised code vectors [B, T, K] -> ids, as `encode` gives them."""
+        quantised = self.quantizer.quantise(F.normalize(code_BTK, dim=-1))
         if half:
             s1, s2 = quantised.split((self.s1_bits, self.s2_bits), dim=-1)
             return [self.quantizer.ids(s1), self.quantizer.ids(s2)]

@@ -22,7 +22,7 @@ from kronos.files import json_bytes, write_file
 from kronos.nn import Kronos, KronosTokenizer, ModelConfig, TokenizerConfig, save_checkpoint
 from kronos.training.distributed import World
 from kronos.training.loop import Batch, LoopSettings, Metrics, Task, train
-from kronos.training.objectives import COARSE, Coarse, ModelObjective, TokenizerObjective, tokens_of
+from kronos.training.objectives import COARSE, Coarse, ModelObjective, TokenizerObjective, encoder_of, tokens_of
 from kronos.training.store import Store
 from kronos.training.windows import Batch as Windows
 from kronos.training.windows import Sampler, WindowSettings
@@ -192,10 +192,10 @@ def _bars(store: Store) -> int:
 
 def _tokens(tokenizer: KronosTokenizer, world: World, recipe: Recipe) -> Callable[..., Batch]:
     """From bars to what the model's objective takes; the draws of a step are the same however many parts it has."""
-    encode = torch.compile(tokens_of) if recipe.compiled else tokens_of
+    encode = encoder_of(tokenizer, recipe.compiled)
 
     def ready(batch: Windows, step: int = -1, part: int = 0, parts: int = 1) -> Batch:
-        s1, s2 = encode(tokenizer, batch.bars.to(world.device))
+        s1, s2 = encode(batch.bars.to(world.device))
         whole = np.random.default_rng((recipe.seed, step + 1)).random((parts, *s1.shape), dtype=np.float32)
         return s1, s2, batch.stamp.to(world.device), torch.from_numpy(whole[part]).to(world.device)
 

@@ -62,12 +62,6 @@ def check_provenance(model: str, first: pd.Timestamp, last: pd.Timestamp, store:
         ]
     found = read_provenance(folder)
     if found is None:
-        known = {"nano": pd.Timestamp("2024-06-30 23:59:59")}.get(entry.name if entry is not None else "")
-        if known is not None:
-            return [
-                _cut_off("training data", first, known, "nano was trained on bars before 2024-07-01 (its card)"),
-                Finding("tuned settings", "ok", "nano's card: its recommended settings were not tuned on anything"),
-            ]
         text = f"{folder} has no {PROVENANCE}: when it was trained, and on what its settings were tuned, cannot be told"
         return [Finding("training data", "unknown", text), Finding("tuned settings", "unknown", text)]
     return [_training(found, first, store), _tuning(found, first, last)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 
 import kronos
 from kronos.hub.loading import pair_settings
-from kronos.klines import FEATURES, read_table
+from kronos.klines import FEATURES, read_table, time_features, to_matrix
 from kronos.predictor import KronosPredictor
 from kronos.quantiles import path_quantiles
 from kronos.risk import realised_volatility
@@ -50,24 +51,29 @@ def series_of(folder: Path) -> list[tuple[str, str, pd.DataFrame]]:
     return found
 
 
+def windows_of(series: list[tuple[str, str, pd.DataFrame]], known: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Consecutive windows, at most 64 at a time: bars [B, 256, 6], normalised on their first ``known``, and time features."""
+    for _, _, bars in series:
+        count = len(bars) // WINDOW
+        matrix = to_matrix(bars).astype(np.float64)[: count * WINDOW].reshape(count, WINDOW, len(FEATURES))
+        stamps = time_features(bars["timestamps"]).astype(np.int64)[: count * WINDOW].reshape(count, WINDOW, 5)
+        for start in range(0, count, 64):
+            part = matrix[start : start + 64]
+            x = torch.from_numpy(normalise_on_prefix(part, np.full(len(part), known)))
+            yield x, torch.from_numpy(stamps[start : start + 64])
+
+
 def reconstruction(predictor: KronosPredictor, series: list[tuple[str, str, pd.DataFrame]]) -> dict[str, float]:
     """Errors in units of each window's own deviation, over consecutive windows of 256 bars, all bars weighing the same."""
-    from kronos.klines import to_matrix
-
     squared, coarse, absolute, codes, bars_seen = 0.0, 0.0, 0.0, [], 0
-    for _, _, bars in series:
-        matrix = to_matrix(bars).astype(np.float64)
-        whole = matrix[: len(matrix) // WINDOW * WINDOW].reshape(-1, WINDOW, len(FEATURES))
-        for start in range(0, len(whole), 64):
-            part = whole[start : start + 64]
-            x = torch.from_numpy(normalise_on_prefix(part, np.full(len(part), WINDOW)))
-            with torch.inference_mode():
-                (x1, full), _, _, ids = predictor.tokenizer(x)
-            squared += (full - x).square().mean((1, 2)).sum().item()
-            coarse += (x1 - x).square().mean((1, 2)).sum().item()
-            absolute += (full - x).abs().mean((1, 2)).sum().item()
-            bars_seen += len(part)
-            codes.append(ids.flatten())
+    for x, _ in windows_of(series, WINDOW):
+        with torch.inference_mode():
+            (x1, full), _, _, ids = predictor.tokenizer(x)
+        squared += (full - x).square().mean((1, 2)).sum().item()
+        coarse += (x1 - x).square().mean((1, 2)).sum().item()
+        absolute += (full - x).abs().mean((1, 2)).sum().item()
+        bars_seen += len(x)
+        codes.append(ids.flatten())
     ids = torch.cat(codes)
     bits = predictor.tokenizer.s1_bits
     result = {
@@ -90,7 +96,6 @@ def token_losses(
     Unigrams of each token; bigrams of the coarse token after the last coarse one, and of the fine token after the last fine one
     or beside its own coarse one, whichever is the better. Windows of 256 bars, normalised on their first half.
     """
-    from kronos.klines import time_features, to_matrix
     from kronos.training.objectives import ModelObjective, tokens_of
     from kronos.training.store import Store
     from kronos.training.windows import Sampler, WindowSettings
@@ -109,24 +114,17 @@ def token_losses(
     conditional = {name: np.log(counts / counts.sum(1, keepdims=True)) for name, counts in pairs.items()}
     sums = dict.fromkeys(("model", "unigram s1", "unigram s2", *pairs), 0.0)
     seen, objective = 0, ModelObjective(predictor.model, "true").eval()
-    for _, _, bars in series:
-        count = len(bars) // WINDOW
-        matrix = to_matrix(bars).astype(np.float64)[: count * WINDOW].reshape(count, WINDOW, len(FEATURES))
-        stamps = time_features(bars["timestamps"])[: count * WINDOW].reshape(count, WINDOW, 5)
-        for start in range(0, count, 64):
-            part = matrix[start : start + 64]
-            x = torch.from_numpy(normalise_on_prefix(part, np.full(len(part), WINDOW // 2)))
-            stamp = torch.from_numpy(stamps[start : start + 64].astype(np.int64))
-            with torch.inference_mode():
-                s1, s2 = tokens_of(predictor.tokenizer, x)
-                loss, _ = objective(s1, s2, stamp, torch.zeros(s1.shape))
-            weight = len(part) * (WINDOW - 1)
-            seen += weight
-            sums["model"] += loss.item() * weight
-            for name, tokens in (("s1", s1.numpy()), ("s2", s2.numpy())):
-                sums[f"unigram {name}"] -= logs[name][tokens[:, 1:]].sum()
-            for name, given, token in _beside(s1.numpy(), s2.numpy()):
-                sums[name] -= conditional[name][given, token].sum()
+    for x, stamp in windows_of(series, WINDOW // 2):
+        with torch.inference_mode():
+            s1, s2 = tokens_of(predictor.tokenizer, x)
+            loss, _ = objective(s1, s2, stamp, torch.zeros(s1.shape))
+        weight = len(x) * (WINDOW - 1)
+        seen += weight
+        sums["model"] += loss.item() * weight
+        for name, tokens in (("s1", s1.numpy()), ("s2", s2.numpy())):
+            sums[f"unigram {name}"] -= logs[name][tokens[:, 1:]].sum()
+        for name, given, token in _beside(s1.numpy(), s2.numpy()):
+            sums[name] -= conditional[name][given, token].sum()
     mean = {name: float(value / seen) for name, value in sums.items()}
     return {
         "token_loss": mean["model"],

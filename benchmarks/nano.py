@@ -129,6 +129,7 @@ def token_losses(
     return {
         "token_loss": mean["model"],
         "token_loss_unigram": (mean["unigram s1"] + mean["unigram s2"]) / 2,
+        "token_loss_bigram_in_time": (mean["s1 after s1"] + mean["s2 after s2"]) / 2,
         "token_loss_bigram": (mean["s1 after s1"] + min(mean["s2 after s2"], mean["s2 beside s1"])) / 2,
     }
 
@@ -146,6 +147,7 @@ def _beside(s1: np.ndarray, s2: np.ndarray) -> list[tuple[str, np.ndarray, np.nd
 
 
 def forecasts(
+    model: str,
     predictor: KronosPredictor,
     series: list[tuple[str, str, pd.DataFrame]],
     origins: int,
@@ -154,7 +156,7 @@ def forecasts(
     paths: int,
 ) -> pd.DataFrame:
     """A row a forecast: its file, and scores of close relative to the last price."""
-    advice, rows = pair_settings("nano"), []
+    advice, rows = pair_settings(model), []
     rng = np.random.default_rng(0)
     for number, (file, symbol, bars) in enumerate(series):
         starts = np.linspace(0, len(bars) - lookback - horizon, origins).astype(int)
@@ -234,7 +236,9 @@ def main() -> None:
         losses = token_losses(predictor, series, options.store)
         tokens |= losses
         print("  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
-    table = forecasts(predictor, series, options.origins, options.lookback, options.horizon, options.paths)
+    table = forecasts(
+        options.model, predictor, series, options.origins, options.lookback, options.horizon, options.paths
+    )
     groups = table.drop(columns="symbol").groupby("file").mean()
     groups["forecasts"] = table.groupby("file").size()
     groups["MAE / last price"] = groups["mae"] / groups["mae_last"]

@@ -34,6 +34,7 @@ def curve(run: Path) -> dict[str, Any]:
 
 def main() -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
@@ -52,6 +53,9 @@ def main() -> None:
             f"| {found['parameters']:,} | {found['shape']} | {bars[-1]:.1f} | {loss[-1]:.3f} ({s1[-1]:.3f}, {s2[-1]:.3f}) |"
         )
     axes.set(xscale="log", xlabel="million bars trained on", ylabel="held-out loss, nats a token")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.2, which="both")
     axes.legend(frameon=False, title="parameters")
     for side in ("top", "right"):

@@ -249,9 +249,11 @@ def test_figures_agree_with_the_earlier_benchmark_where_both_measure_the_same(go
     data = {"a": walk(5, bars=100)}
     earlier = benchmark()
     predictor = kronos.load("nano", device="cpu")
-    rows = earlier.forecasts(predictor, [("f", "a", data["a"])], 3, 40, 12, 20)  # origins after 40, 64 and 88 bars
+    rows = earlier.forecasts(
+        "nano", predictor, [("f", "a", data["a"])], 3, 40, 12, 20
+    )  # origins after 40, 64 and 88 bars
     table = cross_validation(
-        data, {"nano": predictor}, h=12, n_windows=3, step_size=24, lookback=40, paths=20, baselines=("last",)
+        data, ["nano"], h=12, n_windows=3, step_size=24, lookback=40, paths=20, baselines=("last",)
     )
     mine = window_losses(table)
     nano, last = (mine[mine["model"] == m].sort_values("cutoff") for m in ("nano", "last"))

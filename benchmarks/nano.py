@@ -244,9 +244,8 @@ def main() -> None:
     groups["MAE / last price"] = groups["mae"] / groups["mae_last"]
     groups["MAE / drift"] = groups["mae"] / groups["mae_drift"]
     groups["CRPS / random walk"] = groups["crps"] / groups["crps_walk"]
-    volatility = table.groupby("file")[
-        ["volatility", "volatility_walk"]
-    ].median()  # shares: quiet horizons make some huge
+    # Medians: of a quiet horizon's volatility, the shares that the paths are off by can be huge.
+    volatility = table.groupby("file")[["volatility", "volatility_walk"]].median()
     names = ("data", "forecasts", "MAE / last price", "MAE / drift", "CRPS / random walk", "80 % covers", "direction")
     print("\n| " + " | ".join((*names, "volatility off (walk)")) + " |\n" + "| --- " * (len(names) + 1) + "|")
     for file, row in groups.iterrows():

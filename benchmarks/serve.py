@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 @contextmanager
 def serving(*options: str) -> Iterator[tuple[str, int, int]]:
-    """Host, port and process id of a fresh server."""
+    """Host, port and process id of a fresh server that has answered for two seconds."""
     command = [str(Path(sys.executable).parent / "kronos"), "serve", "--port", "0", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -56,6 +56,7 @@ def serving(*options: str) -> Iterator[tuple[str, int, int]]:
         raise SystemExit("the server did not start")
     threading.Thread(target=lambda: [None for _ in process.stderr], daemon=True).start()  # its access log
     try:
+        apart("clients", found[1], int(found[2]), 2, 2)
         yield found[1], int(found[2]), process.pid
     finally:
         process.send_signal(signal.SIGTERM)
@@ -143,7 +144,6 @@ def throughput(seconds: float, count: int = 32) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, options in servers.items():
         with serving(*options) as (host, port, _):
-            apart("clients", host, port, 2, 2)
             found[name] = said(apart("clients", host, port, count, seconds), warm=2)
         print(f"{name:>24}: {found[name]}", flush=True)
     rates = {name: result["per_second"] for name, result in found.items()}
@@ -154,7 +154,6 @@ def throughput(seconds: float, count: int = 32) -> dict[str, Any]:
 def load(seconds: float) -> dict[str, Any]:
     """64 clients with 48 places: some are refused, none fails."""
     with serving("--waiting", "48") as (host, port, pid):
-        apart("clients", host, port, 2, 2)
         found = said(apart("clients", host, port, 64, seconds, 0.5), warm=2)
         found["memory_mib"] = round(resident(pid))
     print(found, flush=True)
@@ -165,7 +164,6 @@ def load(seconds: float) -> dict[str, Any]:
 def overload(seconds: float) -> dict[str, Any]:
     """32 callers for 8 places, and how fast those that find none are told so."""
     with serving("--waiting", "8") as (host, port, _):
-        apart("clients", host, port, 2, 2)
         answers = apart("clients", host, port, 32, seconds, 0.2)
     refused = np.array([answer.seconds for answer in answers if answer.status == 503])
     found = {

@@ -249,9 +249,8 @@ def test_figures_agree_with_the_earlier_benchmark_where_both_measure_the_same(go
     data = {"a": walk(5, bars=100)}
     earlier = benchmark()
     predictor = kronos.load("nano", device="cpu")
-    rows = earlier.forecasts(
-        "nano", predictor, [("f", "a", data["a"])], 3, 40, 12, 20
-    )  # origins after 40, 64 and 88 bars
+    # Origins after 40, 64 and 88 bars.
+    rows = earlier.forecasts("nano", predictor, [("f", "a", data["a"])], 3, 40, 12, 20)
     table = cross_validation(
         data, ["nano"], h=12, n_windows=3, step_size=24, lookback=40, paths=20, baselines=("last",)
     )

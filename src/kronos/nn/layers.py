@@ -5,6 +5,7 @@ Legend: B series, T steps (Tq of them queries), D model width, H heads, E = D / 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -105,20 +106,26 @@ MOST_WEIGHTS = 2**28
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float, causal: bool) -> Tensor:
-    """Scaled dot-product attention. Where a CPU computes products in bfloat16, a causal one goes through the queries in pieces,
-    each with the keys that it sees: PyTorch's own has no good products of that kind there, and takes more than twice the time.
-    """
+    """Scaled dot-product attention, causal only where there is no mask."""
     causal = causal and mask is None
-    if not torch.is_autocast_enabled("cpu") or q.device.type != "cpu":
-        return F.scaled_dot_product_attention(
-            q, k, v.to(q.dtype), attn_mask=mask, dropout_p=dropout_p, is_causal=causal
-        )
+    short = q.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     steps = q.shape[2]
-    size = q.shape[0] * q.shape[1] * steps * steps * 2
-    if not causal or dropout_p > 0 or k.shape[2] != steps or size > MOST_WEIGHTS:
-        with torch.autocast("cpu", enabled=False):  # its backward pass takes four times as long in bfloat16
-            q, k, v = q.float(), k.float(), v.float()
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p, is_causal=causal)
+    fits = q.shape[0] * q.shape[1] * steps * steps * 2 <= MOST_WEIGHTS
+    if short and causal and dropout_p == 0 and k.shape[2] == steps and fits:
+        return _in_pieces(q, k, v)
+    q = q.float() if short else q  # in bfloat16 its backward pass takes four times as long on a CPU
+    with torch.autocast("cpu", enabled=False) if short else nullcontext():
+        return F.scaled_dot_product_attention(
+            q, k.to(q.dtype), v.to(q.dtype), attn_mask=mask, dropout_p=dropout_p, is_causal=causal
+        )
+
+
+def _in_pieces(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention by products in bfloat16, a piece of the queries at a time with the keys that it sees.
+
+    PyTorch's own has no good products of that kind on a CPU, and takes more than twice the time.
+    """
+    steps = q.shape[2]
     q, k, v = (q * q.shape[-1] ** -0.5).bfloat16(), k.bfloat16(), v.bfloat16()
     piece = -(-steps // (2 if steps <= 128 else 4))
     done = []

@@ -66,7 +66,7 @@ def test_a_unit_of_an_rms_norm_times_root_of_width_is_the_norm_also_of_tiny_rows
 def test_turning_neighbouring_pairs_is_the_rotation_of_halves_up_to_the_order(dtype):
     torch.manual_seed(0)
     rotary, x, positions = Rotary(8), torch.randn(1, 2, 5, 8, dtype=dtype), torch.arange(5)
-    halves = rotary(positions[None])(x.float())
+    halves = rotary.rotation(positions[None])(x.float())
     pairs = x.unflatten(-1, (2, 4)).transpose(-1, -2).flatten(-2)
     turned = rotate(pairs, turns(rotary.inv_freq, positions)[None, None]).float()
     back = turned.unflatten(-1, (4, 2)).transpose(-1, -2).flatten(-2)

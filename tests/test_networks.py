@@ -500,7 +500,7 @@ def attended(layer, rotation, x, short):
     """What the attention makes of bars [2, T, 16], and the gradients of its sum of squares; products in bfloat16 if ``short``."""
     x = x.clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=short):
-        out = layer(x, x, rotation, None, causal=True).float()
+        out = layer.attend(layer.queries(x), *layer.keys_values(x), rotation, None, causal=True).float()
     return out.detach(), *torch.autograd.grad(out.square().sum(), [x, *layer.parameters()])
 
 
@@ -508,7 +508,7 @@ def attended(layer, rotation, x, short):
 def test_attention_with_products_in_bfloat16_is_that_of_float32_to_its_rounding(steps):
     torch.manual_seed(0)
     layer = Attention(16, 2)
-    rotation = Rotary(8)(torch.arange(steps)[None])
+    rotation = Rotary(8).rotation(torch.arange(steps)[None])
     x = torch.randn(2, steps, 16)
     for exact, rounded in zip(*(attended(layer, rotation, x, short) for short in (False, True)), strict=True):
         assert (rounded - exact).norm() < 0.03 * max(exact.norm(), 1e-3)
@@ -516,7 +516,7 @@ def test_attention_with_products_in_bfloat16_is_that_of_float32_to_its_rounding(
 
 def test_attention_with_products_in_bfloat16_does_not_see_later_bars():
     torch.manual_seed(0)
-    layer, rotation = Attention(16, 2), Rotary(8)(torch.arange(150)[None])
+    layer, rotation = Attention(16, 2), Rotary(8).rotation(torch.arange(150)[None])
     x = torch.randn(1, 150, 16)
     changed = torch.cat((x[:, :97], torch.randn(1, 53, 16)), dim=1)
     before, after = attended(layer, rotation, x, True)[0], attended(layer, rotation, changed, True)[0]

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import Attention, Block, Rotation, run_blocks
-from kronos.nn.layers import Visibility as Sight
 
 
 def powers(bits: int) -> Tensor:
@@ -31,7 +30,7 @@ class Encoder(nn.Module):
 
     def forward(self, bars: Tensor) -> tuple[Tensor, Tensor]:
         net = self.tokenizer
-        code = net.quant_embed(run_blocks(net.encoder, net.embed(bars), Sight.of(bars, None)))
+        code = net.quant_embed(run_blocks(net.encoder, net.embed(bars)))
         # A token's bit is set where the normalised code is above zero; normalising leaves the sign alone.
         on = (code > 0).long()
         return (on[..., : self.s1_bits] * self.powers1).sum(-1), (on[..., self.s1_bits :] * self.powers2).sum(-1)
@@ -52,7 +51,7 @@ class Decoder(nn.Module):
         net = self.tokenizer
         bits = torch.cat(((s1[..., None] // self.powers1) % 2, (s2[..., None] // self.powers2) % 2), dim=-1)
         hidden = net.post_quant_embed((bits * 2 - 1).float() * self.scale)
-        return net.head(run_blocks(net.decoder, hidden, Sight.of(hidden, None)))
+        return net.head(run_blocks(net.decoder, hidden))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
@@ -85,9 +84,9 @@ class _Model(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Tokens [B, T], stamps [B, T, 5] -> coarse logits [B, V1] and context [B, D] of the last bar, and the caches."""
         net = self.model
-        x = net.embedding(s1, s2) + net.time_emb(stamp)
+        x = net.embedding([s1, s2]) + net.time_emb(stamp)
         keys, values = [], []
-        rotation = net.transformer[0].self_attn.rotary(positions[None])  # type: ignore[union-attr,operator]
+        rotation = net.transformer[0].self_attn.rotary.rotation(positions[None])  # type: ignore[union-attr,operator]
         for number, block in enumerate(net.transformer):
             assert isinstance(block, Block)
             before = None if past is None else (past[0][number], past[1][number])
@@ -98,7 +97,7 @@ class _Model(nn.Module):
         layer: Attention = net.dep_layer.cross_attn
         k, v = layer.keys_values(context)
         if net.dependency_rotary:
-            k = layer.rotary(positions[None])(k)
+            k = layer.rotary.rotation(positions[None])(k)
         if past is not None:
             k, v = torch.cat((past[2], k), dim=2), torch.cat((past[3], v), dim=2)
         last = context[:, -1]
@@ -138,6 +137,6 @@ class Fine(nn.Module):
         q = layer.queries(net.embedding.emb_s1(s1)[:, None])
         if net.dependency_rotary:
             at = torch.arange(dep_keys.shape[2] - 1, dep_keys.shape[2])
-            q = layer.rotary(at[None])(q)
+            q = layer.rotary.rotation(at[None])(q)
         looked = layer.merge(attend(q, dep_keys, dep_values, causal=False))[:, 0]
         return net.head.cond_forward(net.dep_layer.norm(context + looked))

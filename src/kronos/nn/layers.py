@@ -33,15 +33,29 @@ class Rotary(nn.Module):
 
     inv_freq: Tensor
 
-    def __init__(self, head_size: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.register_buffer("inv_freq", 10000.0 ** -(torch.arange(0, head_size, 2).float() / head_size))
+        self.register_buffer("inv_freq", 10000.0 ** -(torch.arange(0, dim, 2).float() / dim))
+        self.seq_len_cached: int | None = None
+        self.cos_cached: Tensor | None = None
+        self.sin_cached: Tensor | None = None
 
-    def forward(self, positions: Tensor) -> Rotation:
+    def rotation(self, positions: Tensor) -> Rotation:
         """positions [1 or B, T] -> the rotation for heads of this size."""
         angles = positions.to(self.inv_freq.dtype)[:, None, :, None] * self.inv_freq
         angles = torch.cat((angles, angles), dim=-1)
         return Rotation(angles.cos(), angles.sin())
+
+    def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys [B, H, T, E], rotated by positions 0..T-1; one query leaves both as they are."""
+        steps, cos, sin = q.shape[-2], self.cos_cached, self.sin_cached
+        # Tensors made in inference mode cannot be trained through.
+        usable = cos is not None and cos.device == q.device and cos.is_inference() <= torch.is_inference_mode_enabled()
+        if cos is None or sin is None or not usable or steps != self.seq_len_cached:
+            cos, sin = self.rotation(torch.arange(steps, device=q.device)[None])
+            self.seq_len_cached, self.cos_cached, self.sin_cached = steps, cos, sin
+        rotation = Rotation(cos, sin)
+        return rotation(q), rotation(k)
 
 
 class Visibility(NamedTuple):
@@ -77,10 +91,10 @@ class Visibility(NamedTuple):
 class RMSNorm(nn.Module):
     """Root-mean-square norm, computed in float32 and cast back, times a learned weight."""
 
-    def __init__(self, width: int, eps: float = 1e-5) -> None:
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(width))
+        self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
         x32 = x.float()
@@ -138,17 +152,17 @@ def _in_pieces(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head scaled dot-product attention with biases; self-attention where query is memory."""
+    """Multi-head scaled dot-product attention with biases and rotary positions."""
 
     def __init__(self, d_model: int, n_heads: int, attn_dropout_p: float = 0.0, resid_dropout_p: float = 0.0) -> None:
         super().__init__()
-        self.n_heads = n_heads
+        self.d_model, self.n_heads, self.head_dim = d_model, n_heads, d_model // n_heads
         self.attn_dropout_p = attn_dropout_p
         self.q_proj = nn.Linear(d_model, d_model)
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
         self.out_proj = nn.Linear(d_model, d_model)
-        self.rotary = Rotary(d_model // n_heads)
+        self.rotary = Rotary(self.head_dim)
         self.resid_dropout = Dropout(resid_dropout_p)
 
     def heads(self, x_BTD: Tensor) -> Tensor:
@@ -167,29 +181,75 @@ class Attention(nn.Module):
         """[B, H, Tq, E] -> [B, Tq, D]"""
         return self.resid_dropout(self.out_proj(attended_BHTE.transpose(1, 2).flatten(2)))
 
-    def forward(
-        self, query_BTD: Tensor, memory_BTD: Tensor, rotation: Rotation | None, mask: Tensor | None, causal: bool
+    def attend(
+        self,
+        q_BHTE: Tensor,
+        k_BHTE: Tensor,
+        v_BHTE: Tensor,
+        rotation: Rotation | None,
+        mask: Tensor | None,
+        causal: bool,
     ) -> Tensor:
-        """The queries belong to the last Tq steps of the memory; rotation None leaves both unrotated."""
-        q, (k, v) = self.queries(query_BTD), self.keys_values(memory_BTD)
+        """The queries belong to the last Tq steps of the keys; rotation None leaves both unrotated."""
         if rotation is not None:
-            q, k = rotation.last(q.shape[2])(q), rotation(k)
+            q_BHTE, k_BHTE = rotation.last(q_BHTE.shape[2])(q_BHTE), rotation(k_BHTE)
         dropout = self.attn_dropout_p if self.training else 0.0
-        return self.merge(_attend(q, k, v, mask, dropout, causal))
+        return self.merge(_attend(q_BHTE, k_BHTE, v_BHTE, mask, dropout, causal))
+
+
+class SelfAttention(Attention):
+    """Causal self-attention."""
+
+    def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+        """x [B, T, D], padding mask [B, T] (True at padding) -> [B, T, D]."""
+        sight = Visibility.of(x, key_padding_mask)
+        rotation = self.rotary.rotation(sight.positions)
+        return self.attend(self.queries(x), *self.keys_values(x), rotation, sight.mask, causal=True)
+
+
+class CrossAttention(Attention):
+    """Causal attention of the last Tq steps of a window to the window."""
+
+    def __init__(self, d_model: int, n_heads: int, attn_dropout_p: float = 0.0, resid_dropout: float = 0.0) -> None:
+        super().__init__(d_model, n_heads, attn_dropout_p, resid_dropout)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        rotate: bool | None = None,
+    ) -> Tensor:
+        """query [B, Tq, D], key and value [B, T, D], padding mask [B, T] (True at padding) -> [B, Tq, D].
+
+        rotate: whether queries and keys get rotary positions; None rotates where there is a query for each step.
+        """
+        queried, steps = query.shape[1], key.shape[1]
+        sight = Visibility.of(key, key_padding_mask)
+        rotate = queried == steps if rotate is None else rotate
+        mask = sight.mask
+        if mask is not None:
+            mask = mask[:, :, -queried:]
+        elif 1 < queried < steps:
+            mask = torch.ones(queried, steps, dtype=torch.bool, device=key.device).tril(steps - queried)
+        q, k, v = self.queries(query), self.heads(self.k_proj(key)), self.heads(self.v_proj(value))
+        rotation = self.rotary.rotation(sight.positions) if rotate else None
+        return self.attend(q, k, v, rotation, mask, causal=queried == steps)
 
 
 class SwiGLU(nn.Module):
     """w2(silu(w1 x) * w3 x), no biases."""
 
-    def __init__(self, d_model: int, ff_dim: int, dropout_p: float = 0.0) -> None:
+    def __init__(self, d_model: int, ff_dim: int, ffn_dropout_p: float = 0.0) -> None:
         super().__init__()
         self.w1 = nn.Linear(d_model, ff_dim, bias=False)
         self.w3 = nn.Linear(d_model, ff_dim, bias=False)
         self.w2 = nn.Linear(ff_dim, d_model, bias=False)
-        self.ffn_dropout = Dropout(dropout_p)
+        self.ffn_dropout = Dropout(ffn_dropout_p)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.ffn_dropout(self.w2(F.silu(self.w1(x_BTD)) * self.w3(x_BTD)))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ffn_dropout(self.w2(F.silu(self.w1(x)) * self.w3(x)))
 
 
 class Block(nn.Module):
@@ -199,29 +259,25 @@ class Block(nn.Module):
         self,
         d_model: int,
         n_heads: int,
-        ff_dim: int,
+        ff_dim: int = 1024,
         ffn_dropout_p: float = 0.0,
         attn_dropout_p: float = 0.0,
         resid_dropout_p: float = 0.0,
     ) -> None:
         super().__init__()
         self.norm1 = RMSNorm(d_model)
-        self.self_attn = Attention(d_model, n_heads, attn_dropout_p, resid_dropout_p)
+        self.self_attn = SelfAttention(d_model, n_heads, attn_dropout_p, resid_dropout_p)
         self.norm2 = RMSNorm(d_model)
         self.ffn = SwiGLU(d_model, ff_dim, ffn_dropout_p)
 
-    def forward(self, x_BTD: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
-        normed = self.norm1(x_BTD)
-        x_BTD = x_BTD + self.self_attn(normed, normed, rotation, mask, causal=True)
-        return x_BTD + self.ffn(self.norm2(x_BTD))
+    def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+        """x [B, T, D], padding mask [B, T] (True at padding) -> [B, T, D]."""
+        x = x + self.self_attn(self.norm1(x), key_padding_mask=key_padding_mask)
+        return x + self.ffn(self.norm2(x))
 
 
-def run_blocks(blocks: nn.ModuleList, x_BTD: Tensor, sight: Visibility) -> Tensor:
-    """Pass x through the blocks; their angles are the same, so they are computed once."""
-    if len(blocks):
-        first = blocks[0]
-        assert isinstance(first, Block)
-        rotation = first.self_attn.rotary(sight.positions)
-        for block in blocks:
-            x_BTD = block(x_BTD, rotation, sight.mask)
+def run_blocks(blocks: nn.ModuleList, x_BTD: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    """Pass x through the blocks, called as the published networks call theirs, so that replaced ones work too."""
+    for block in blocks:
+        x_BTD = block(x_BTD, key_padding_mask=padding_mask)
     return x_BTD

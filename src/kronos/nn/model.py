@@ -9,6 +9,7 @@ Legend: B series, T steps (Tq of them queried), D model width, V1 = 2^s1_bits, V
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from kronos.nn.checkpoint import HubCheckpoint
 from kronos.nn.config import ModelConfig
-from kronos.nn.layers import Attention, Block, Dropout, RMSNorm, Visibility, run_blocks
+from kronos.nn.layers import Block, CrossAttention, Dropout, RMSNorm, run_blocks
 
 TIME_FIELDS = {"minute": 60, "hour": 24, "weekday": 7, "day": 32, "month": 13}
 """Time features in the order of their columns, and the rows of their embedding tables."""
@@ -36,65 +37,98 @@ def _draw(share_BTV: Tensor, uniform_BT: Tensor | None) -> Tensor:
 class HierarchicalEmbedding(nn.Module):
     """Both tokens of a bar, embedded, scaled by sqrt(D), and fused."""
 
-    def __init__(self, s1_bits: int, s2_bits: int, d_model: int) -> None:
+    def __init__(self, s1_bits: int, s2_bits: int, d_model: int = 256) -> None:
         super().__init__()
+        self.s1_bits, self.s2_bits, self.d_model = s1_bits, s2_bits, d_model
         self.scale = math.sqrt(d_model)
         self.emb_s1 = nn.Embedding(2**s1_bits, d_model)
         self.emb_s2 = nn.Embedding(2**s2_bits, d_model)
         self.fusion_proj = nn.Linear(2 * d_model, d_model)
+        with torch.no_grad():  # from N(0, 1) to N(0, 1/D)
+            self.emb_s1.weight.div_(self.scale), self.emb_s2.weight.div_(self.scale)
 
-    def forward(self, s1_BT: Tensor, s2_BT: Tensor) -> Tensor:
-        return self.fusion_proj(torch.cat((self.emb_s1(s1_BT), self.emb_s2(s2_BT)), dim=-1) * self.scale)
+    def split_token(self, token_ids: Tensor, s2_bits: int) -> tuple[Tensor, Tensor]:
+        """Ids s1 << s2_bits | s2 -> (s1, s2). `KronosTokenizer.encode` composes the other way round: s1 in the low bits."""
+        ids = token_ids.long()
+        return ids >> s2_bits, ids & ((1 << s2_bits) - 1)
+
+    def forward(self, token_ids: Sequence[Tensor] | Tensor) -> Tensor:
+        """The pair [s1, s2] of [B, T] each, or one tensor that `split_token` splits -> [B, T, D]."""
+        s1, s2 = self.split_token(token_ids, self.s2_bits) if isinstance(token_ids, Tensor) else token_ids
+        return self.fusion_proj(torch.cat((self.emb_s1(s1), self.emb_s2(s2)), dim=-1) * self.scale)
 
 
 class SinusoidTable(nn.Module):
     """A fixed table: even columns sin, odd columns cos, frequencies exp(-2i ln(10000) / D)."""
 
-    def __init__(self, rows: int, d_model: int) -> None:
+    def __init__(self, c_in: int, d_model: int) -> None:
         super().__init__()
-        angles = torch.arange(rows).float()[:, None] * torch.exp(
+        angles = torch.arange(c_in).float()[:, None] * torch.exp(
             torch.arange(0, d_model, 2).float() * -(math.log(10000.0) / d_model)
         )
         table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
         self.emb = nn.Embedding.from_pretrained(table, freeze=True)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        return self.emb(ids)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.emb(x).detach()
 
 
 class TemporalEmbedding(nn.Module):
     """Sum of the embeddings of minute, hour, weekday, day and month."""
 
-    def __init__(self, d_model: int, learned: bool) -> None:
+    def __init__(self, d_model: int, learn_pe: bool) -> None:
         super().__init__()
         for field, rows in TIME_FIELDS.items():
-            table = nn.Embedding(rows, d_model) if learned else SinusoidTable(rows, d_model)
+            table = nn.Embedding(rows, d_model) if learn_pe else SinusoidTable(rows, d_model)
             self.add_module(f"{field}_embed", table)
 
-    def forward(self, stamp_BT5: Tensor) -> Tensor:
-        columns = stamp_BT5.long().unbind(-1)
+    def forward(self, x: Tensor) -> Tensor:
+        """Time features [B, T, 5] -> [B, T, D]."""
+        columns = x.long().unbind(-1)
         return sum(getattr(self, f"{field}_embed")(ids) for field, ids in zip(TIME_FIELDS, columns, strict=True))  # type: ignore[return-value]
 
 
 class DependencyLayer(nn.Module):
     """Cross attention from the coarse token of the next step to the context; its result is added to the context."""
 
-    def __init__(self, d_model: int) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int = DEPENDENCY_HEADS,
+        attn_dropout_p: float = 0.0,
+        resid_dropout: float = 0.0,
+        rotate_one: bool = False,
+    ) -> None:
+        """rotate_one: rotary positions also for fewer queries than steps (`ModelConfig.dependency_rotary`)."""
         super().__init__()
-        self.cross_attn = Attention(d_model, DEPENDENCY_HEADS)
+        self.rotate_one = rotate_one
+        self.cross_attn = CrossAttention(d_model, n_heads, attn_dropout_p, resid_dropout)
         self.norm = RMSNorm(d_model)
 
-    def forward(self, context_BTD: Tensor, coarse_BTqD: Tensor, sight: Visibility, rotate: bool) -> Tensor:
-        """Causal: the query of a step sees the context up to that step. Queries belong to the last Tq steps."""
-        queried, steps = coarse_BTqD.shape[1], context_BTD.shape[1]
-        rotation = self.cross_attn.rotary(sight.positions) if rotate else None
-        mask = sight.mask
-        if mask is not None:
-            mask = mask[:, :, -queried:]
-        elif 1 < queried < steps:
-            mask = torch.ones(queried, steps, dtype=torch.bool, device=context_BTD.device).tril(steps - queried)
-        attended = self.cross_attn(coarse_BTqD, context_BTD, rotation, mask, causal=queried == steps)
-        return self.norm(context_BTD[:, -queried:] + attended)
+    def forward(
+        self,
+        hidden_states: Tensor,
+        sibling_embed: Tensor,
+        key_padding_mask: Tensor | None = None,
+        rotate: bool | None = None,
+    ) -> Tensor:
+        """Causal: the query of a step sees the context up to that step. Queries belong to the last Tq steps.
+
+        Args:
+            hidden_states: context [B, T, D]. sibling_embed: coarse embeddings of the steps after it [B, Tq, D].
+            key_padding_mask: [B, T], True at padding.
+            rotate: None rotates T queries, as training does, and fewer only with ``rotate_one``.
+
+        Returns:
+            [B, Tq, D]; for one query [B, T, D] as published, of which only the last step means anything.
+        """
+        queried, steps = sibling_embed.shape[1], hidden_states.shape[1]
+        rotate = queried == steps or self.rotate_one if rotate is None else rotate
+        given = {} if rotate == (queried == steps) else {"rotate": rotate}
+        attended = self.cross_attn(
+            query=sibling_embed, key=hidden_states, value=hidden_states, key_padding_mask=key_padding_mask, **given
+        )
+        return self.norm((hidden_states if queried == 1 else hidden_states[:, -queried:]) + attended)
 
 
 class DualHead(nn.Module):
@@ -102,16 +136,17 @@ class DualHead(nn.Module):
 
     def __init__(self, s1_bits: int, s2_bits: int, d_model: int) -> None:
         super().__init__()
-        self.proj_s1 = nn.Linear(d_model, 2**s1_bits)
-        self.proj_s2 = nn.Linear(d_model, 2**s2_bits)
+        self.vocab_s1, self.vocab_s2 = 2**s1_bits, 2**s2_bits
+        self.proj_s1 = nn.Linear(d_model, self.vocab_s1)
+        self.proj_s2 = nn.Linear(d_model, self.vocab_s2)
 
-    def forward(self, context_BTD: Tensor) -> Tensor:
-        """Coarse logits [B, T, V1]."""
-        return self.proj_s1(context_BTD)
+    def forward(self, x: Tensor) -> Tensor:
+        """Coarse logits [B, T, V1] of the context [B, T, D]."""
+        return self.proj_s1(x)
 
-    def cond_forward(self, conditioned_BTD: Tensor) -> Tensor:
-        """Fine logits [B, T, V2]."""
-        return self.proj_s2(conditioned_BTD)
+    def cond_forward(self, x2: Tensor) -> Tensor:
+        """Fine logits [B, T, V2] of what the dependency layer gives [B, T, D]."""
+        return self.proj_s2(x2)
 
     def compute_loss(
         self,
@@ -162,19 +197,21 @@ class Kronos(nn.Module, HubCheckpoint):
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         self.config = ModelConfig(**given)
-        self.s1_bits, self.s2_bits, self.d_model = s1_bits, s2_bits, d_model
-        self.dependency_rotary = dependency_rotary
+        self.s1_bits, self.s2_bits, self.s1_vocab_size = s1_bits, s2_bits, 2**s1_bits
+        self.n_layers, self.d_model, self.n_heads, self.ff_dim = n_layers, d_model, n_heads, ff_dim
+        self.ffn_dropout_p, self.attn_dropout_p, self.resid_dropout_p = ffn_dropout_p, attn_dropout_p, resid_dropout_p
+        self.token_dropout_p, self.learn_te, self.dependency_rotary = token_dropout_p, learn_te, dependency_rotary
         self.embedding = HierarchicalEmbedding(s1_bits, s2_bits, d_model)
         self.time_emb = TemporalEmbedding(d_model, learn_te)
         self.token_drop = Dropout(token_dropout_p)
         shape = (d_model, n_heads, ff_dim, ffn_dropout_p, attn_dropout_p, resid_dropout_p)
         self.transformer = nn.ModuleList(Block(*shape) for _ in range(n_layers))
         self.norm = RMSNorm(d_model)
-        self.dep_layer = DependencyLayer(d_model)
+        self.dep_layer = DependencyLayer(d_model, rotate_one=dependency_rotary)
         self.head = DualHead(s1_bits, s2_bits, d_model)
-        self.apply(self._initialise)
+        self.apply(self._init_weights)
 
-    def _initialise(self, module: nn.Module) -> None:
+    def _init_weights(self, module: nn.Module) -> None:
         """Xavier-normal linears, zero biases, embeddings N(0, 1/D); fixed tables stay as they are."""
         if isinstance(module, nn.Linear):
             nn.init.xavier_normal_(module.weight)
@@ -183,23 +220,19 @@ class Kronos(nn.Module, HubCheckpoint):
         elif isinstance(module, nn.Embedding) and module.weight.requires_grad:
             nn.init.normal_(module.weight, std=self.d_model**-0.5)
 
-    def _context(self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None, sight: Visibility) -> Tensor:
+    def _context(self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None, padding_mask: Tensor | None) -> Tensor:
         if s1_ids.shape != s2_ids.shape:
             raise ValueError(
                 f"s1_ids {list(s1_ids.shape)} and s2_ids {list(s2_ids.shape)} must have one shape [series, steps]"
             )
-        x_BTD = self.embedding(s1_ids, s2_ids)
+        x_BTD = self.embedding([s1_ids, s2_ids])
         if stamp is not None:
             if stamp.shape[-2:] != (s1_ids.shape[1], len(TIME_FIELDS)):
                 raise ValueError(
                     f"stamp must have the shape [series, {s1_ids.shape[1]}, 5] of its window, found {list(stamp.shape)}"
                 )
             x_BTD = x_BTD + self.time_emb(stamp)
-        return self.norm(run_blocks(self.transformer, self.token_drop(x_BTD), sight))
-
-    def _fine_logits(self, context_BTD: Tensor, s1_next_BTq: Tensor, sight: Visibility, rotate: bool) -> Tensor:
-        coarse_BTqD = self.embedding.emb_s1(s1_next_BTq)  # no sqrt(D) here (spec, section 4)
-        return self.head.cond_forward(self.dep_layer(context_BTD, coarse_BTqD, sight, rotate))
+        return self.norm(run_blocks(self.transformer, self.token_drop(x_BTD), padding_mask))
 
     def forward(
         self,
@@ -224,8 +257,7 @@ class Kronos(nn.Module, HubCheckpoint):
         Returns:
             s1 logits [B, T, 2^s1_bits], s2 logits [B, T, 2^s2_bits] of the *next* step.
         """
-        sight = Visibility.of(s1_ids, padding_mask)
-        context = self._context(s1_ids, s2_ids, stamp, sight)
+        context = self._context(s1_ids, s2_ids, stamp, padding_mask)
         s1_logits = self.head(context)
         if use_teacher_forcing:
             if s1_targets is None or s1_targets.shape != s1_ids.shape:
@@ -236,13 +268,15 @@ class Kronos(nn.Module, HubCheckpoint):
         else:
             with torch.no_grad():
                 s1_next = _draw(s1_logits.float().softmax(-1), s1_uniforms)
-        return s1_logits, self._fine_logits(context, s1_next, sight, rotate=True)
+        # No sqrt(D) here (spec, section 4).
+        conditioned = self.dep_layer(context, self.embedding.emb_s1(s1_next), key_padding_mask=padding_mask)
+        return s1_logits, self.head.cond_forward(conditioned)
 
     def decode_s1(
         self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None = None, padding_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Tokens [B, T] -> coarse logits of the next step at every position [B, T, V1], and the context [B, T, D]."""
-        context = self._context(s1_ids, s2_ids, stamp, Visibility.of(s1_ids, padding_mask))
+        context = self._context(s1_ids, s2_ids, stamp, padding_mask)
         return self.head(context), context
 
     def decode_s2(self, context: Tensor, s1_ids: Tensor, padding_mask: Tensor | None = None) -> Tensor:
@@ -250,7 +284,10 @@ class Kronos(nn.Module, HubCheckpoint):
 
         Generation passes one (Tq = 1). Queries and keys are rotated only where the config says so (``dependency_rotary``).
         """
-        if s1_ids.shape[1] > context.shape[1]:
-            raise ValueError(f"decode_s2 got {s1_ids.shape[1]} coarse tokens for a context of {context.shape[1]} steps")
-        sight = Visibility.of(context, padding_mask)
-        return self._fine_logits(context, s1_ids, sight, rotate=self.dependency_rotary)
+        queried = s1_ids.shape[1]
+        if queried > context.shape[1]:
+            raise ValueError(f"decode_s2 got {queried} coarse tokens for a context of {context.shape[1]} steps")
+        given = {} if queried == 1 else {"rotate": self.dependency_rotary}
+        coarse = self.embedding.emb_s1(s1_ids)
+        conditioned = self.dep_layer(context, coarse, key_padding_mask=padding_mask, **given)
+        return self.head.cond_forward(conditioned[:, -queried:])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 def entropy(p: Tensor) -> Tensor:
@@ -35,7 +34,7 @@ class BinarySphericalQuantizer(nn.Module):
         sharpness: float = 1.0,
     ) -> None:
         super().__init__()
-        self.bits, self.group_size = bits, group_size
+        self.embed_dim, self.group_size = bits, group_size
         self.beta, self.gamma0, self.gamma, self.zeta = beta, gamma0, gamma, zeta
         self.codebook_entropy, self.sharpness = codebook_entropy, sharpness
         self.scale = bits**-0.5
@@ -52,26 +51,48 @@ class BinarySphericalQuantizer(nn.Module):
         on = (ids.unsqueeze(-1) >> torch.arange(bits, device=ids.device)) & 1
         return torch.where(on == 1, self.scale, -self.scale)
 
+    def quantize(self, z: Tensor) -> Tensor:
+        """Signs, +-1, of z [..., K], with the gradient passed straight through: z + stopgrad(sign(z) - z)."""
+        sign = torch.where(z > 0, 1.0, -1.0).to(z.dtype)
+        return z + (sign - z).detach()
+
     def quantise(self, z_BTK: Tensor) -> Tensor:
         """The corner nearest to z, with the gradient passed straight through: (z + stopgrad(sign(z) - z)) / sqrt(K)."""
-        sign = torch.where(z_BTK > 0, 1.0, -1.0).to(z_BTK.dtype)
-        return (z_BTK + (sign - z_BTK).detach()) * self.scale
+        return self.quantize(z_BTK) * self.scale
+
+    def codes_to_indexes(self, zhat: Tensor) -> Tensor:
+        """Big-endian integers of the signs of codes [..., K] -> [...]; the token ids are little-endian (`ids`)."""
+        return ((zhat > 0) * self.basis).sum(-1)
+
+    def codes_to_group_indexes(self, zhat: Tensor) -> Tensor:
+        """Big-endian integers of the signs of each group of codes [..., K] -> [..., G]."""
+        return ((zhat.unflatten(-1, (-1, self.group_size)) > 0) * self.group_basis).sum(-1)
+
+    def indexes_to_codes(self, indices: Tensor) -> Tensor:
+        """What `codes_to_indexes` took: integers [...] -> codes +-1, int64 [..., K]."""
+        return indices.unsqueeze(-1) // self.basis % 2 * 2 - 1
+
+    def entropies(self, z_BTK: Tensor) -> tuple[Tensor, Tensor]:
+        """Entropy of a bar's soft assignment, averaged over the bars, and that of the average assignment."""
+        p_BTK = torch.sigmoid(-4 * self.sharpness * self.scale * z_BTK)
+        per_sample = (entropy(p_BTK) + entropy(1 - p_BTK)).sum(-1).mean()
+        if self.codebook_entropy != "bits":
+            return per_sample, self.grouped_entropy(z_BTK)
+        mean_K = p_BTK.mean(tuple(range(z_BTK.ndim - 1)))
+        return per_sample, (entropy(mean_K) + entropy(1 - mean_K)).sum()
 
     def loss(self, z_BTK: Tensor, q_BTK: Tensor) -> Tensor:
         """Commitment plus weighted entropies (spec, section 3): certain about each bar, undecided over all of them."""
+        return self.weighted(z_BTK, q_BTK, *self.entropies(z_BTK))
+
+    def weighted(self, z_BTK: Tensor, q_BTK: Tensor, per_sample: Tensor, codebook: Tensor) -> Tensor:
+        """The loss, given both entropies."""
         commitment = self.beta * (q_BTK.detach() - z_BTK).square().sum(-1).mean()
-        p_BTK = torch.sigmoid(-4 * self.sharpness * self.scale * z_BTK)
-        per_sample = (entropy(p_BTK) + entropy(1 - p_BTK)).sum(-1).mean()
-        if self.codebook_entropy == "bits":
-            mean_K = p_BTK.mean((0, 1))
-            codebook = (entropy(mean_K) + entropy(1 - mean_K)).sum()
-        else:
-            codebook = self.grouped_entropy(z_BTK)
         return commitment + self.zeta * (self.gamma0 * per_sample - self.gamma * codebook)
 
     def grouped_entropy(self, z_BTK: Tensor) -> Tensor:
         """Entropy of the average soft assignment over the 2^g codes of each group, summed over the groups."""
-        z_NGg = z_BTK.flatten(0, 1).unflatten(-1, (-1, self.group_size))
+        z_NGg = z_BTK.flatten(0, -2).unflatten(-1, (-1, self.group_size))
         # The soft assignment to a corner of a cube is the product of its bits' assignments, so the average over the bars of
         # 2^g probabilities is one matrix product of two halves of 2^(g/2) each.
         first, second = (
@@ -85,8 +106,18 @@ class BinarySphericalQuantizer(nn.Module):
         corners = self.corners(torch.arange(2 ** z.shape[-1], device=z.device), z.shape[-1]).to(z.dtype)
         return torch.softmax(2 * self.sharpness * z @ corners.T, dim=-1)
 
-    def forward(self, x_BTK: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, T, K], any length -> quantised [B, T, K] and the loss (a scalar)."""
-        z_BTK = F.normalize(x_BTK, dim=-1)
-        q_BTK = self.quantise(z_BTK)
-        return q_BTK, self.loss(z_BTK, q_BTK)
+    def forward(self, z: Tensor, collect_metrics: bool = True) -> tuple[Tensor, Tensor, dict[str, Tensor | None]]:
+        """Vectors on the unit sphere [B, T, K] -> quantised [B, T, K], the loss (a scalar), and figures of the codes.
+
+        The figures: "H" (entropy of the codebook), "indices", "group_indices" (as of `codes_to_indexes`) and, in eval mode,
+        "used_codes". collect_metrics=False leaves them out and the loss at 0.
+        """
+        q = self.quantise(z)
+        if not collect_metrics:
+            return q, q.new_zeros(()), {}
+        per_sample, codebook = self.entropies(z)
+        loss = self.weighted(z, q, per_sample, codebook)
+        indices = self.codes_to_indexes(q.detach())
+        used = None if self.training else indices.unique()
+        groups = self.codes_to_group_indexes(q.detach())
+        return q, loss, {"H": codebook, "used_codes": used, "indices": indices, "group_indices": groups}

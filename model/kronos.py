@@ -1,26 +1,20 @@
-"""The names of the reference's module, from the package."""
+"""The names of the published ``model/kronos.py``, from the package (`kronos.compat.kronos`).
 
-from __future__ import annotations
+Where this folder itself is on ``sys.path``, ``import kronos`` finds this file: it then puts the package in its own place.
+"""
 
-import pandas as pd
+if __package__:
+    from ._find_kronos import load
+else:
+    from _find_kronos import load
 
-from kronos.generation.reference import auto_regressive_inference
-from kronos.generation.sampling import sample_from_logits
-from kronos.klines.features import TIME_FIELDS, as_timestamps, time_features
-from kronos.nn import Kronos, KronosTokenizer
-from kronos.predictor import KronosPredictor
+load()
 
-__all__ = [
-    "Kronos",
-    "KronosPredictor",
-    "KronosTokenizer",
-    "auto_regressive_inference",
-    "calc_time_stamps",
-    "sample_from_logits",
-]
+from kronos.compat.kronos import *  # noqa: E402, F403
+from kronos.compat.kronos import __all__ as __all__  # noqa: E402
 
+if __name__ == "kronos":
+    import sys
 
-def calc_time_stamps(x_timestamp: pd.Series | pd.DatetimeIndex) -> pd.DataFrame:
-    """Minute, hour, weekday, day and month of each timestamp, a column each, on the index of a Series."""
-    index = x_timestamp.index if isinstance(x_timestamp, pd.Series) else None
-    return pd.DataFrame(time_features(as_timestamps(x_timestamp)), columns=list(TIME_FIELDS), index=index)
+    for _name in ("auto_regressive_inference", "calc_time_stamps", "sample_from_logits", "top_k_top_p_filtering"):
+        setattr(sys.modules["kronos"], _name, globals()[_name])

@@ -20,7 +20,8 @@ from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training.building import CATALOGUE, COUNTS, build, find_sources
 from kronos.training.distributed import world
 from kronos.training.loop import LoopSettings, Task, train
-from kronos.training.pretrain import recipe_of
+from kronos.training.objectives import TokenizerObjective, candle_error
+from kronos.training.pretrain import begin_from, recipe_of, reconstruction_figures
 from kronos.training.schedule import learning_rate
 from kronos.training.store import Store
 from kronos.training.trackers import open_trackers, read_log
@@ -157,6 +158,59 @@ def test_volume_is_hidden_in_about_the_share_asked_for(corpus):
     ]
     assert len(hidden) > 300
     assert 0.2 < np.mean(hidden) < 0.4
+
+
+def test_amount_alone_is_hidden_in_its_own_share(corpus):
+    settings = WindowSettings(length=64, batch=64, hide_volume=0.2, hide_amount=0.3, balance=1.0)
+    batches = [Sampler(corpus, settings, seed=0).batch(i) for i in range(20)]
+    absent = torch.cat([(b.bars[..., 4:].abs().sum(1) == 0)[torch.from_numpy(b.group == 1)] for b in batches])
+    volume, amount = absent.float().mean(0)
+    assert 0.12 < volume < 0.28
+    assert 0.4 < amount < 0.6
+    assert not (absent[:, 0] & ~absent[:, 1]).any()
+
+
+def test_candle_error_of_a_shifted_level_is_zero_and_of_a_gap_is_in_mean_ranges():
+    bars = torch.tensor([[[0.0, 2.0, -2.0, 1.0, 0, 0], [1.0, 3.0, -1.0, 2.0, 0, 0]]])  # each of range 4
+    assert candle_error(bars + 0.7, bars) == 0
+    wide = bars.clone()
+    wide[0, 1, 0] += 0.8  # the gap is off by .8, the body by -.8, the middle by .4
+    want = (0.8**2 + 0.8**2 + 0.4**2 + 0.4**2) / 4 / 4**2
+    assert candle_error(wide, bars) == pytest.approx(want)
+
+
+def test_tokenizer_loss_adds_the_candle_error_to_the_published_loss():
+    torch.manual_seed(0)
+    tokenizer, bars = training_run.small_pair()[0], torch.randn(2, 32, 6)
+    plain, _ = TokenizerObjective(tokenizer)(bars)
+    weighted, figures = TokenizerObjective(tokenizer, 0.5)(bars)
+    assert plain.item() == pytest.approx(tokenizer.compute_loss(bars)[0].item())
+    assert weighted.item() == pytest.approx(plain.item() + 0.5 * figures["candle"].item())
+
+
+def test_reconstruction_figures_tell_position_stretch_and_column():
+    bars = torch.zeros(1, 128, 6)
+    bars[0, 100:, 3] = 2.0
+    squared = torch.zeros(1, 128, 6)
+    squared[0, 50:64] = 1.0
+    squared[0, 110, 3] = 6.0
+    found = reconstruction_figures(squared, bars)
+    assert found["mse to bar 64"] == pytest.approx(14 / 20)
+    assert found["mse to bar 128"] == pytest.approx(6 / 120)
+    assert found["mse |z| 1.5 to 3"] == pytest.approx(6 / (28 * 6))
+    assert found["mse open"] == pytest.approx(14 / 128)
+    assert "mse |z| 3 to inf" not in found
+
+
+def test_a_deeper_network_begins_with_the_numbers_of_the_trained_one():
+    small = training_run.small_pair()[1]
+    deep = Kronos(**small.config.to_dict() | {"n_layers": 3})
+    begin_from(deep, small)
+    s1, s2, stamp = torch.randint(32, (2, 20)), torch.randint(32, (2, 20)), torch.zeros(2, 20, 5, dtype=torch.long)
+    for ours, theirs in zip(deep.eval().decode_s1(s1, s2, stamp), small.eval().decode_s1(s1, s2, stamp), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    with pytest.raises(ValueError, match="at most as many blocks"):
+        begin_from(small, deep)
 
 
 def test_balance_zero_draws_every_group_equally_often(corpus):

@@ -34,6 +34,9 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--preset", default="nano", show_default=True, help="nano, mini, small, base, or a YAML file."),
             click.option("--set", "sets", multiple=True, metavar="NAME=VALUE",
                          help="Change a value of the recipe, such as steps=500 or network.d_model=64; may be repeated."),
+            click.option("--start", metavar="NAME",
+                         help="Begin with the weights of this folder or zoo name; further blocks add nothing at first.  "
+                         "[default: random weights]"),
             click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto."),
         ]
     ):  # fmt: skip
@@ -96,9 +99,16 @@ def export(out: Path, pair: Path) -> None:
 
 
 def _run(
-    stage: Any, tokenizer: str | None, store: Path, out: Path, preset: str, sets: tuple[str, ...], device: str
+    stage: Any,
+    tokenizer: str | None,
+    store: Path,
+    out: Path,
+    preset: str,
+    sets: tuple[str, ...],
+    start: str | None,
+    device: str,
 ) -> None:
-    from kronos.hub.loading import load_tokenizer
+    from kronos.hub.loading import load_model, load_tokenizer
     from kronos.training.distributed import world
     from kronos.training.pretrain import pretrain as train
     from kronos.training.pretrain import recipe_of
@@ -114,8 +124,9 @@ def _run(
                 f"{out} has no trained tokenizer: run kronos pretrain tokenizer first, or name one (--tokenizer)"
             )
         known = load_tokenizer(tokenizer or best)
+    first = None if start is None else (load_tokenizer(start) if stage == "tokenizer" else load_model(start))
     with world(device) as processes:
-        if not train(stage, recipe, bars, out / stage, processes, known, click.echo):
+        if not train(stage, recipe, bars, out / stage, processes, known, click.echo, first):
             sys.exit(130)
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kronos.generation import engine
 from kronos.generation.fused import ONEDNN_FOR_ALL
@@ -24,15 +25,57 @@ COARSE: tuple[Coarse, ...] = ("sampled", "true")
 
 
 class TokenizerObjective(nn.Module):
-    """Reconstruction by the coarse and by both tokens, and the quantiser's own loss (spec, section 3)."""
+    """Reconstruction by the coarse and by both tokens, and the quantiser's own loss (spec, section 3).
 
-    def __init__(self, tokenizer: KronosTokenizer) -> None:
+    Args:
+        candle_weight: weight of `candle_error` of the full reconstruction, added to the published loss; 0 is the published one.
+    """
+
+    def __init__(self, tokenizer: KronosTokenizer, candle_weight: float = 0.0) -> None:
         super().__init__()
-        self.network = tokenizer
+        self.network, self.candle_weight = tokenizer, candle_weight
 
     def forward(self, bars_BT6: Tensor) -> tuple[Tensor, Figures]:
-        loss, coarse, full, bsq = self.network.compute_loss(bars_BT6)
-        return loss, {"mse_coarse": coarse.detach(), "mse": full.detach(), "bsq": bsq.detach()}
+        (coarse_BT6, full_BT6), bsq, _, _ = self.network(bars_BT6)
+        coarse, full = F.mse_loss(coarse_BT6, bars_BT6), F.mse_loss(full_BT6, bars_BT6)
+        loss = (coarse + full + bsq) / 2
+        figures = {"mse_coarse": coarse.detach(), "mse": full.detach(), "bsq": bsq.detach()}
+        if self.candle_weight:
+            candle = candle_error(full_BT6, bars_BT6)
+            loss = loss + self.candle_weight * candle
+            figures["candle"] = candle.detach()
+        return loss, figures
+
+
+OPEN, HIGH, LOW, CLOSE = range(4)
+
+
+def candle_parts(bars_BT6: Tensor) -> Tensor:
+    """What is seen of a candle beside its level, for bars 1 to T - 1: [B, T - 1, 4].
+
+    Gap (open against the previous close), body (close against open), and high and low against the middle of the body.
+    """
+    bars, before = bars_BT6[:, 1:], bars_BT6[:, :-1, CLOSE]
+    middle = (bars[..., OPEN] + bars[..., CLOSE]) / 2
+    return torch.stack(
+        (
+            bars[..., OPEN] - before,
+            bars[..., CLOSE] - bars[..., OPEN],
+            bars[..., HIGH] - middle,
+            bars[..., LOW] - middle,
+        ),
+        dim=-1,
+    )
+
+
+def candle_error(found_BT6: Tensor, true_BT6: Tensor, least_range: float = 0.1) -> Tensor:
+    """Mean squared error of `candle_parts`, in units of each window's mean range (high less low), a scalar.
+
+    The range is at least ``least_range`` deviations of the lookback: below it the tokens' own noise is all there is to see.
+    """
+    found, true = candle_parts(found_BT6.float()), candle_parts(true_BT6)
+    range_B = (true_BT6[..., HIGH] - true_BT6[..., LOW]).abs().mean(1).clamp_min(least_range)
+    return ((found - true).square().mean((1, 2)) / range_B.square()).mean()
 
 
 class ModelObjective(nn.Module):

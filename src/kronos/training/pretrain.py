@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from kronos.files import json_bytes, write_file
+from kronos.klines.features import FEATURES
 from kronos.nn import Kronos, KronosTokenizer, ModelConfig, TokenizerConfig, save_checkpoint
 from kronos.training.distributed import World
 from kronos.training.loop import Batch, LoopSettings, Metrics, Task, train
@@ -45,6 +47,8 @@ class Recipe(LoopSettings):
         bars_a_step: bars of all windows of a step, over all processes.
         balance: exponent on the number of bars of a market and frequency: 1 draws every bar equally often, 0 every group.
         hide_volume: share of windows without volume and amount (paper, section 4.1).
+        hide_amount: share of windows with volume and without amount.
+        candle_weight: weight of the error of gaps, bodies and wicks in a tokenizer's loss; see `TokenizerObjective`.
         coarse: coarse token that the model's fine token is trained on; see `ModelObjective`.
         held_out: batches to validate on.
         the others: see `LoopSettings`.
@@ -56,6 +60,8 @@ class Recipe(LoopSettings):
     bars_a_step: int = 8192
     balance: float = 0.5
     hide_volume: float = 0.05
+    hide_amount: float = 0.0
+    candle_weight: float = 0.0
     coarse: Coarse = "sampled"
     held_out: int = 8
     trackers: tuple[str, ...] = ()
@@ -70,6 +76,8 @@ class Recipe(LoopSettings):
             raise ValueError(f"bars_a_step ({self.bars_a_step}) must hold a window of {max(self.lengths)} bars")
         if self.coarse not in COARSE:
             raise ValueError(f"coarse must be one of {', '.join(COARSE)}, found {self.coarse!r}")
+        if self.candle_weight < 0:
+            raise ValueError(f"candle_weight must be at least 0, found {self.candle_weight}")
         if self.held_out < 1:
             raise ValueError(f"held_out, batches to validate on, must be at least 1, found {self.held_out}")
 
@@ -85,6 +93,7 @@ class Recipe(LoopSettings):
             balance=self.balance,
             least_lookback=min(48, length // 2),
             hide_volume=self.hide_volume,
+            hide_amount=self.hide_amount,
         )
 
 
@@ -122,11 +131,13 @@ def pretrain(
     world: World,
     tokenizer: KronosTokenizer | None = None,
     say: Callable[[str], None] = print,
+    start: KronosTokenizer | Kronos | None = None,
 ) -> bool:
     """Train a network from nothing, or go on with a run; the best one is in ``folder/checkpoints/best_model``.
 
     Args:
         tokenizer: whose tokens the model learns; for the stage "model".
+        start: a trained network whose weights the new one begins with instead; see `begin_from`.
 
     Returns:
         True when the run is complete, False when it was stopped and saved.
@@ -139,11 +150,11 @@ def pretrain(
     training, held = parts_of(store, longest)
     parts = world.size * recipe.accumulation
     samplers = [Sampler(training, recipe.windows(length, parts), recipe.seed) for length in recipe.lengths]
-    judge = Sampler(held, replace(recipe.windows(longest), hide_volume=0.0), recipe.seed + 1)
+    judge = Sampler(held, replace(recipe.windows(longest), hide_volume=0.0, hide_amount=0.0), recipe.seed + 1)
     fixed = [judge.batch(i) for i in range(recipe.held_out)]
     if stage == "tokenizer":
         network: Any = KronosTokenizer(**TokenizerConfig.from_dict(recipe.network, stage).to_dict())
-        objective: torch.nn.Module = TokenizerObjective(network)
+        objective: torch.nn.Module = TokenizerObjective(network, recipe.candle_weight)
         ready: Callable[..., Batch] = lambda batch, *_: (batch.bars,)
     else:
         if tokenizer is None:
@@ -151,6 +162,8 @@ def pretrain(
         network = Kronos(**ModelConfig.from_dict(recipe.network, stage).to_dict())
         objective = ModelObjective(network, recipe.coarse)
         ready = _tokens(tokenizer.to(world.device).requires_grad_(False), world, recipe)
+    if start is not None:
+        begin_from(network, start)
     watch = "mse" if stage == "tokenizer" else "loss"
     task = Task(
         network,
@@ -179,6 +192,29 @@ def pretrain(
 
         draw_curves(folder)
     return done
+
+
+def begin_from(network: KronosTokenizer | Kronos, start: KronosTokenizer | Kronos) -> None:
+    """Copy the weights of a trained network into one of the same width and vocabulary that may have further blocks.
+
+    A further block adds nothing at first (its two output layers are zero), so that the network begins with the other's numbers.
+
+    Raises:
+        ValueError: a weight of the trained network has no place of its shape in the new one.
+    """
+    ours, theirs = network.state_dict(), start.state_dict()
+    for name, value in theirs.items():
+        if name not in ours or ours[name].shape != value.shape:
+            found = "none" if name not in ours else list(ours[name].shape)
+            raise ValueError(
+                f"the network to begin with has {name} of shape {list(value.shape)}, the recipe's has {found}: give one of "
+                "the same width, bits and feed-forward width, with at most as many blocks"
+            )
+    ours.update(theirs)
+    for name in ours.keys() - theirs.keys():
+        if name.endswith(("self_attn.out_proj.weight", "self_attn.out_proj.bias", "ffn.w2.weight")):
+            ours[name] = torch.zeros_like(ours[name])
+    network.load_state_dict(ours)
 
 
 def parts_of(store: Store, longest: int) -> tuple[Store, Store]:
@@ -215,11 +251,13 @@ def by_group(
     """Figures by market and frequency on the held-out windows, and for a tokenizer the codes in use."""
     sums: dict[str, list[float]] = {}
     ids: list[Tensor] = []
+    errors: list[tuple[Tensor, Tensor]] = []
     for batch in batches:
         bars, stamp = batch.bars.to(world.device), batch.stamp.to(world.device)
         if isinstance(network, KronosTokenizer):
             (_, full), _, _, codes = network(bars)
-            each = (full - bars).square().mean((1, 2))
+            errors.append(((full - bars).square().float(), bars))
+            each = errors[-1][0].mean((1, 2))
             ids.append(codes.flatten())
         else:
             assert tokenizer is not None and isinstance(network, Kronos)
@@ -230,6 +268,7 @@ def by_group(
     figures = {f"{what} {name}": float(np.mean(values)) for name, values in sorted(sums.items())}
     if not isinstance(network, KronosTokenizer):
         return figures
+    figures |= reconstruction_figures(*(torch.cat(parts) for parts in zip(*errors, strict=True)))
     together = torch.cat(ids)
     for name, token, bits in (
         ("s1", together & (2**network.s1_bits - 1), network.s1_bits),
@@ -243,6 +282,32 @@ def by_group(
                 "groups, another zeta, or a lower learning rate"
             )
     return figures
+
+
+LAST = 20
+"""Bars before a position over which its reconstruction error is taken."""
+STRETCH = (0.0, 1.5, 3.0, torch.inf)
+"""Deviations of a close from the lookback's mean; |z| is reported within each pair of them."""
+
+
+def reconstruction_figures(squared_BT6: Tensor, bars_BT6: Tensor) -> Metrics:
+    """Mean squared reconstruction errors by position in the window, by the close's |z|, and by column.
+
+    Args:
+        squared_BT6: squared errors of the reconstruction, [B, T, 6].
+        bars_BT6: the normalised bars themselves, [B, T, 6].
+    """
+    steps, position = bars_BT6.shape[1], 64
+    found: Metrics = {}
+    while position <= steps:
+        found[f"mse to bar {position}"] = squared_BT6[:, max(0, position - LAST) : position].mean().item()
+        position *= 2
+    z_BT = bars_BT6[..., FEATURES.index("close")].abs()
+    for low, high in pairwise(STRETCH):
+        inside = (z_BT >= low) & (z_BT < high)
+        if inside.any():
+            found[f"mse |z| {low:g} to {high:g}"] = squared_BT6[inside].mean().item()
+    return found | {f"mse {name}": squared_BT6[..., i].mean().item() for i, name in enumerate(FEATURES)}
 
 
 def _token_loss(model: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ class WindowSettings:
         least_lookback: the scale comes from the first part of the window (the lookback), of at least so many bars; the rest
             is the future, as at inference.
         hide_volume: share of windows without volume and amount (paper, section 4.1: 5 %).
+        hide_amount: share of windows with volume and without amount.
     """
 
     length: int = 512
@@ -38,12 +39,17 @@ class WindowSettings:
     balance: float = 0.5
     least_lookback: int = 48
     hide_volume: float = 0.05
+    hide_amount: float = 0.0
 
     def __post_init__(self) -> None:
         if not 2 <= self.least_lookback <= self.length:
             raise ValueError(f"least_lookback must lie in 2..length ({self.length}), found {self.least_lookback}")
-        if self.batch < 1 or not 0 <= self.hide_volume <= 1 or self.balance < 0:
-            raise ValueError(f"batch must be at least 1, hide_volume in 0..1, balance at least 0, found {self}")
+        hidden = (self.hide_volume, self.hide_amount)
+        if self.batch < 1 or min(hidden) < 0 or sum(hidden) > 1 or self.balance < 0:
+            raise ValueError(
+                "batch must be at least 1, hide_volume and hide_amount in 0..1 and together at most 1, balance at least 0, "
+                f"found {self}"
+            )
 
 
 class Batch(NamedTuple):
@@ -77,12 +83,15 @@ class Sampler:
             max=len(self.start) - 1
         )
         first = self.start[chosen] + (rng.random(settings.batch) * self.room[chosen]).astype(np.int64)
-        hidden = rng.random(settings.batch) < settings.hide_volume
+        draw_B = rng.random(settings.batch)
+        no_volume = draw_B < settings.hide_volume
+        no_amount = draw_B < settings.hide_volume + settings.hide_amount
         lookback = rng.integers(settings.least_lookback, settings.length + 1, settings.batch)
         mine = slice(settings.batch * part // parts, settings.batch * (part + 1) // parts)
         rows_BT = first[mine, None] + np.arange(settings.length)
         bars_BT6 = self.store.bars[rows_BT].astype(np.float64)
-        bars_BT6[hidden[mine], :, 4:] = 0.0
+        bars_BT6[no_volume[mine], :, 4:] = 0.0
+        bars_BT6[no_amount[mine], :, 5:] = 0.0
         return Batch(
             torch.from_numpy(normalise_on_prefix(bars_BT6, lookback[mine])),
             torch.from_numpy(self.store.stamp[rows_BT].astype(np.int64)),

@@ -1,5 +1,5 @@
 # make demo   forecast the last 30 days of the S&P 500 sample with the embedded model, against what happened
-# make test   lint, types and tests
+# make test   lint, types and tests (installs what these need, the first time)
 # Both create the virtual environment (.venv) themselves; only Python 3.10+ and make are needed.
 
 PYTHON ?= python3
@@ -7,18 +7,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-hub test-slow test-frameworks bench calendars clean
+.PHONY: help setup demo test test-cpus lint test-hub test-slow test-frameworks bench calendars clean
 
 help:
 	@sed -n 's/^# //p' Makefile
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.ready-dev
 
 $(VENV)/.ready: pyproject.toml constraints.txt tools/bootstrap.py
 	$(PYTHON) tools/bootstrap.py $(VENV)
 	@touch $@
 
-demo: setup
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(PYTHON) tools/bootstrap.py $(VENV) dev
+	@touch $@
+
+demo: $(VENV)/.ready
 	@mkdir -p demo
 	$(BIN)/kronos forecast --sample sp500 --holdout --horizon 30 --out demo/sp500.csv --plot demo/sp500.png
 	@echo "The table is demo/sp500.csv, the picture is demo/sp500.png"
@@ -30,6 +34,13 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest -q
+
+# make test-cpus   networks, engine and training again with the instructions of older processors (AVX2; SSE4.1)
+CPU_TESTS := $(addprefix tests/test_,engine.py fused.py networks.py golden_networks.py golden_forecasts.py paths.py predictor.py \
+	nano.py training.py pretrain.py)
+test-cpus: setup
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q $(CPU_TESTS)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/python -m pytest -q $(CPU_TESTS)
 
 # make test-hub    also the published checkpoints, where the Hugging Face Hub can be reached
 test-hub: setup
@@ -57,4 +68,4 @@ calendars: setup
 	$(BIN)/python benchmarks/calendars.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-frameworks demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-frameworks demo build dist .pytest_cache .mypy_cache .ruff_cache .schemathesis .hypothesis

@@ -1,7 +1,6 @@
 """The command line as a user meets it: tables, pictures, one clear line and exit code 2 for what is wrong, nothing half written."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from click.testing import CliRunner
 
 from kronos import Forecast
 from kronos.cli import main
+from tests.processes import started
 
 
 @pytest.fixture
@@ -219,14 +219,11 @@ def test_ctrl_c_leaves_nothing_and_ends_with_130(folder):
         "--model",
         "nano",
     ]
-    process = subprocess.Popen(
-        [*command, "--horizon", "10000", "--paths", "300", "--out", "f.csv", "--plot", "f.png"],
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    time.sleep(8)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    command += ["--horizon", "10000", "--paths", "300", "--out", "f.csv", "--plot", "f.png"]
+    with started(command, stderr=subprocess.PIPE) as process:
+        time.sleep(8)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert b"stopped" in said
     assert [p.name for p in folder.iterdir()] == ["bars.csv"]

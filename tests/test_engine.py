@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from kronos.generation import engine, reference
+from kronos.generation.fused import fused_model, fused_tokenizer
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
 
 GREEDY = Sampling(top_k=1)
+
+pytestmark = pytest.mark.usefixtures("products")
 
 
 @pytest.fixture(
@@ -57,6 +60,18 @@ def test_bars_are_encoded_as_the_tokenizer_encodes_them(pair, lookbacks):
     for ours, theirs in zip(engine.encode(tokenizer, bars, hidden), want, strict=True):
         real = torch.ones_like(ours, dtype=torch.bool) if hidden is None else ~hidden
         assert ours[real].equal(theirs[real])
+
+
+@pytest.mark.parametrize("made_in", [True, False], ids=["inference", "ordinary"])
+def test_encoding_does_not_depend_on_the_mode_of_the_caller(pair, made_in):
+    tokenizer, model = pair
+    bars = torch.randn(3, 80, 6, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode(made_in):
+        fused_tokenizer(tokenizer), fused_model(model)  # made ready in one mode ...
+        want = tokenizer.encode(bars, half=True)
+    with torch.inference_mode(not made_in):  # ... and used in the other
+        found = engine.encode(tokenizer, bars)
+    assert all(ours.equal(theirs) for ours, theirs in zip(found, want, strict=True))
 
 
 def test_a_tokenizer_without_blocks_encodes_too(golden):

@@ -1,7 +1,6 @@
 """`kronos evaluate` as a user meets it, and the report that people look at."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -21,6 +20,7 @@ from kronos.evaluation.scores import score
 from kronos.evaluation.tasks import PAPER_WINDOWS, Task
 from kronos.evaluation.verdict import judged
 from tests.evaluation_bars import bars
+from tests.processes import started
 
 
 @pytest.fixture
@@ -156,16 +156,16 @@ def test_ctrl_c_ends_with_130_and_the_run_goes_on_afterwards(folder):
     command += ["--step-size", "1", "--out", "eval", "--quiet"]
     code = "import sys; from kronos.cli import main; main(sys.argv[1:], prog_name='kronos')"
     command[1:3] = ["-c", code]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    deadline = time.time() + 60
-    while (
-        not list((folder / "eval").glob("parts/tiny/*.parquet")) and time.time() < deadline and process.poll() is None
-    ):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    with started(command, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
+        deadline = time.time() + 60
+        while (
+            not list((folder / "eval").glob("parts/tiny/*.parquet"))
+            and time.time() < deadline
+            and process.poll() is None
+        ):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "no file was left half written" in error
     parts = {p: p.stat().st_mtime_ns for p in (folder / "eval").glob("parts/tiny/*.parquet")}

@@ -26,6 +26,7 @@ from kronos.training.objectives import KnownTokens, tokens_of
 from kronos.training.trackers import read_log
 from kronos.training.windows import Windows
 from tests import training_run
+from tests.processes import started
 
 ALONE = World(0, 1, torch.device("cpu"))
 FAST = ["--lookback", "20", "--horizon", "5", "--epochs", "2", "--batch-size", "16"]
@@ -141,13 +142,13 @@ def test_ctrl_c_saves_with_exit_code_130_and_the_same_command_ends_the_run(files
     command = [sys.executable, "-m", "kronos", "finetune", "--data", str(files), "--model", str(pair), "--out", "o"]
     command += [*FAST, *FEW, "--keep-tokenizer", "--set", "log_interval=1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=environment)
-    for line in process.stdout:
-        if line.startswith("step 2/"):
-            process.send_signal(signal.SIGINT)
-            break
-    rest = process.stdout.read()
-    assert process.wait() == 130
+    with started(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("step 2/"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+        assert process.wait(60) == 130
     assert "stopped and saved at step" in rest
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,8 @@ from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos
 from kronos.nn.layers import RMSNorm, Rotary
 
+pytestmark = pytest.mark.usefixtures("products")
+
 
 def network(width=64, layers=2):
     torch.manual_seed(0)

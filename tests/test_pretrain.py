@@ -1,8 +1,6 @@
 """From files to a store, a tokenizer, a model, its recommended sampling and a pair that forecasts, by the commands."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from kronos.evaluation.leaks.provenance import check_provenance
 from kronos.training.store import Store
 from kronos.training.trackers import read_log
 from tests import training_run
+from tests.processes import started
 
 SMALL = ["network.d_model=16", "network.ff_dim=32", "network.n_heads=2", "bars_a_step=256", "lengths=[64]"]
 TOKENIZER = [*SMALL, "network.s1_bits=4", "network.s2_bits=4", "network.group_size=4", "network.n_enc_layers=2"]
@@ -69,16 +68,12 @@ def test_a_killed_pretraining_goes_on_with_the_same_losses(store, run, tmp_path,
     launcher = [sys.executable]
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    started = subprocess.Popen(
-        [*launcher, *command(stage, store, tmp_path)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not any(step >= 6 for step in losses(tmp_path / stage)):
-        assert started.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with started([*launcher, *command(stage, store, tmp_path)], **quiet) as process:
+        deadline = time.monotonic() + 120
+        while not any(step >= 6 for step in losses(tmp_path / stage)):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
     seen = max(losses(tmp_path / stage))
     assert 6 <= seen < 16, "the run was over before it was killed"
     done = training_run.launch(command(stage, store, tmp_path), processes)

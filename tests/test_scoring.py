@@ -20,6 +20,7 @@ from kronos.scoring import ScoreSettings, parse_cutoffs, read_scores, score
 from kronos.scoring.settings import LATEST, cutoff_label
 from kronos.scoring.store import Store
 from kronos.scoring.universe import find_series, table_files
+from tests.processes import started
 
 
 def bars(symbol, n=60, start="2024-01-01", seed=0, freq="D", volume=True):
@@ -307,13 +308,13 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_table(tmp_path, settings, pai
     command = [sys.executable, "-m", "kronos.cli", "score", "bars.parquet", "--out", "out", "--model", pair]
     command += ["--lookback", "30", "--horizon", "20", "--paths", "60", "--part", "4", "--device", "cpu"]
     command[1:3] = ["-c", "from kronos.cli import main; main()"]
-    started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 90
-    while not list((tmp_path / "out").glob("parts/*.json")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    started.send_signal(signal.SIGINT)
-    _, said = started.communicate(timeout=60)
-    assert started.returncode == 130 and "stopped" in said, said
+    with started(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 90
+        while not list((tmp_path / "out").glob("parts/*.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped" in said, said
     done = len(list((tmp_path / "out/parts").glob("*.json")))
     assert 1 <= done < 20
     assert not [f for f in (tmp_path / "out").rglob(".*") if f.is_file()]

@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.processes import started
+
 pytest.importorskip("fastapi", reason="needs the extra serve")
 from click.testing import CliRunner
 from serving_server import Server, bars
@@ -147,8 +149,7 @@ def test_what_cannot_be_served_is_refused_in_one_line(tmp_path, monkeypatch):
 def test_a_signal_ends_the_service_after_what_it_began(number):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [str(Path(sys.executable).parent / "kronos"), "serve", "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    try:
+    with started(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         url = next(found[1] for line in process.stderr if (found := re.search(r"on (http://\S+)", line)))
         body = json.dumps({"sample": "sp500", "horizon": 60, "paths": 100}).encode()
         request = urllib.request.Request(f"{url}/v1/forecast", body, {"Content-Type": "application/json"})
@@ -164,5 +165,3 @@ def test_a_signal_ends_the_service_after_what_it_began(number):
         assert process.wait(30) == 0
         assert "every request that was begun was answered" in rest
         assert json.loads(next(line for line in rest.splitlines() if '"/v1/forecast"' in line))["status"] == 200
-    finally:
-        process.kill()

@@ -28,6 +28,7 @@ from kronos.training.trackers import open_trackers, read_log
 from kronos.training.tuning import Tuning, merged, trained_share
 from kronos.training.windows import Order, Sampler, Windows, WindowSettings, normalise_on_prefix
 from tests import training_run
+from tests.processes import started
 
 
 def series(bars: int, seed: int, volume: bool = True) -> pd.DataFrame:
@@ -290,15 +291,14 @@ def test_a_killed_run_resumes_with_identical_losses(tmp_path, processes):
 
 def test_ctrl_c_saves_and_the_same_command_goes_on_as_if_nothing_had_been(alone, tmp_path):
     script = str(Path(__file__).parent / "training_run.py")
-    process = subprocess.Popen(
-        [sys.executable, script, str(tmp_path), "--steps", "100000"], stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if "step 3/" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    rest = process.stdout.read()
-    assert process.wait() == 0
+    command = [sys.executable, script, tmp_path, "--steps", "100000"]
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "step 3/" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(60) == 0
     assert "stopped and saved at step" in rest
     step = json.loads((tmp_path / "state" / "state.json").read_text())["step"]
     assert 3 <= step < 100_000

@@ -1,6 +1,7 @@
 """Create the project's virtual environment: pinned dependencies, CPU PyTorch, the project itself in editable form.
 
-    python3 tools/bootstrap.py .venv
+    python3 tools/bootstrap.py .venv            what forecasts need
+    python3 tools/bootstrap.py .venv dev        and the packages of an extra, here those of the tests
 
 Uses nothing but the standard library. PyTorch's index of CPU builds is asked first where it can be reached; elsewhere pip takes
 the pinned release from wherever it is set up to look.
@@ -34,16 +35,28 @@ def main() -> None:
         sys.exit(
             f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}; name another: make PYTHON=python3.12"
         )
-    target = Path(sys.argv[1] if len(sys.argv) > 1 else ".venv")
+    target, extras = Path(sys.argv[1] if len(sys.argv) > 1 else ".venv"), sys.argv[2:]
     if not (target / "bin" / "python").exists():
         print(f"creating {target} with Python {sys.version.split()[0]}", flush=True)
         venv.create(target, with_pip=True)
-    pip = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [
+        str(target / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-compile",
+    ]
     pinned = ["-c", str(ROOT / "constraints.txt")]
-    print("installing pinned dependencies (a few minutes the first time)", flush=True)
+    print(
+        f"installing pinned dependencies{''.join(f', those of {extra}' for extra in extras)} (a few minutes the first time)",
+        flush=True,
+    )
     subprocess.run([*pip, *pinned, *cpu_index(), "torch"], check=True)
     subprocess.run([*pip, *pinned, "setuptools", "wheel"], check=True)
-    subprocess.run([*pip, *pinned, "--no-build-isolation", "--editable", f"{ROOT}[dev]"], check=True)
+    project = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
+    subprocess.run([*pip, *pinned, "--no-build-isolation", "--editable", project], check=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.processes import started
+
 pytest.importorskip("fastapi", reason="needs the extra serve")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 from serving_server import Server, bars  # noqa: E402
@@ -381,8 +383,7 @@ def test_when_the_service_goes_away_in_the_middle_the_page_says_so_and_goes_on_w
 
 def test_the_process_killed_in_the_middle_of_a_forecast_is_noticed(visit):
     command = [str(Path(sys.executable).parent / "kronos"), "serve", "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
+    with started(command, stderr=subprocess.PIPE, text=True) as process:
         url = next(found[1] for line in process.stderr if (found := re.search(r"on (http://\S+)", line)))
         page = visit(url, expected=["Failed to load", "ERR_"])
         page.click("#empty [data-sample=sp500]")
@@ -396,9 +397,6 @@ def test_the_process_killed_in_the_middle_of_a_forecast_is_noticed(visit):
         page.wait_for_selector("#alert:not([hidden])")
         assert "service" in page.inner_text("#alert-text")
         assert page.is_enabled("#run") and page.is_hidden("#progress-row")
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_a_forecast_is_stopped_by_its_button_and_the_engine_stops_too(visit, server):

@@ -130,6 +130,7 @@ def prefill_blocks(
     return x, Prefix(caches, hidden_SL, turns, length)
 
 
+@torch.no_grad()
 def encode(tokenizer: KronosTokenizer, bars_SL6: Tensor, hidden_SL: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Coarse and fine tokens [S, L] of normalised bars: what `KronosTokenizer.encode` gives."""
     x = tokenizer.embed(bars_SL6)

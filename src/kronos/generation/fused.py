@@ -16,7 +16,9 @@ Legend: S series, P paths, T steps, D width, H heads, E head size, V1 and V2 cod
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -37,21 +39,83 @@ def _by_amd() -> bool:
         return False
 
 
-AVX512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
-AMX = AVX512 and getattr(torch.cpu, "_is_amx_tile_supported", bool)()
-"""Instructions for products of bfloat16 matrices."""
-ONEDNN_FOR_ALL = AVX512 and _by_amd()
-"""MKL uses AVX-512 on Intel's processors alone: on an EPYC that has it, 105 GFLOP/s a core against 240 of oneDNN."""
-FEW_ROWS = 2**62 if ONEDNN_FOR_ALL else 64
-"""Up to here oneDNN's product is the faster one, above it the ordinary one is."""
-VERY_FEW_ROWS, VERY_FEW_IN_CACHE = (3, 6) if AVX512 else (0, 1)
-"""Up to here the ordinary product is the faster one again; the second where the weights stay in the processor's cache."""
-IN_CACHE = 2**22
-"""Weights of blocks with fewer numbers do."""
-BFLOAT16_ROWS, INT8_ROWS = 2**62 if AMX else 1, 8
-"""Up to here the products of short weights are faster than float32's."""
+NO_LIMIT = 2**62
 PACK_FOR_ROWS = 32
-"""The number of rows that oneDNN lays the weights out for; any number is right."""
+"""Rows that oneDNN lays packed weights out for; the result does not depend on it."""
+SMALL_NETWORK = 2**22
+"""Blocks with fewer weights stay in the processor's cache (float32, 16 MiB)."""
+
+
+@dataclass(frozen=True)
+class ProductSettings:
+    """Which matrix product is taken for how many rows, on a CPU; measured by ``benchmarks/generate.py``.
+
+    Attributes:
+        mkl_max_rows, mkl_max_rows_in_cache: up to so many rows MKL's product is taken; the second where the weights stay in the
+            processor's cache.
+        onednn_max_rows: from there up to so many rows oneDNN's; above it MKL's again. 0: oneDNN is not used.
+        bfloat16_max_rows, int8_max_rows: up to so many rows rounded weights are multiplied as they are, above it in float32.
+        pack_bfloat16: weights in bfloat16 are laid out for oneDNN too.
+    """
+
+    mkl_max_rows: int
+    mkl_max_rows_in_cache: int
+    onednn_max_rows: int
+    bfloat16_max_rows: int
+    int8_max_rows: int
+    pack_bfloat16: bool
+
+    @classmethod
+    def of_processor(cls, avx512: bool, amx: bool, amd: bool) -> ProductSettings:
+        """The fastest ones on a processor with these instructions.
+
+        On AMD's, MKL does not use AVX-512: on an EPYC that has it 105 GFLOP/s a core against 240 of oneDNN.
+        """
+        return cls(
+            mkl_max_rows=3 if avx512 else 0,
+            mkl_max_rows_in_cache=6 if avx512 else 1,
+            onednn_max_rows=NO_LIMIT if avx512 and amd else 64,
+            bfloat16_max_rows=NO_LIMIT if amx else 1,
+            int8_max_rows=8,
+            pack_bfloat16=amx,
+        )
+
+    @classmethod
+    def detect(cls) -> ProductSettings:
+        """The fastest ones on this processor, within the instruction set that PyTorch uses (ATEN_CPU_CAPABILITY)."""
+        avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
+        amx = avx512 and getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+        settings = cls.of_processor(avx512, amx, _by_amd())
+        return settings if _has_onednn() else replace(settings, onednn_max_rows=0, pack_bfloat16=False)
+
+    @property
+    def onednn_for_all(self) -> bool:
+        """Whether oneDNN's product is the fastest for large batches too."""
+        return self.onednn_max_rows == NO_LIMIT
+
+
+_settings: ProductSettings | None = None
+
+
+def product_settings() -> ProductSettings:
+    """Those in use: detected at the first call, or set by `use_products`."""
+    global _settings
+    if _settings is None:
+        _settings = ProductSettings.detect()
+    return _settings
+
+
+@contextmanager
+def use_products(settings: ProductSettings) -> Iterator[None]:
+    """Take these products inside the block, whatever the processor: for tests and measurements. Not for several threads."""
+    global _settings
+    before, _settings = product_settings(), settings
+    _ready.clear()
+    try:
+        yield
+    finally:
+        _settings = before
+        _ready.clear()
 
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -67,14 +131,15 @@ class Projection:
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None = None, in_cache: bool = False) -> None:
         self.weight, self.bias = weight_OI.contiguous(), bias_O
-        self.very_few = VERY_FEW_IN_CACHE if in_cache else VERY_FEW_ROWS
+        self.settings = settings = product_settings()
+        self.mkl_max_rows = settings.mkl_max_rows_in_cache if in_cache else settings.mkl_max_rows
         self.packed: Tensor | None = None
-        if weight_OI.device.type == "cpu" and weight_OI.dtype == torch.float32 and _has_onednn():
+        if weight_OI.device.type == "cpu" and weight_OI.dtype == torch.float32 and settings.onednn_max_rows:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACK_FOR_ROWS)
 
     def _onednn(self, x: Tensor) -> bool:
         rows = x.numel() // x.shape[-1]
-        return self.packed is not None and self.very_few < rows <= FEW_ROWS
+        return self.packed is not None and self.mkl_max_rows < rows <= self.settings.onednn_max_rows
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._onednn(x):
@@ -95,15 +160,16 @@ class Rounded(Projection):
     """
 
     def __init__(self, precision: Precision, weight_OI: Tensor, bias_O: Tensor | None, in_cache: bool) -> None:
+        settings = product_settings()
         if precision == "bfloat16":
-            self.short, self.most_rows = weight_OI.bfloat16().contiguous(), BFLOAT16_ROWS
+            self.short, self.most_rows = weight_OI.bfloat16().contiguous(), settings.bfloat16_max_rows
             exact = self.short.float()
-            if AMX and _has_onednn():
+            if settings.pack_bfloat16:
                 self.short = torch.ops.mkldnn._reorder_linear_weight(self.short, PACK_FOR_ROWS)
         else:
             self.scale_O = weight_OI.abs().amax(1).clamp_min(1e-12).div(127).bfloat16()
             self.short = weight_OI.div(self.scale_O.float()[:, None]).round().clamp(-127, 127).to(torch.int8)
-            self.most_rows = INT8_ROWS
+            self.most_rows = settings.int8_max_rows
             exact = self.short * self.scale_O.float()[:, None]
         super().__init__(exact, bias_O, in_cache)
 
@@ -227,7 +293,7 @@ class FusedBlocks:
     def __init__(self, blocks: nn.ModuleList, precision: Precision = "float32") -> None:
         self.blocks: list[FusedBlock] = []
         self.inv_freq: Tensor | None = None
-        self.in_cache = sum(weight.numel() for weight in blocks.parameters()) < IN_CACHE
+        self.in_cache = sum(weight.numel() for weight in blocks.parameters()) < SMALL_NETWORK
         for block in blocks:
             assert isinstance(block, Block)
             self.blocks.append(FusedBlock(block, self.in_cache, precision))
@@ -298,8 +364,9 @@ def _fused(module: nn.Module, name: str, make: Callable[[], Any]) -> Any:
     """What was made ready for this module, made anew when a weight has been changed, moved or replaced since."""
     weights = [*module.parameters(), *module.buffers()]
     state: list[Any] = [(w.data_ptr(), w.dtype, None if w.is_inference() else w._version) for w in weights]
-    # Writing to a parameter's .data leaves no mark on its version, so the weights' sizes are compared as well.
-    with torch.inference_mode():
+    # Made outside inference mode, whatever the caller's: tensors made inside it cannot be used everywhere.
+    with torch.inference_mode(False), torch.no_grad():
+        # Writing to a parameter's .data leaves no mark on its version, so the weights' norms are compared as well.
         state += [float(size) for size in torch._foreach_norm([w for w in weights if w.is_floating_point()])]
         ready = _ready.setdefault(module, {})
         known = ready.get(name)

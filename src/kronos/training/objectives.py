@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kronos.generation import engine
-from kronos.generation.fused import ONEDNN_FOR_ALL
+from kronos.generation.fused import product_settings
 from kronos.nn import Kronos, KronosTokenizer
 
 Figures = dict[str, Tensor]
@@ -116,7 +116,7 @@ def encoder_of(tokenizer: KronosTokenizer, compiled: bool) -> Callable[[Tensor],
 
     @torch.no_grad()
     def encode(bars_BT6: Tensor) -> tuple[Tensor, Tensor]:
-        if bars_BT6.device.type == "cpu" and ONEDNN_FOR_ALL:
+        if bars_BT6.device.type == "cpu" and product_settings().onednn_for_all:
             return engine.encode(tokenizer, bars_BT6)
         return ready(tokenizer, bars_BT6)
 

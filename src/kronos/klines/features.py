@@ -5,6 +5,7 @@ Legend: T bars, 6 features in the order of `FEATURES` (spec, section 1).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -14,8 +15,16 @@ import pandas as pd
 from kronos.klines.columns import PRICE_COLUMNS, VALUE_COLUMNS
 
 FEATURES = VALUE_COLUMNS
-LARGEST = 1e16
-"""Values beyond it have squares whose sum over a window is no float32."""
+LARGEST = 1e30
+"""Values beyond it may leave float32 on the way back to prices."""
+LARGEST_SQUARED = 1e16
+"""Values beyond it have squares whose sum over a window is no float32; such columns are normalised in a larger unit."""
+STD_CONSTANT = np.float32(1e-5)
+"""Added to the standard deviation, as in the reference."""
+LEAST_STD = 20 * float(STD_CONSTANT)
+"""Columns that vary less are normalised in a smaller unit, since the constant would widen their spread by more than 5 %."""
+UNIT_GROUPS = (slice(0, 4), slice(4, 5), slice(5, 6))
+"""Columns that share a unit: the four prices, volume, amount."""
 NUMBER_KINDS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
 TIME_FIELDS = ("minute", "hour", "weekday", "day", "month")
 
@@ -24,7 +33,8 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
     """The feature matrix float32 [T, 6] of a table with at least open, high, low, close.
 
     Volume absent: zero. Amount absent: volume times the mean of the four prices. An amount without volume is kept (the
-    reference drops it; spec, section 7). The table is not changed.
+    reference drops it). The table is not changed. Values, types and memory order (column by column, which decides how NumPy sums)
+    are those of the reference, so that its means and deviations come out bit for bit.
 
     Raises:
         ValueError: a price column is missing or there twice, or a value is missing, not finite, too large or not a number:
@@ -32,23 +42,28 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
     """
     missing = [name for name in PRICE_COLUMNS if name not in frame.columns]
     if missing:
-        raise ValueError(f"the table lacks {', '.join(missing)}; its columns are {', '.join(map(str, frame.columns))}")
+        raise ValueError(
+            f"Price columns are missing: the table lacks {', '.join(missing)}; its columns are "
+            f"{', '.join(map(str, frame.columns))}"
+        )
     present = [name for name in FEATURES if name in frame.columns]
+    frame = frame[present]
     for name in present:
-        _check_numbers(frame[name], name)
+        if not _check_numbers(frame[name], name):
+            frame = frame.assign(**{name: pd.to_numeric(frame[name])})
     values = np.column_stack([frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in present])
     bad = ~np.isfinite(values)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
         raise ValueError(
-            f"{int(bad.sum())} values are missing or infinite, the first in column {present[column]!r}, row {row} "
+            f"{int(bad.sum())} values are missing (NaN) or infinite, the first in column {present[column]!r}, row {row} "
             f"(index {frame.index[row]!r}); drop or repair those rows first, see kronos.klines.clean"
         )
-    matrix = np.zeros((len(frame), len(FEATURES)), dtype=np.float32)
+    matrix = np.zeros((len(frame), len(FEATURES)), dtype=np.float32, order="F")
     with np.errstate(over="ignore"):
         matrix[:, [FEATURES.index(name) for name in present]] = values
         if "volume" in present and "amount" not in present:
-            matrix[:, 5] = matrix[:, 4] * matrix[:, :4].mean(axis=1)
+            matrix[:, 5] = frame["volume"] * frame[list(PRICE_COLUMNS)].mean(axis=1)
     large = np.abs(matrix) > LARGEST
     if large.any():
         row, column = (int(i) for i in np.argwhere(large)[0])
@@ -59,10 +74,13 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
     return matrix
 
 
-def _check_numbers(column: pd.Series | pd.DataFrame, name: str) -> None:
+def _check_numbers(column: pd.Series | pd.DataFrame, name: str) -> bool:
+    """Whether the column holds numbers; False where it holds texts that are all numbers."""
     if isinstance(column, pd.DataFrame):
         raise ValueError(f"the table has {column.shape[1]} columns named {name!r}; keep one")
     kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind == "string" and pd.to_numeric(column, errors="coerce").notna().equals(column.notna()):
+        return False
     if kind not in NUMBER_KINDS:
         values = column.dropna()
         example = next((v for v in values if isinstance(v, str)), values.iloc[0])
@@ -70,26 +88,53 @@ def _check_numbers(column: pd.Series | pd.DataFrame, name: str) -> None:
             f"column {name!r} must hold numbers, found {kind} values such as {example!r}; convert it first, for example "
             f"with pd.to_numeric(df[{name!r}])"
         )
+    return True
 
 
 class Scale(NamedTuple):
-    """Mean and population standard deviation of each feature over the lookback, [6] each."""
+    """Mean and population standard deviation of each feature over the lookback, float32 [6] each, in units of 1 / ``unit``."""
 
     mean: np.ndarray
     std: np.ndarray
+    unit: np.ndarray = np.ones(len(FEATURES), np.float32)
 
     @staticmethod
     def of(lookback: np.ndarray) -> Scale:
-        """In float32 throughout, as the reference does it, so that published models see the very same numbers."""
-        return Scale(lookback.mean(axis=0), lookback.std(axis=0))
+        """Of a matrix [T, 6] as `to_matrix` lays it out.
+
+        In float32 and column by column, as in the reference, so that published models see the very same numbers. Columns that
+        vary too little for the constant in the denominator (a price of 1e-5), or are too large for float32, are multiplied by a
+        power of ten first: a change of the price's unit leaves the forecast as it is, but for up to 5 %.
+        """
+        lookback = np.asfortranarray(lookback)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, std = lookback.mean(axis=0), lookback.std(axis=0)
+        unit = np.ones(len(FEATURES), np.float32)
+        for group in UNIT_GROUPS:
+            unit[group] = _unit(np.abs(lookback[:, group]).max(), std[group].max())
+        if (unit == 1).all():
+            return Scale(mean, std)
+        scaled = np.asfortranarray(lookback * unit)
+        return Scale(scaled.mean(axis=0), scaled.std(axis=0), unit)
 
     def normalise(self, bars: np.ndarray, clip: float) -> np.ndarray:
         """[..., 6] in prices -> z-scores clipped to [-clip, clip]."""
-        return np.clip((bars - self.mean) / (self.std + np.float32(1e-5)), -clip, clip)
+        return np.clip((bars * self.unit - self.mean) / (self.std + STD_CONSTANT), -clip, clip)
 
     def restore(self, bars: np.ndarray) -> np.ndarray:
         """[..., 6] z-scores -> prices."""
-        return bars * (self.std + np.float32(1e-5)) + self.mean
+        return (bars * (self.std + STD_CONSTANT) + self.mean) / self.unit
+
+
+def _unit(largest: float, std: float) -> float:
+    """Power of ten to multiply columns of this largest absolute value and deviation by; 1 where they are fit as they are."""
+    if largest > LARGEST_SQUARED:
+        return 10.0 ** (5 - math.floor(math.log10(largest)))
+    if std >= LEAST_STD or largest == 0:
+        return 1.0
+    if std > 1e-6 * largest:  # more than float32's rounding
+        return 10.0 ** -math.floor(math.log10(std))
+    return 1.0 if largest >= 1 else 10.0 ** -math.floor(math.log10(largest))
 
 
 def as_timestamps(

@@ -431,9 +431,9 @@ def test_a_past_of_another_length_than_the_table_is_refused(predictor, past, x, 
     [
         *(({"pred_len": n}, "pred_len must be a whole number") for n in (0, -1, 6.0, True, "6", None)),
         *(({"sample_count": n}, "sample_count must be a whole number") for n in (0, -3, 2.0, False, None)),
-        *(({"T": t}, "temperature must be") for t in (-0.5, float("nan"), float("inf"), "1", None)),
+        *(({"T": t}, "temperature must be") for t in (-0.5, float("nan"), float("inf"), "1")),
         *(({"top_p": p}, "top_p must lie") for p in (0, 1.5, -1, float("nan"), "all")),
-        *(({"top_k": k}, "top_k must be") for k in (-1, 2.5, "3", True)),
+        *(({"top_k": k}, "top_k must be") for k in (2.5, "3", True)),
         *(({"seed": s}, "seed must be") for s in (1.5, "a", True, 2**64, -(2**63) - 1)),
     ],
 )

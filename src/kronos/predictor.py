@@ -5,6 +5,7 @@ Legend: S series, P paths, L lookback, H horizon, 6 features.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, Literal
@@ -13,17 +14,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.anchoring import DEFAULT_ANCHOR, Anchor, anchored, check_anchor
+from kronos.anchoring import DEFAULT_ANCHOR, Anchor, anchored, check_anchor, keep_positive
 from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
 from kronos.generation.fused import PRECISIONS, Precision
+from kronos.generation.modules import unwrapped
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
+from kronos.generation.planning import Window
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
-from kronos.klines.features import FEATURES
+from kronos.klines.features import FEATURES, TIME_FIELDS
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.prepared import PreparedSeries, Timestamps
+from kronos.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.quantiles import path_quantiles
 
 DEFAULT_LOOKBACK = 400
@@ -69,6 +72,11 @@ class KronosPredictor:
         precision: of the model's weights while generating. "float32" gives the reference's numbers; "bfloat16" and "int8" read
             fewer bytes a step, which makes forecasts of few paths faster on a CPU (figures and drift: docs/generation.md).
         memory: bytes that a batch may take; None looks at what is free. Work is cut to fit; results do not depend on it.
+        sampling: the temperature and top-p that the model is best drawn with, as `kronos.load` reads them from the pair. What every
+            method but `predict` and `predict_batch` takes where its own T and top_p are None; top_p=1 is off.
+
+    A compiled model, and one inside peft's wrapper, is used as it is. Where adapters, hooks, parametrisations or overridden methods
+    change what a network computes, it is run through its modules, at the reference's speed, with one warning.
 
     Raises:
         ValueError: the pair cannot work together, or an argument is out of range.
@@ -85,8 +93,10 @@ class KronosPredictor:
         sliding: Sliding | Literal["auto"] = "auto",
         precision: Precision = "float32",
         memory: int | None = None,
+        sampling: Sampling = Sampling(1.0, top_p=0.9),
     ) -> None:
-        check_pair(tokenizer, model)
+        plain_tokenizer, plain_model = unwrapped(tokenizer), unwrapped(model)
+        check_pair(plain_tokenizer, plain_model)
         if sliding not in ("auto", "exact", "strided"):
             raise ValueError(f"sliding must be 'auto', 'exact' or 'strided', found {sliding!r}")
         if precision not in PRECISIONS:
@@ -97,13 +107,18 @@ class KronosPredictor:
         if not _is_real(clip) or not clip > 0:
             raise ValueError(f"clip must be a positive number, found {clip!r}")
         try:
-            self.device = torch.device(device if device is not None else best_device())
+            self.device = str(torch.device(device if device is not None else best_device()))
             self.tokenizer = tokenizer.to(self.device).eval()
             self.model = model.to(self.device).eval()
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
         self.max_context, self.clip = max_context, clip
         self.sliding, self.precision, self.memory = sliding, precision, memory
+        self.sampling = sampling
+        self._tokenizer, self._model = plain_tokenizer, plain_model
+        # Names of the published class.
+        self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
+        self.time_cols = list(TIME_FIELDS)
 
     def predict(
         self,
@@ -127,7 +142,8 @@ class KronosPredictor:
             df: the lookback, oldest bar first: open, high, low, close and, where there are, volume and amount. Never changed.
             x_timestamp: the timestamp of each bar, in the exchange's local time.
             y_timestamp: the timestamps of the ``pred_len`` bars to forecast.
-            T: temperature; 0 is greedy. top_k, top_p: restrict the draw to the likeliest codes; None is off. Both apply.
+            T: temperature; 0 is greedy. top_k, top_p: restrict the draw to the likeliest codes; None, and a top_k of at most 0, is
+                off. Both apply.
             sample_count: paths to draw and average.
             verbose: show a progress bar.
             seed: makes the draw repeatable; None draws from PyTorch's global stream (torch.manual_seed).
@@ -139,6 +155,9 @@ class KronosPredictor:
 
         Raises:
             ValueError: naming what was wrong with the table, the timestamps or an argument.
+
+        Warns where bars are out of order, timestamps occur twice or have different zones, or the future overlaps the past; the
+        answer is the reference's.
         """
         return self.predict_batch(
             [df],
@@ -171,14 +190,70 @@ class KronosPredictor:
         valid_candles: bool = False,
         anchor: Anchor | None = None,
     ) -> list[pd.DataFrame]:
-        """`predict` for many series, of any lookbacks, in batches that fit in memory."""
+        """`predict` for many series, of any lookbacks, in batches that fit in memory.
+
+        A series gets the same paths alone and in any batch of others. Where the same bars and times occur more than once, each
+        copy gets the paths that follow those of the copies before it, so that N copies of ``sample_count=1`` are N paths.
+        """
         _check_count("pred_len", pred_len)
-        series = self._series(df_list, x_timestamp_list, y_timestamp_list, pred_len)
-        drawn = self._sample(series, Sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
+        _check_count("sample_count", sample_count)
+        series = self._series(df_list, x_timestamp_list, y_timestamp_list, pred_len, strict=False)
+        sampling = _published_sampling(T, top_k, top_p)
+        if not self._generate_is_overridden():
+            seed = self._seed(seed)
+        means: dict[int, np.ndarray] = {}
+        for copies, members in self._copies(series).items():
+            drawn = self._sample(
+                [series[numbers[0]] for numbers in members],
+                sampling,
+                copies * sample_count,
+                seed,
+                verbose,
+                anchor,
+                positive=anchor is not None,
+                mean=True,
+            )
+            for numbers, paths in zip(members, drawn, strict=True):
+                means |= {i: part.mean(axis=0) for i, part in zip(numbers, np.split(paths, copies), strict=True)}
         return [
-            pd.DataFrame(make_valid(mean) if valid_candles else mean, columns=list(FEATURES), index=one.future)
-            for one, mean in zip(series, (paths.mean(axis=0) for paths in drawn), strict=True)
+            pd.DataFrame(make_valid(means[i]) if valid_candles else means[i], columns=list(FEATURES), index=one.future)
+            for i, one in enumerate(series)
         ]
+
+    def generate(
+        self,
+        x: np.ndarray,
+        x_stamp: np.ndarray,
+        y_stamp: np.ndarray,
+        pred_len: int,
+        T: float,
+        top_k: int | None,
+        top_p: float | None,
+        sample_count: int,
+        verbose: bool,
+    ) -> np.ndarray:
+        """The step between normalised windows and normalised forecasts, as in the published class.
+
+        Where a subclass overrides it, every forecast goes through it.
+
+        Args:
+            x: normalised bars [B, L, 6]. x_stamp, y_stamp: time features [B, L, 5] and [B, pred_len, 5].
+            T, top_k, top_p, sample_count, verbose: as in `predict`; draws come from PyTorch's global stream.
+
+        Returns:
+            float32 [B, pred_len, 6]: the mean of ``sample_count`` paths, normalised.
+        """
+        sampling = _published_sampling(T, top_k, top_p)
+        windows = [
+            Window(
+                np.clip(np.asarray(bars, np.float32), -self.clip, self.clip),
+                np.asarray(past),
+                np.asarray(future)[:pred_len],
+            )
+            for bars, past, future in zip(x, x_stamp, y_stamp, strict=True)
+        ]
+        drawn = self._draw(windows, sampling, sample_count, self._seed(None), verbose)
+        return np.stack([paths.mean(axis=0) for paths, _ in drawn])
 
     def predict_samples(
         self,
@@ -186,9 +261,9 @@ class KronosPredictor:
         x_timestamp: Timestamps | Sequence[Timestamps],
         y_timestamp: Timestamps | Sequence[Timestamps],
         pred_len: int,
-        T: float = 1.0,
-        top_k: int | None = 0,
-        top_p: float | None = 0.9,
+        T: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
         sample_count: int = 30,
         seed: int | None = None,
         verbose: bool = True,
@@ -197,11 +272,12 @@ class KronosPredictor:
     ) -> np.ndarray:
         """The paths themselves, anchored, as valid candles: float32 [series, sample_count, pred_len, 6] in prices.
 
+        T and top_p of None are the model's own. Where all prices of the history are positive, so are those of the paths.
         ``df`` and both timestamps belong to one series, or are lists of as many series each.
         """
         _check_count("pred_len", pred_len)
         series = self._series(*_as_lists(df, x_timestamp, y_timestamp), pred_len)
-        drawn = self._sample(series, Sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
+        drawn = self._sample(series, self._sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
         return make_valid(np.stack(drawn))
 
     def predict_quantiles(
@@ -211,9 +287,9 @@ class KronosPredictor:
         y_timestamp: Timestamps | Sequence[Timestamps],
         pred_len: int,
         quantile_levels: Sequence[float] = (0.1, 0.5, 0.9),
-        T: float = 1.0,
-        top_k: int | None = 0,
-        top_p: float | None = 0.9,
+        T: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
         sample_count: int = 100,
         seed: int | None = None,
         verbose: bool = True,
@@ -232,9 +308,9 @@ class KronosPredictor:
         df: pd.DataFrame | Sequence[pd.DataFrame],
         x_timestamp: Timestamps | Sequence[Timestamps],
         y_timestamp: Timestamps | Sequence[Timestamps],
-        T: float = 1.0,
-        top_k: int | None = 0,
-        top_p: float | None = 0.9,
+        T: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
         sample_count: int = 100,
         seed: int | None = None,
         verbose: bool = True,
@@ -245,11 +321,16 @@ class KronosPredictor:
         """A distribution: anchored paths of valid candles with their timestamps (see `Forecast`).
 
         ``df`` and both timestamps belong to one series, or are lists of as many series each; every series may have its own
-        lookback and its own horizon, which is the number of its y_timestamps. ``ids`` names the series.
+        lookback and its own horizon, which is the number of its y_timestamps. ``ids`` names the series. T and top_p of None are
+        the model's own.
+
+        Raises:
+            ValueError: naming what was wrong; also where bars are out of order, timestamps occur twice or have different zones,
+                or the future overlaps the past.
         """
         frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)
-        drawn = self._sample(series, Sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
+        drawn = self._sample(series, self._sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
         return Forecast(
             [make_valid(paths) for paths in drawn],
             [one.future for one in series],
@@ -271,9 +352,9 @@ class KronosPredictor:
         quantile_levels: Sequence[float] = (0.1, 0.5, 0.9),
         num_samples: int = 100,
         lookback: int | None = None,
-        T: float = 1.0,
-        top_k: int | None = 0,
-        top_p: float | None = 0.9,
+        T: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
         seed: int | None = None,
         verbose: bool = True,
         anchor: Anchor | None = DEFAULT_ANCHOR,
@@ -351,8 +432,7 @@ class KronosPredictor:
         def watch(number: int, step: int, drawn: Drawn) -> None:
             one = series[number]
             if on_bar is not None and step < one.window.horizon:
-                bars = anchored(one.scale.restore(drawn.paths), one.last, one.scale.restore(drawn.last), anchor, step)
-                on_bar(number, step, make_valid(bars[:, 0]))
+                on_bar(number, step, make_valid(_in_prices(one, drawn, anchor, positive=True, first=step)[:, 0]))
 
         told = None if on_bar is None else watch
         drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told)
@@ -364,7 +444,9 @@ class KronosPredictor:
         pasts: Sequence[Timestamps],
         futures: Sequence[Timestamps],
         pred_len: int | None,
+        strict: bool = True,
     ) -> list[PreparedSeries]:
+        """The series checked and normalised; what is doubtful about their times is refused if ``strict``, else warned of."""
         if isinstance(frames, pd.DataFrame):
             raise ValueError("expected a list of DataFrames, found one DataFrame; use predict() for one series")
         if not len(frames) == len(pasts) == len(futures) or not len(frames):
@@ -372,13 +454,32 @@ class KronosPredictor:
                 f"a list of tables and as many lists of timestamps are needed, found {len(frames)} tables, "
                 f"{len(pasts)} x_timestamps and {len(futures)} y_timestamps"
             )
-        windows = []
+        windows: list[PreparedSeries] = []
+        warned: dict[str, list[int]] = {}
         for number, (frame, past, future) in enumerate(zip(frames, pasts, futures, strict=True)):
             try:
                 windows.append(PreparedSeries(frame, past, future, pred_len, self.clip))
+                doubts = windows[-1].doubts_of_times()
+                if strict and doubts:
+                    raise ValueError(doubts[0])
             except ValueError as error:
                 raise ValueError(f"series {number}: {error}" if len(frames) > 1 else str(error)) from error
+            for text in doubts if not strict else windows[-1].doubts_of_prices():
+                warned.setdefault(text, []).append(number)
+        for text, numbers in warned.items():
+            shown = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+            which = f"series {shown}: " if len(frames) > 1 else ""
+            warnings.warn(which + text, KlineWarning, stacklevel=3)
         return windows
+
+    def _sampling(self, T: float | None, top_k: int | None, top_p: float | None) -> Sampling:
+        """What was asked for, else what the model is best drawn with."""
+        own = self.sampling
+        return Sampling(
+            own.temperature if T is None else T,
+            own.top_k if top_k is None else top_k,
+            own.top_p if top_p is None else top_p,
+        )
 
     def _seed(self, seed: int | None) -> int:
         """The seed itself, or one from PyTorch's global stream."""
@@ -398,19 +499,59 @@ class KronosPredictor:
         anchor: Anchor | None,
         progress: Callable[[int, int], None] | None = None,
         on_bar: OnBar | None = None,
+        *,
+        positive: bool = True,
+        mean: bool = False,
     ) -> list[np.ndarray]:
-        """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series."""
+        """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series.
+
+        ``positive`` keeps prices above zero where those of the history are. ``mean``: the mean of the paths is all that is wanted
+        (an overridden `generate` is then asked for it at once).
+        """
         _check_count("sample_count", sample_count)
         check_anchor(anchor)
+        if self._generate_is_overridden():
+            drawn = self._draw_by_generate(series, sampling, sample_count, seed, verbose, mean)
+        else:
+            seeds = [self._seed(one) for one in seed] if isinstance(seed, Sequence) else self._seed(seed)
+            drawn = self._draw([one.window for one in series], sampling, sample_count, seeds, verbose, progress, on_bar)
+        return [_in_prices(one, paths, anchor, positive) for one, paths in zip(series, drawn, strict=True)]
+
+    def _generate_is_overridden(self) -> bool:
+        return type(self).generate is not KronosPredictor.generate or "generate" in vars(self)
+
+    def _copies(self, series: Sequence[PreparedSeries]) -> dict[int, list[list[int]]]:
+        """Numbers of the series that are the same bars and times, by how many they are; each alone where `generate` is not ours."""
+        if self._generate_is_overridden():
+            return {1: [[i] for i in range(len(series))]}
+        same: dict[bytes, list[int]] = {}
+        for number, one in enumerate(series):
+            parts = (one.window.bars, one.window.stamp, one.window.future_stamp)
+            same.setdefault(b"|".join(np.ascontiguousarray(part).tobytes() for part in parts), []).append(number)
+        found: dict[int, list[list[int]]] = {}
+        for numbers in same.values():
+            found.setdefault(len(numbers), []).append(numbers)
+        return found
+
+    def _draw(
+        self,
+        windows: Sequence[Window],
+        sampling: Sampling,
+        sample_count: int,
+        seed: int | Sequence[int],
+        verbose: bool,
+        progress: Callable[[int, int], None] | None = None,
+        on_bar: OnBar | None = None,
+    ) -> list[Drawn]:
         sliding: Sliding = "exact" if sampling.greedy else "strided"
-        drawn = sample_paths(
-            self.tokenizer,
-            self.model,
-            [one.window for one in series],
+        return sample_paths(
+            self._tokenizer,
+            self._model,
+            windows,
             sample_count,
             self.max_context,
             sampling,
-            [self._seed(one) for one in seed] if isinstance(seed, Sequence) else self._seed(seed),
+            seed,
             sliding=sliding if self.sliding == "auto" else self.sliding,
             memory=self.memory,
             precision=self.precision,
@@ -418,10 +559,69 @@ class KronosPredictor:
             progress=progress,
             on_bar=on_bar,
         )
-        return [
-            anchored(one.scale.restore(paths), one.last, one.scale.restore(last), anchor)
-            for one, (paths, last) in zip(series, drawn, strict=True)
-        ]
+
+    def _draw_by_generate(
+        self,
+        series: Sequence[PreparedSeries],
+        sampling: Sampling,
+        sample_count: int,
+        seed: int | Sequence[int] | None,
+        verbose: bool,
+        mean: bool,
+    ) -> list[Drawn]:
+        """Paths by an overridden `generate`: those of one lookback and horizon together, a copy of the series for each path."""
+        if seed is not None:
+            torch.manual_seed(self._seed(seed[0] if isinstance(seed, Sequence) else seed))
+        copies, count = (1, sample_count) if mean else (sample_count, 1)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for number, one in enumerate(series):
+            groups.setdefault((one.window.lookback, one.window.horizon), []).append(number)
+        result: list[Drawn] = [Drawn(np.empty(0), np.empty(0))] * len(series)
+        for (_, horizon), numbers in groups.items():
+            windows = [series[i].window for i in numbers]
+            x, past, future = (
+                np.repeat(np.stack(parts), copies, axis=0)
+                for parts in ([w.bars for w in windows], [w.stamp for w in windows], [w.future_stamp for w in windows])
+            )
+            found = np.asarray(
+                self.generate(
+                    x,
+                    past,
+                    future,
+                    horizon,
+                    sampling.temperature,
+                    sampling.top_k or 0,
+                    sampling.top_p or 1.0,
+                    count,
+                    verbose,
+                ),
+                np.float32,
+            )
+            if found.shape != (len(x), horizon, len(FEATURES)):
+                raise ValueError(
+                    f"generate() must return an array of shape {[len(x), horizon, len(FEATURES)]}, found {list(found.shape)}"
+                )
+            for i, paths in zip(numbers, np.split(found, len(numbers)), strict=True):
+                result[i] = Drawn(paths, self._reconstructed(series[i].window))
+        return result
+
+    @torch.inference_mode()
+    def _reconstructed(self, window: Window) -> np.ndarray:
+        """What the tokenizer makes of the last observed bar, normalised [6]."""
+        bars = torch.from_numpy(np.ascontiguousarray(window.bars, np.float32))[None].to(self.device)
+        codes = [part[:, -self.max_context :] for part in self._tokenizer.encode(bars, half=True)]
+        return self._tokenizer.decode(codes, half=True)[0, -1].float().cpu().numpy()
+
+
+def _in_prices(one: PreparedSeries, drawn: Drawn, anchor: Anchor | None, positive: bool, first: int = 0) -> np.ndarray:
+    """Paths [P, K, 6] in prices from normalised ones, anchored, and kept above zero if ``positive`` and the history is."""
+    paths = anchored(one.scale.restore(drawn.paths), one.last, one.scale.restore(drawn.last), anchor, first)
+    return keep_positive(paths, float(one.last[3])) if positive and one.positive else paths
+
+
+def _published_sampling(T: float, top_k: int | None, top_p: float | None) -> Sampling:
+    """As the published class takes it: a negative top_k is off."""
+    return Sampling(T, 0 if _is_whole(top_k) and top_k < 0 else top_k, top_p)  # type: ignore[operator]
 
 
 def _as_lists(

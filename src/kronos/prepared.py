@@ -13,8 +13,13 @@ import pandas as pd
 
 from kronos.generation.planning import Window
 from kronos.klines.features import FEATURES, Scale, as_timestamps, time_features, to_matrix
+from kronos.klines.jumps import find_jumps
 
 Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
+
+
+class KlineWarning(UserWarning):
+    """Something about the bars or times of a series makes its forecast doubtful."""
 
 
 class PreparedSeries:
@@ -46,7 +51,52 @@ class PreparedSeries:
                 "or derive them with kronos.future_timestamps(x_timestamp, pred_len)"
             )
         bars = to_matrix(frame)
+        self.positive = bool((bars[:, :4] > 0).all())
+        self._bars = bars
         self.last = bars[-1].astype(np.float64)
         self.last[:4] = [float(frame[name].iloc[-1]) for name in FEATURES[:4]]  # as given, not to float32
         self.scale = Scale.of(bars)
         self.window = Window(self.scale.normalise(bars, clip), time_features(past), time_features(self.future))
+
+    def doubts_of_times(self) -> list[str]:
+        """What is doubtful about the timestamps: order, repetition, zones, overlap; each in one sentence."""
+        past, future, found = self.past, self.future, []
+        for times, name in ((past, "x_timestamp"), (future, "y_timestamp")):
+            steps = np.diff(times.asi8)
+            if len(steps) and (steps <= 0).all() and (steps < 0).any():
+                found.append(f"{name} runs backwards, from {times[0]} to {times[-1]}: give the oldest bar first")
+            elif (steps < 0).any():
+                place = int(np.argmax(steps < 0))
+                found.append(
+                    f"{name} is out of order: {times[place]} is followed by {times[place + 1]}; sort the bars by time"
+                )
+            if times.has_duplicates:
+                found.append(f"{name} has {times[times.duplicated()][0]} more than once; keep one bar of each time")
+        if str(past.tz) != str(future.tz):
+            found.append(
+                f"x_timestamp is in {past.tz or 'no time zone'} and y_timestamp in {future.tz or 'no time zone'}; give both in the "
+                "exchange's local time"
+            )
+        elif len(future) and future.min() <= past.max():
+            found.append(
+                f"y_timestamp begins at {future.min()}, which is not after the last bar ({past.max()}); give the times of the bars "
+                "to come"
+            )
+        return found
+
+    def doubts_of_prices(self) -> list[str]:
+        """What is doubtful about the prices: a spread that dwarfs the last price, jumps between bars; each in one sentence."""
+        close, found = self._bars[:, 3].astype(np.float64), []
+        if self.positive and close.std() > close[-1]:
+            found.append(
+                f"the closes of the lookback vary by {close.std():g}, more than the last price ({close[-1]:g}): the forecast says "
+                "little; take a shorter lookback, or adjust the prices"
+            )
+        jumps = find_jumps(self._bars[:, 0], close)
+        if jumps:
+            last = jumps[-1]
+            found.append(
+                f"{len(jumps)} jump{'s' if len(jumps) > 1 else ''} between bars, the last from {last.before:g} to {last.after:g} "
+                f"at {self.past[last.row]}{last.split_note}: forecasts across a jump are poor; adjust the prices or begin after it"
+            )
+        return found

@@ -8,14 +8,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 import torch
 
 from kronos.generation import engine
 from kronos.generation.fused import Precision
+from kronos.generation.modules import sample_by_modules, special_part
 from kronos.generation.planning import Batch, Window, memory_budget, plan
 from kronos.generation.reference import decode_tail
 from kronos.generation.sampling import Sampling
@@ -161,6 +164,13 @@ def sample_paths(
     from tqdm.auto import tqdm
 
     stride = stride_of(sliding, max_context)
+    found = special_part(tokenizer) or special_part(model)
+    if found is not None:
+        _warn_of_special_part(model, found)
+        if precision != "float32":
+            raise ValueError(
+                f"precision {precision!r} rounds the weights of plain networks, found {found}: take float32"
+            )
     budget = memory_budget(next(model.parameters()).device) if memory is None else memory
     seeds = [seed] * len(windows) if isinstance(seed, int) else list(seed)
     todo = list(plan(model, windows, paths, max_context, budget))
@@ -186,9 +196,23 @@ def sample_paths(
                 watch = None
                 if on_bar is not None and batch.paths == slice(0, paths):
                     watch = lambda i, step, drawn, members=batch.members: on_bar(members[i], step, drawn)
-                drawn = sample_batch(
-                    tokenizer, model, part, batch.paths, max_context, sampling, own, stride, advance, precision, watch
-                )
+                if found is not None:
+                    drawn = _by_modules(tokenizer, model, part, batch.paths, max_context, sampling, own)
+                    advance(steps(batch))
+                else:
+                    drawn = sample_batch(
+                        tokenizer,
+                        model,
+                        part,
+                        batch.paths,
+                        max_context,
+                        sampling,
+                        own,
+                        stride,
+                        advance,
+                        precision,
+                        watch,
+                    )
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or not (halves := _halved(batch)):
                     raise
@@ -201,6 +225,39 @@ def sample_paths(
                 results[i].paths[batch.paths] = series.paths[:, : windows[i].horizon]
                 results[i] = Drawn(results[i].paths, series.last)
     return results
+
+
+def _by_modules(
+    tokenizer: KronosTokenizer,
+    model: Kronos,
+    windows: Sequence[Window],
+    paths: slice,
+    max_context: int,
+    sampling: Sampling,
+    seeds: Sequence[int],
+) -> list[Drawn]:
+    """What `sample_batch` gives, one series after the other, through the networks' modules."""
+    result = []
+    for window, seed in zip(windows, seeds, strict=True):
+        numbers = np.zeros((paths.stop - paths.start, window.horizon, 2))
+        if not sampling.greedy:
+            numbers = uniforms(window, seed, paths)
+        result.append(Drawn(*sample_by_modules(tokenizer, model, window, numbers, max_context, sampling)))
+    return result
+
+
+_warned: WeakSet[torch.nn.Module] = WeakSet()
+
+
+def _warn_of_special_part(model: Kronos, found: str) -> None:
+    """Once for each model."""
+    if model not in _warned:
+        _warned.add(model)
+        warnings.warn(
+            f"the networks have {found}, which their weights alone do not show: they are run module by module, exactly, "
+            "at the speed of the reference (merge adapters into the weights to get the fast engine back)",
+            stacklevel=4,
+        )
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -119,6 +119,7 @@ def load(
         sliding=sliding,
         precision=precision,
         memory=memory,
+        sampling=Sampling(settings.temperature, top_p=settings.top_p),
     )
 
 

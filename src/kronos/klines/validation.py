@@ -20,6 +20,7 @@ from kronos.klines.columns import (
     parse_numbers,
     parse_timestamps,
 )
+from kronos.klines.jumps import find_jumps
 
 Level = Literal["error", "warning"]
 
@@ -109,7 +110,7 @@ def validate(df: pd.DataFrame, *, min_rows: int = 2, row_numbers: np.ndarray | N
     """The faults of one series with columns open, high, low, close and, where present, timestamps, volume, amount.
 
     A cell is counted once (a missing price is not also non-positive). "candle out of range" (open or close outside
-    low..high by more than `TOLERANCE`) and an entirely "empty column" of volume or amount are warnings.
+    low..high by more than `TOLERANCE`), an entirely "empty column" of volume or amount and a "jump" between bars are warnings.
     row_numbers: (n,) numbers to report for the rows, when df is part of a file; default 1..n.
     Raises KlineError when a price column is absent or a column is not numeric. df is not changed.
     """
@@ -120,9 +121,21 @@ def validate(df: pd.DataFrame, *, min_rows: int = 2, row_numbers: np.ndarray | N
         for kind, columns, mask, level in (*value_faults(df), *_time_faults(df))
         if mask.any() or kind == "empty column"
     ]
+    faults += _jumps(df, numbers)
     if n < min_rows:
         faults.append(Fault("too few rows", n, (), (), note=f", expected at least {min_rows}"))
     return Report(tuple(faults), n)
+
+
+def _jumps(df: pd.DataFrame, numbers: np.ndarray) -> list[Fault]:
+    """One warning for all jumps between bars; its note tells the first, and what split it looks like."""
+    values = column_values(df)
+    jumps = find_jumps(values["open"], values["close"])
+    if not jumps:
+        return []
+    rows, first = tuple(int(numbers[jump.row]) for jump in jumps[:FIRST_ROWS]), jumps[0]
+    note = f", from {first.before:g} to {first.after:g}{first.split_note}"
+    return [Fault("jump", len(jumps), ("open", "close"), rows, "warning", note)]
 
 
 class _Found(NamedTuple):

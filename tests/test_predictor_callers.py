@@ -1,0 +1,334 @@
+"""What other people's code does with a predictor: copies in a batch, adapters, hooks, overridden methods, odd times."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import kronos
+from kronos import Kronos, KronosPredictor, KronosTokenizer
+from kronos.generation.modules import special_part
+from kronos.generation.reference import auto_regressive_inference
+from kronos.klines.features import FEATURES, Scale, time_features, to_matrix
+from kronos.prepared import KlineWarning
+
+LOOKBACK, HORIZON, CONTEXT = 20, 6, 32
+GREEDY = {"top_k": 1, "verbose": False}
+
+
+@pytest.fixture(scope="module")
+def bars(golden):
+    return pd.read_csv(golden / "tiny" / "bars.csv", parse_dates=["timestamps"])
+
+
+@pytest.fixture
+def networks(golden):
+    """Fresh ones, since tests change them."""
+    folder = golden / "tiny"
+    return Kronos.from_pretrained(folder / "model"), KronosTokenizer.from_pretrained(folder / "tokenizer")
+
+
+@pytest.fixture
+def series(bars):
+    past, future = bars.iloc[:LOOKBACK], bars.iloc[LOOKBACK : LOOKBACK + HORIZON]
+    return past[list(FEATURES)], past["timestamps"], future["timestamps"]
+
+
+def predictor_of(networks) -> KronosPredictor:
+    return KronosPredictor(*networks, device="cpu", max_context=CONTEXT)
+
+
+def reference(networks, series) -> np.ndarray:
+    """The reference loop's greedy forecast in prices, through the modules."""
+    df, x, y = series
+    model, tokenizer = networks
+    matrix = to_matrix(df)
+    scale = Scale.of(matrix)
+    inputs = (scale.normalise(matrix, 5)[None], time_features(x)[None], time_features(y)[None])
+    with torch.no_grad():
+        found = auto_regressive_inference(tokenizer, model, *inputs, CONTEXT, HORIZON, 5, 1.0, 1, 1.0, 1)
+    return scale.restore(found[0, -HORIZON:])
+
+
+# ------------------------------------------------------------------------------------------ copies in a batch
+
+
+def test_n_copies_of_one_path_are_the_n_paths_of_predict_samples(networks, series):
+    predictor, (df, x, y) = predictor_of(networks), series
+    copies = predictor.predict_batch([df.copy() for _ in range(5)], [x] * 5, [y] * 5, HORIZON, seed=3, verbose=False)
+    paths = predictor.predict_samples(df, x, y, HORIZON, 1.0, 0, 0.9, 5, 3, False, anchor=None)[0]
+    for copy, path in zip(copies, paths, strict=True):
+        found = copy.to_numpy()
+        np.testing.assert_array_equal(
+            found[:, [0, 3]], path[:, [0, 3]]
+        )  # high, low and volume are made valid in samples
+    assert len({tuple(copy["close"]) for copy in copies}) == 5
+
+
+def test_copies_of_two_paths_take_the_path_numbers_in_turn(networks, series):
+    predictor, (df, x, y) = predictor_of(networks), series
+    first, second = predictor.predict_batch([df] * 2, [x] * 2, [y] * 2, HORIZON, sample_count=2, seed=3, verbose=False)
+    paths = predictor.predict_samples(df, x, y, HORIZON, 1.0, 0, 0.9, 4, 3, False, anchor=None)[0][..., 3]
+    np.testing.assert_allclose(first["close"], paths[:2].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(second["close"], paths[2:].mean(0), rtol=1e-6)
+
+
+def test_a_series_gets_the_same_path_alone_and_between_copies_of_another(networks, series, bars):
+    predictor, (df, x, y) = predictor_of(networks), series
+    other = bars.iloc[40 : 40 + LOOKBACK]
+    alone = predictor.predict(df, x, y, HORIZON, seed=3, verbose=False)
+    frames, times = [other[list(FEATURES)], df, other[list(FEATURES)]], [other["timestamps"], x, other["timestamps"]]
+    y_other = bars["timestamps"].iloc[60 : 60 + HORIZON]
+    found = predictor.predict_batch(frames, times, [y_other, y, y_other], HORIZON, seed=3, verbose=False)
+    pd.testing.assert_frame_equal(found[1], alone, rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------ more than weights
+
+
+class LoRALinear(nn.Module):
+    """A low-rank addition as people write it by hand."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base, self.down, self.up = base, nn.Linear(base.in_features, 2), nn.Linear(2, base.out_features)
+        nn.init.normal_(self.up.weight, std=0.5)
+
+    def forward(self, x):
+        return self.base(x) + self.up(self.down(x))
+
+
+class Doubled(nn.Module):
+    def forward(self, weight):
+        return weight * 2
+
+
+class Louder(Kronos):
+    """A subclass that changes a method."""
+
+    def decode_s2(self, context, s1_ids, padding_mask=None):
+        return -super().decode_s2(context, s1_ids, padding_mask)
+
+
+def by_hand(model, tokenizer):
+    model.transformer[0].ffn.w1 = LoRALinear(model.transformer[0].ffn.w1)
+    return model, tokenizer
+
+
+def by_hook(model, tokenizer):
+    model.transformer[0].register_forward_hook(lambda module, inputs, out: out * 1.5)
+    return model, tokenizer
+
+
+def by_pre_hook(model, tokenizer):
+    tokenizer.embed.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 0.5,))
+    return model, tokenizer
+
+
+def by_parametrization(model, tokenizer):
+    torch.nn.utils.parametrize.register_parametrization(model.head.proj_s1, "weight", Doubled())
+    return model, tokenizer
+
+
+def by_subclass(model, tokenizer):
+    louder = Louder(**model.config.to_dict())
+    louder.load_state_dict(model.state_dict())
+    return louder.eval(), tokenizer
+
+
+def by_method(model, tokenizer):
+    own = model.decode_s1
+    model.decode_s1 = lambda *args, **keys: tuple(part * 0.5 for part in own(*args, **keys))
+    return model, tokenizer
+
+
+def by_peft_in_place(model, tokenizer):
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=2, target_modules=["w1", "q_proj"], init_lora_weights=False)
+    peft.inject_adapter_in_model(config, model)
+    return model, tokenizer
+
+
+def by_peft_wrapper(model, tokenizer):
+    peft = pytest.importorskip("peft")
+    return peft.get_peft_model(
+        model, peft.LoraConfig(r=2, target_modules=["w1", "q_proj"], init_lora_weights=False)
+    ), tokenizer
+
+
+CHANGES = (by_hand, by_hook, by_pre_hook, by_parametrization, by_subclass, by_method, by_peft_in_place, by_peft_wrapper)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_a_network_changes_its_forecast_as_in_the_reference(change, networks, series):
+    plain = predictor_of(networks).predict(*series, HORIZON, **GREEDY)
+    torch.manual_seed(0)
+    model, tokenizer = change(*networks)
+    with pytest.warns(UserWarning, match="module by module"):
+        found = predictor_of((model.eval(), tokenizer)).predict(*series, HORIZON, **GREEDY)
+    base = model.get_base_model() if change is by_peft_wrapper else model
+    np.testing.assert_allclose(found, reference((base, tokenizer), series), rtol=1e-5)
+    assert not np.allclose(found, plain, rtol=1e-4)
+
+
+def test_the_warning_about_a_changed_network_comes_once(networks, series):
+    predictor = predictor_of(by_hook(*networks))
+    with pytest.warns(UserWarning, match=r"have a forward hook at transformer.0, .* module by module"):
+        predictor.predict(*series, HORIZON, **GREEDY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predictor.predict(*series, HORIZON, **GREEDY)
+
+
+def test_the_engine_and_the_modules_draw_the_same_paths(networks, series):
+    fast = predictor_of(networks).predict_samples(*series, HORIZON, sample_count=3, seed=5, verbose=False)
+    networks[0].transformer[0].register_forward_hook(lambda module, inputs, out: out)
+    with pytest.warns(UserWarning, match="module by module"):
+        slow = predictor_of(networks).predict_samples(*series, HORIZON, sample_count=3, seed=5, verbose=False)
+    np.testing.assert_allclose(fast, slow, rtol=1e-4)
+
+
+def test_a_compiled_model_gives_the_forecast_of_the_model(networks, series):
+    plain = predictor_of(networks).predict(*series, HORIZON, **GREEDY)
+    compiled = torch.compile(networks[0])
+    predictor = predictor_of((compiled, networks[1]))
+    assert predictor.model is compiled
+    pd.testing.assert_frame_equal(predictor.predict(*series, HORIZON, **GREEDY), plain)
+
+
+def test_plain_networks_and_subclasses_that_change_nothing_are_plain(networks):
+    class Named(Kronos):
+        nickname = "mine"
+
+    named = Named(**networks[0].config.to_dict())
+    assert [special_part(network) for network in (*networks, named)] == [None] * 3
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+    assert special_part(named) == "a global forward hook"
+    handle.remove()
+
+
+# ------------------------------------------------------------------------------------------ generate
+
+
+def test_generate_is_the_step_between_normalised_windows_and_forecasts(networks, series):
+    predictor, (df, x, y) = predictor_of(networks), series
+    matrix = to_matrix(df)
+    scale = Scale.of(matrix)
+    inputs = (scale.normalise(matrix, 5)[None], time_features(x)[None], time_features(y)[None])
+    found = predictor.generate(*inputs, HORIZON, 1.0, 1, 1.0, 1, False)
+    assert found.shape == (1, HORIZON, 6)
+    want = predictor.predict(df, x, y, HORIZON, **GREEDY).to_numpy()
+    np.testing.assert_allclose(scale.restore(found[0]), want, rtol=1e-6)
+
+
+def test_every_forecast_goes_through_an_overridden_generate(networks, series):
+    calls = []
+
+    class Flat(KronosPredictor):
+        def generate(self, x, x_stamp, y_stamp, pred_len, T, top_k, top_p, sample_count, verbose):
+            calls.append((x.shape, y_stamp.shape, T, top_k, top_p, sample_count))
+            return np.repeat(x[:, -1:], pred_len, axis=1)
+
+    df, x, y = series
+    predictor = Flat(*networks, device="cpu", max_context=CONTEXT)
+    found = predictor.predict(df, x, y, HORIZON, T=0.7, top_p=0.8, sample_count=4, verbose=False)
+    np.testing.assert_allclose(found, np.repeat(df.to_numpy()[-1:], HORIZON, axis=0), rtol=1e-5)
+    assert calls == [((1, LOOKBACK, 6), (1, HORIZON, 5), 0.7, 0, 0.8, 4)]
+    batch = predictor.predict_batch([df, df.iloc[5:]], [x, x.iloc[5:]], [y, y], HORIZON, verbose=False)
+    np.testing.assert_allclose(batch[1]["close"], df["close"].iloc[-1], rtol=1e-5)
+    paths = predictor.predict_samples(df, x, y, HORIZON, sample_count=3, verbose=False, anchor=None)
+    np.testing.assert_allclose(paths[..., 3], df["close"].iloc[-1], rtol=1e-5)
+    predictor.generate = lambda x, *_: np.zeros((len(x), 1, 6))
+    with pytest.raises(ValueError, match=r"must return an array of shape \[1, 6, 6\], found \[1, 1, 6\]"):
+        predictor.predict(df, x, y, HORIZON, verbose=False)
+
+
+# ------------------------------------------------------------------------------------------ names and settings
+
+
+def test_names_of_the_published_class_are_there(networks):
+    predictor = predictor_of(networks)
+    assert predictor.device == "cpu"
+    assert predictor.price_cols == ["open", "high", "low", "close"]
+    assert (predictor.vol_col, predictor.amt_vol) == ("volume", "amount")
+    assert predictor.time_cols == ["minute", "hour", "weekday", "day", "month"]
+
+
+def test_a_negative_top_k_is_off_in_predict(networks, series):
+    predictor = predictor_of(networks)
+    off, negative = (predictor.predict(*series, HORIZON, top_k=k, seed=1, verbose=False) for k in (0, -1))
+    pd.testing.assert_frame_equal(off, negative)
+
+
+def test_numbers_written_as_texts_forecast_as_numbers(networks, series):
+    predictor, (df, x, y) = predictor_of(networks), series
+    want = predictor.predict(df, x, y, HORIZON, **GREEDY)
+    pd.testing.assert_frame_equal(predictor.predict(df.astype(str), x, y, HORIZON, **GREEDY), want)
+
+
+def test_forecasts_are_drawn_by_the_models_own_sampling(series):
+    df, x, y = series
+    predictor, own = kronos.load("nano", device="cpu"), kronos.hub.loading.pair_settings("nano")
+    assert (predictor.sampling.temperature, predictor.sampling.top_p) == (own.temperature, own.top_p)
+    quiet = {"sample_count": 3, "seed": 1, "verbose": False}
+    drawn = predictor.forecast(df, x, y, **quiet).paths
+    np.testing.assert_array_equal(
+        drawn, predictor.forecast(df, x, y, T=own.temperature, top_p=own.top_p, **quiet).paths
+    )
+    other = predictor.forecast(df, x, y, T=0.5, top_p=0.5, **quiet).paths
+    assert not np.array_equal(drawn, other)
+
+
+# ------------------------------------------------------------------------------------------ doubtful times
+
+
+def backwards(df, x, y):
+    return df.iloc[::-1], x.iloc[::-1], y
+
+
+def repeated(df, x, y):
+    return df, x.where(x.index != 3, x.iloc[2]), y
+
+
+def out_of_order(df, x, y):
+    order = [1, 0, *range(2, len(x))]
+    return df.iloc[order], x.iloc[order], y
+
+
+def overlapping(df, x, y):
+    return df, x, x.iloc[-HORIZON:]
+
+
+def mixed_zones(df, x, y):
+    return df, x.dt.tz_localize("Asia/Shanghai"), y
+
+
+DOUBTS = {
+    backwards: "runs backwards",
+    repeated: "more than once",
+    out_of_order: "out of order",
+    overlapping: "which is not after the last bar",
+    mixed_zones: "in Asia/Shanghai and y_timestamp in no time zone",
+}
+
+
+@pytest.mark.parametrize(("change", "text"), DOUBTS.items(), ids=[change.__name__ for change in DOUBTS])
+def test_doubtful_times_are_warned_of_by_predict_and_refused_by_forecast(change, text, networks, series):
+    predictor, changed = predictor_of(networks), change(*series)
+    with pytest.warns(KlineWarning, match=text) as caught:
+        assert predictor.predict(*changed, HORIZON, **GREEDY).notna().all().all()
+    assert len([w for w in caught if text in str(w.message)]) == 1
+    with pytest.raises(ValueError, match=text):
+        predictor.forecast(*changed, sample_count=2, verbose=False)
+    with pytest.raises(ValueError, match=text):
+        predictor.predict_samples(*changed, HORIZON, sample_count=2, verbose=False)
+
+
+def test_a_batch_is_warned_of_once_with_the_numbers_of_its_series(networks, series):
+    predictor, (df, x, y) = predictor_of(networks), series
+    odd = backwards(df, x, y)
+    with pytest.warns(KlineWarning, match=r"^series 1, 2: x_timestamp runs backwards"):
+        predictor.predict_batch([df, odd[0], odd[0]], [x, odd[1], odd[1]], [y] * 3, HORIZON, **GREEDY)

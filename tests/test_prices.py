@@ -1,0 +1,121 @@
+"""Prices that are not around 100: tiny units, collapses and splits."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import kronos
+from kronos.anchoring import POSITIVE_BELOW, keep_positive
+from kronos.klines import validate
+from kronos.klines.jumps import find_jumps
+from kronos.prepared import KlineWarning
+
+PRICES = ["open", "high", "low", "close"]
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return kronos.load("nano", device="cpu")
+
+
+def walk(bars: int = 120, start: float = 100.0, seed: int = 0, step: float = 0.01) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    close = start * np.exp(rng.normal(0, step, bars).cumsum())
+    opens = np.concatenate(([start], close[:-1]))
+    table = pd.DataFrame(
+        {"open": opens, "high": np.maximum(opens, close) * 1.003, "low": np.minimum(opens, close) * 0.997}
+    )
+    return table.assign(close=close, volume=rng.integers(1000, 5000, bars).astype(float))
+
+
+def crash(seed: int) -> pd.DataFrame:
+    """A walk that loses 50 to 99.9 % within a few bars of its last third."""
+    rng, table = np.random.default_rng(seed), walk(seed=seed, step=0.02)
+    row, bars, left = int(rng.integers(80, 118)), int(rng.integers(1, 6)), 10 ** -rng.uniform(0.3, 3)
+    factor = np.interp(np.arange(len(table)), [row - bars, row], [1.0, left])
+    return table.assign(**{name: table[name] * factor for name in PRICES})
+
+
+def times(bars: int, horizon: int) -> tuple[pd.Series, pd.Series]:
+    stamps = pd.Series(pd.date_range("2024-01-01", periods=bars + horizon, freq="h"))
+    return stamps[:bars], stamps[bars:]
+
+
+def spread(nano, power: float = 0.0) -> float:
+    """Mean deviation of the closes of the paths in units of the last price, of walks in a unit of a power of ten."""
+    tables = [walk(seed=seed) for seed in range(4)]
+    tables = [table.assign(**{name: table[name] * 10.0**power for name in PRICES}) for table in tables]
+    x, y = times(120, 12)
+    paths = nano.predict_samples(tables, [x] * 4, [y] * 4, 12, sample_count=400, seed=0, verbose=False)[..., 3]
+    last = np.array([table["close"].iloc[-1] for table in tables])
+    return float((paths.astype(np.float64).std(axis=1).mean(axis=1) / last).mean())
+
+
+@pytest.mark.parametrize("power", [-9, -6, -4, -1, 4, 9, 12])
+def test_relative_spread_does_not_depend_on_the_unit_of_price(nano, power):
+    assert spread(nano, power) == pytest.approx(spread(nano), rel=0.05)
+
+
+def test_no_path_of_a_collapsed_history_is_at_or_below_zero(nano):
+    tables = [crash(seed) for seed in range(40)]
+    x, y = times(120, 24)
+    with pytest.warns(KlineWarning):
+        forecast = nano.forecast(tables, [x] * 40, [y] * 40, sample_count=10, seed=0, verbose=False)
+    assert forecast.paths[..., :4].min() > 0
+    assert forecast.quantile([0.01, 0.5])[["low_q1", "close_q50"]].to_numpy().min() > 0
+    assert (forecast.mean()[PRICES].to_numpy() > 0).all()
+
+
+def test_predict_keeps_the_published_numbers_where_paths_fall_below_zero(nano):
+    table = crash(3)
+    x, y = times(120, 24)
+    raw = nano.predict_batch([table] * 40, [x] * 40, [y] * 40, 24, seed=0, verbose=False)
+    assert min(frame["low"].min() for frame in raw) < 0
+
+
+def test_prices_above_half_of_the_last_close_stay_and_the_others_rise_with_what_they_were():
+    closes = np.linspace(-300, 200, 2001, dtype=np.float32)
+    bars = np.repeat(closes[:, None], 6, axis=1)[None]
+    found = keep_positive(bars, 100.0)[0, :, 3]
+    above = closes >= POSITIVE_BELOW * 100
+    np.testing.assert_array_equal(found[above], closes[above])
+    assert (found > 0).all() and (np.diff(found) > 0).all()
+    assert np.abs(np.diff(found)).max() < 0.26  # no step where the two parts meet
+    assert (keep_positive(bars, 100.0)[..., 4:] == bars[..., 4:]).all()
+
+
+def test_a_spread_that_dwarfs_the_last_price_is_warned_of_by_number(nano):
+    table = crash(3)
+    x, y = times(120, 4)
+    with pytest.warns(KlineWarning, match=r"the closes of the lookback vary by [\d.]+, more than the last price"):
+        nano.forecast(table, x, y, sample_count=2, verbose=False)
+
+
+@pytest.mark.parametrize(("ratio", "split"), [(10, (10, 1)), (1.5, (3, 2)), (0.1, (1, 10)), (2.63, None)])
+def test_a_jump_is_found_with_its_row_and_split(ratio, split):
+    table = walk(300)
+    table.loc[200:, PRICES] /= ratio
+    (jump,) = find_jumps(table["open"], table["close"])
+    assert (jump.row, jump.split) == (200, split)
+    assert jump.before / jump.after == pytest.approx(ratio, rel=0.02)
+
+
+def test_ordinary_moves_of_a_wild_series_are_no_jumps():
+    assert find_jumps(*(walk(500, step=0.08)[name] for name in ("open", "close"))) == []
+
+
+def test_check_warns_of_a_jump_with_row_and_split():
+    table = walk(300)
+    table.loc[200:, PRICES] /= 10
+    report = validate(table)
+    assert report.ok
+    assert "jump: 1 in open, close (data row 201), from " in str(report)
+    assert "looks like a 10:1 split" in str(report)
+
+
+def test_forecasts_across_a_jump_carry_the_warning(nano):
+    table = walk(120)
+    table.loc[60:, PRICES] /= 10
+    x, y = times(120, 4)
+    with pytest.warns(KlineWarning, match=r"1 jump between bars, the last from .* \(looks like a 10:1 split\)"):
+        nano.forecast(table, x, y, sample_count=2, verbose=False)

@@ -12,7 +12,6 @@ sys.path.insert(0, str(ROOT))
 import sample  # noqa: E402
 
 import kronos  # noqa: E402
-from kronos.picture import forecast_picture  # noqa: E402
 
 predictor = kronos.load("nano")  # or "mini", "small", "base", a Hub id, a folder
 
@@ -27,13 +26,20 @@ for name, lookback in zip(names, lookbacks, strict=True):
     futures.append(truth["timestamps"])
     truths.append(truth)
 
-forecasts = predictor.predict_batch(frames, pasts, futures, pred_len, sample_count=10, seed=0, valid_candles=True)
+# The published call: the mean of ten paths of each series, as they are drawn.
+for name, mean in zip(
+    names,
+    predictor.predict_batch(frames, pasts, futures, pred_len, sample_count=10, seed=0, valid_candles=True),
+    strict=True,
+):
+    print(name, mean.tail(3), sep="\n")
+
+# The distribution of each series, going on from its last close.
+forecast = predictor.forecast(frames, pasts, futures, sample_count=100, seed=0, ids=names)
 
 output = ROOT / "examples" / "output"
 output.mkdir(exist_ok=True)
-for name, frame, past_times, forecast, truth in zip(names, frames, pasts, forecasts, truths, strict=True):
-    print(name, forecast.tail(3), sep="\n")
-    history = frame.set_index(past_times).iloc[-120:]
-    picture = forecast_picture(history, forecast, truth=truth, title=f"{name}, 30 days by nano (mean of 10 paths)")
-    (output / f"prediction_batch_{name}.png").write_bytes(picture)
-    print(f"picture: {output / f'prediction_batch_{name}.png'}")
+for name, truth in zip(names, truths, strict=True):
+    path = output / f"prediction_batch_{name}.png"
+    forecast.plot(name, path, truth=truth.set_index("timestamps"), title=f"{name}, 30 days by nano (100 paths)")
+    print(f"picture: {path}")

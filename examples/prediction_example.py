@@ -12,7 +12,6 @@ sys.path.insert(0, str(ROOT))
 import sample  # noqa: E402
 
 import kronos  # noqa: E402
-from kronos.picture import forecast_picture  # noqa: E402
 from model import Kronos, KronosPredictor, KronosTokenizer  # noqa: E402
 
 # 1. A tokenizer and its model. The embedded pair needs no network; with one, take a published pair:
@@ -40,12 +39,15 @@ pred_df = predictor.predict(
     seed=0,
     valid_candles=True,
 )
-print(pred_df.head())
+print(pred_df.head())  # the published numbers: the first bar may lie off the last close, since the tokenizer is lossy
 
+# 4. The whole distribution, going on from the last close: what to draw and to decide by.
+forecast = predictor.forecast(past[sample.COLUMNS], past["timestamps"], truth["timestamps"], sample_count=100, seed=0)
 output = ROOT / "examples" / "output"
 output.mkdir(exist_ok=True)
-picture = forecast_picture(
-    past.set_index("timestamps").iloc[-120:], pred_df, truth=truth, title="S&P 500, 30 days by nano (mean of 10 paths)"
+forecast.plot(
+    path=output / "prediction_example.png",
+    truth=truth.set_index("timestamps"),
+    title="S&P 500, 30 days by nano (100 paths)",
 )
-(output / "prediction_example.png").write_bytes(picture)
 print(f"picture: {output / 'prediction_example.png'}")

@@ -12,7 +12,6 @@ sys.path.insert(0, str(ROOT))
 import sample  # noqa: E402
 
 import kronos  # noqa: E402
-from kronos.picture import forecast_picture  # noqa: E402
 
 predictor = kronos.load("nano")
 
@@ -20,14 +19,13 @@ prices = ["open", "high", "low", "close"]
 past = sample.bars("nasdaq").iloc[-400:]
 future = kronos.future_timestamps(past["timestamps"], 30, calendar="XNYS")  # skips weekends and holidays
 
-forecast = predictor.predict(past[prices], past["timestamps"], future, 30, sample_count=10, seed=0, valid_candles=True)
-forecast = forecast[prices]  # volume and amount were not given: what the model says of them means nothing
-print(forecast.head())
+mean = predictor.predict(past[prices], past["timestamps"], future, 30, sample_count=10, seed=0, valid_candles=True)
+print(mean[prices].head())  # volume and amount were not given: what the model says of them means nothing
+
+# The distribution, going on from the last close.
+forecast = predictor.forecast(past[prices], past["timestamps"], future, sample_count=100, seed=0)
 
 output = ROOT / "examples" / "output"
 output.mkdir(exist_ok=True)
-picture = forecast_picture(
-    past.set_index("timestamps")[prices].iloc[-120:], forecast, title="NASDAQ, 30 days by nano, prices only"
-)
-(output / "prediction_wo_vol_example.png").write_bytes(picture)
+forecast.plot(path=output / "prediction_wo_vol_example.png", title="NASDAQ, 30 days by nano, prices only (100 paths)")
 print(f"picture: {output / 'prediction_wo_vol_example.png'}")

@@ -15,6 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A process started in the background (nohup make test &) ignores Ctrl-C, and so do its children, whose answer to it is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# A suite that is ended from outside ends the processes of its tests, as after Ctrl-C.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 

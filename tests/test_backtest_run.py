@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
 import subprocess
@@ -27,6 +26,7 @@ from kronos.backtest.simulate import last_tradable, risk_of
 from kronos.cli.backtest import backtest_command
 from kronos.cli.evaluate import evaluate as evaluate_command
 from kronos.cli.prepare import qlib_command
+from tests.processes import run_process
 
 ROOT = Path(__file__).parent.parent
 CSP = "default-src 'none'"
@@ -354,9 +354,8 @@ def test_holding_all_instruments_is_refused(root: Path, tmp_path: Path) -> None:
 
 
 def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "finetune" / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=200)
+    return run_process(command, cwd=cwd, timeout=200)
 
 
 def sets(values: dict[str, object]) -> list[str]:

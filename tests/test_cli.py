@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from kronos import Forecast
 from kronos.cli import main
-from tests.processes import started
+from tests.processes import run_process, started
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
     output = run("--help").output
     assert all(command in output for command in ("forecast", "check", "models"))
     heavy = "import sys, kronos.cli; print([m for m in ('torch', 'pandas', 'numpy', 'matplotlib', 'rich') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout.strip()
+    found = run_process([sys.executable, "-c", heavy], check=True).stdout.strip()
     assert found == "[]"
 
 

@@ -5,7 +5,6 @@ import inspect
 import json
 import math
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from kronos.model import kronos as networks
 from kronos.model import module
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.predictor import KronosPredictor
+from tests.processes import run_process
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = [line for line in (ROOT / "tests/published_names.txt").read_text().splitlines() if line[0] != "#"]
@@ -456,7 +456,7 @@ def run_script(tmp_path, source, name="main.py", repository=ROOT, installed=True
     (tmp_path / name).write_text(f"import json, sys\nREPOSITORY = {str(repository)!r}\n{hide}{source}")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
     command = [sys.executable, name]
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    return run_process(command, cwd=tmp_path, env=environment)
 
 
 def printed(done):

@@ -1,7 +1,6 @@
 """Fine-tuning on files: split by time, both stages, the comparison, the pair that is kept; and the scripts of the four steps."""
 
 import json
-import os
 import runpy
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from kronos.training.objectives import KnownTokens, tokens_of
 from kronos.training.trackers import read_log
 from kronos.training.windows import Windows
 from tests import training_run
-from tests.processes import started
+from tests.processes import run_process, started
 
 ALONE = World(0, 1, torch.device("cpu"))
 FAST = ["--lookback", "20", "--horizon", "5", "--epochs", "2", "--batch-size", "16"]
@@ -141,7 +140,6 @@ def test_wrong_input_ends_with_exit_code_2_and_one_line(options, message, files,
 def test_ctrl_c_saves_with_exit_code_130_and_the_same_command_ends_the_run(files, pair, tmp_path):
     command = [sys.executable, "-m", "kronos", "finetune", "--data", str(files), "--model", str(pair), "--out", "o"]
     command += [*FAST, *FEW, "--keep-tokenizer", "--set", "log_interval=1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with started(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if line.startswith("step 2/"):
@@ -150,7 +148,7 @@ def test_ctrl_c_saves_with_exit_code_130_and_the_same_command_ends_the_run(files
         rest = process.stdout.read()
         assert process.wait(60) == 130
     assert "stopped and saved at step" in rest
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    done = run_process(command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "resumed at step" in done.stdout
     steps = [row["step"] for row in read_log(tmp_path / "o" / "model") if row["kind"] == "train"]

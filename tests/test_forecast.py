@@ -1,7 +1,6 @@
 """The forecast as a distribution: figures worked out by hand on a few paths, tables, files that come back to the bit."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +13,7 @@ from kronos import risk
 from kronos.forecast import Forecast
 from kronos.klines import FEATURES
 from kronos.quantiles import path_quantiles
+from tests.processes import run_process
 
 
 def paths_of(closes, dtype=np.float64):
@@ -252,7 +252,7 @@ def test_the_last_bar_comes_from_the_history_where_it_is_not_given():
 def test_importing_the_forecast_loads_neither_torch_nor_what_draws():
     heavy = "('torch', 'matplotlib', 'plotly', 'pyarrow.parquet')"
     code = f"import sys, kronos.forecast; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    found = run_process([sys.executable, "-c", code], check=True).stdout.strip()
     assert found == "[]"
 
 

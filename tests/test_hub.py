@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import warnings
@@ -20,6 +19,7 @@ from kronos.hub import loading, pairing, zoo
 from kronos.hub.loading import pair_settings
 from kronos.nn import checkpoint
 from kronos.nn.checkpoint import Origin
+from tests.processes import run_process
 
 SECONDS_TO_SAY_SO = 5.0
 
@@ -246,9 +246,7 @@ def test_a_mirror_that_does_not_answer_is_said_within_seconds_by_a_fresh_process
         "print(time.perf_counter() - start)"
     )
     environment = {**os.environ, "HF_ENDPOINT": closed_port, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-    result = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
-    )
+    result = run_process([sys.executable, "-c", script], env=environment)
     assert result.returncode == 0, result.stderr
     message, seconds = result.stdout.splitlines()
     assert_ways_out(message)

@@ -1,7 +1,6 @@
 """Exported graphs give PyTorch's tokens, at any batch and length, and run without PyTorch."""
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from kronos.export.onnx import check_onnx, export_onnx
 from kronos.export.onnx_run import OnnxKronos, time_features
 from kronos.klines import time_features as frame_features
 from kronos.nn import Kronos
+from tests.processes import run_process
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 if any(importlib.util.find_spec(name) is None for name in NEEDED):
@@ -98,7 +98,7 @@ def test_beyond_the_context_is_refused(folder):
 def test_the_example_runs_where_torch_cannot_be_imported(folder):
     blocked = "import sys; sys.modules['torch'] = None; sys.modules['pandas'] = None; import runpy; "
     code = f"{blocked}sys.argv = ['x', {str(folder)!r}]; runpy.run_path({str(ROOT / 'examples/onnx_example.py')!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    done = run_process([sys.executable, "-c", code], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "10 % to 90 %" in done.stdout
 

@@ -4,7 +4,6 @@ import html.parser
 import json
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ import pytest
 from kronos.chart import chart_page
 from kronos.forecast import Forecast
 from kronos.picture import Chart, charts_of, forecast_picture
+from tests.processes import run_process
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)> & \"x\" 'y' $\\frac$"
 
@@ -262,4 +262,4 @@ def test_the_script_of_a_page_is_javascript(page, tmp_path):
     if node is None:
         pytest.skip("needs node")
     (tmp_path / "page.js").write_text(page.texts["script"][1], "utf-8")
-    subprocess.run([node, "--check", tmp_path / "page.js"], check=True, capture_output=True)
+    run_process([node, "--check", tmp_path / "page.js"], check=True)

@@ -3,12 +3,13 @@
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from arch.data import sp500
+
+from tests.processes import run_process
 
 ROOT = Path(__file__).parent.parent
 READMES = ["README.md", "README.zh-CN.md"]
@@ -36,7 +37,7 @@ def folder(tmp_path):
 def run(arguments: list[str], folder: Path) -> str:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("DISPLAY", None)
-    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    done = run_process(arguments, cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -20,7 +20,7 @@ from kronos.scoring import ScoreSettings, parse_cutoffs, read_scores, score
 from kronos.scoring.settings import LATEST, cutoff_label
 from kronos.scoring.store import Store
 from kronos.scoring.universe import find_series, table_files
-from tests.processes import started
+from tests.processes import run_process, started
 
 
 def bars(symbol, n=60, start="2024-01-01", seed=0, freq="D", volume=True):
@@ -318,7 +318,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_table(tmp_path, settings, pai
     done = len(list((tmp_path / "out/parts").glob("*.json")))
     assert 1 <= done < 20
     assert not [f for f in (tmp_path / "out").rglob(".*") if f.is_file()]
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    again = run_process(command, cwd=tmp_path)
     assert f"20 parts, {done} of them there before" in again.stderr, again.stderr
     told = settings(lookback=30, horizon=20, paths=60, part=4)
     _, whole = run(str(tmp_path / "bars.parquet"), tmp_path / "whole", told)

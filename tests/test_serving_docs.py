@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.processes import started
+from tests.processes import run_process, started
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 from click.testing import CliRunner
@@ -57,7 +57,7 @@ def test_the_document_has_examples():
 @pytest.mark.parametrize("command", CURLS)
 def test_curl_of_the_document(command, server, folder):
     words = shlex.split(command.replace("http://127.0.0.1:8000", server.url))
-    done = subprocess.run([*words, "-f"], cwd=folder, capture_output=True, text=True, timeout=60)
+    done = run_process([*words, "-f"], cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     if "event-stream" in command:
         assert done.stdout.count("event: bar") == 10 and "event: forecast" in done.stdout
@@ -67,7 +67,7 @@ def test_curl_of_the_document(command, server, folder):
 
 def test_python_of_the_document(server, folder):
     code = PYTHON[0].replace("http://127.0.0.1:8000", server.url)
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = run_process([sys.executable, "-c", code], cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "forecast" and "0.95" in done.stdout
 

@@ -26,11 +26,12 @@ DROPS = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p"), 0.
 
 def launch(arguments: list[str], processes: int = 1, cwd: Path | None = None) -> subprocess.CompletedProcess:
     """Run a script, or ``-m module``, as users start it: alone with python, several with torchrun."""
+    from tests.processes import run_process  # not there where this file itself is the script
+
     command = [sys.executable]
     if processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*command, *arguments], cwd=cwd, capture_output=True, text=True, env=environment)
+    return run_process([*command, *arguments], cwd=cwd)
 
 
 def walk(bars: int, seed: int) -> pd.DataFrame:

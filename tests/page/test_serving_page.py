@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.processes import started
+from tests.processes import run_process, started
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -475,7 +475,7 @@ def test_the_same_in_python_on_the_command_line_and_by_curl_gives_the_same_numbe
     want = [float(text.replace(",", "")) for text in shown]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     settings = {"cwd": tmp_path, "env": {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}}
-    run = lambda command: subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, **settings)
+    run = lambda command: run_process(command, check=True, **settings)
 
     python = recipe(page, "python") + "\nforecast.to_frame(quantiles=[0.5]).to_csv('python.csv')\n"
     run([sys.executable, "-c", python])

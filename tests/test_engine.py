@@ -74,6 +74,35 @@ def test_encoding_does_not_depend_on_the_mode_of_the_caller(pair, made_in):
     assert all(ours.equal(theirs) for ours, theirs in zip(found, want, strict=True))
 
 
+@pytest.mark.parametrize("use", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("make", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("load", [torch.inference_mode, torch.enable_grad])
+def test_windows_give_the_same_numbers_in_every_grad_mode(golden, load, make, use):
+    with load():
+        tokenizer = KronosTokenizer.from_pretrained(golden / "tiny" / "tokenizer")
+        model = Kronos.from_pretrained(golden / "tiny" / "model")
+    s1, s2, stamp = history((tokenizer, model), 2, 10, 2)
+
+    def made():
+        fused = fused_model(model)
+        window = engine.ModelWindow(fused, s1, s2, fused.time_emb(stamp[:, :10]), None, 3, 2)
+        return window, engine.SuffixDecoder(tokenizer, s1, s2, 1, 3, 32)
+
+    def used(window, decoder):
+        codes = torch.arange(6).view(2, 3)
+        fine = window.fine_logits(codes)
+        window.step(codes, codes, torch.zeros(2, 3, model.d_model))
+        return fine, window.coarse_logits(), decoder.decode(codes[..., None], codes[..., None])
+
+    with torch.inference_mode():
+        want = used(*made())
+    with make():
+        parts = made()
+    with use():
+        found = used(*parts)
+    assert all(ours.equal(theirs) for ours, theirs in zip(found, want, strict=True))
+
+
 def test_a_tokenizer_without_blocks_encodes_too(golden):
     config = KronosTokenizer.from_pretrained(golden / "tiny" / "tokenizer").config.to_dict()
     tokenizer = KronosTokenizer(**{**config, "n_enc_layers": 1}).eval()

@@ -154,8 +154,12 @@ def extend_blocks(blocks: FusedBlocks, x_SPTD: Tensor, prefix: Prefix) -> Tensor
 
 
 class ModelWindow:
-    """The model's window of S series with P paths each: prefilled once, then extended bar by bar."""
+    """The model's window of S series with P paths each: prefilled once, then extended bar by bar.
 
+    All of it is in inference mode, whatever the caller's: its caches are written to at every step.
+    """
+
+    @torch.inference_mode()
     def __init__(
         self,
         model: FusedKronos,
@@ -191,6 +195,7 @@ class ModelWindow:
         """[S, P, V1], of the next bar."""
         return self.coarse_SPV
 
+    @torch.inference_mode()
     def fine_logits(self, s1_SP: Tensor) -> Tensor:
         """[S, P, V2], of the next bar, given its coarse token."""
         q = F.embedding(s1_SP, self.model.query_VD).unflatten(-1, (self.model.heads, -1))
@@ -199,6 +204,7 @@ class ModelWindow:
         out = self.dependency.attend(q.transpose(1, 2)[:, :, :, None], self.hidden)
         return self.model.fine_logits(self.last_SPD, out[:, :, :, 0].transpose(1, 2).flatten(2))
 
+    @torch.inference_mode()
     def step(self, s1_SP: Tensor, s2_SP: Tensor, time_emb_SPD: Tensor) -> None:
         """Append a bar to every path; time_emb [S, 1 or P, D]."""
         x = self.model.embed(s1_SP, s2_SP, time_emb_SPD)
@@ -297,9 +303,10 @@ class SuffixDecoder:
     """Bars of new tokens behind a history that is decoded once a series: all at a time, or one after the other.
 
     The window is the last ``max_context`` tokens of history and forecast, as in the reference; the horizon must leave room for
-    at least one bar of history in it.
+    at least one bar of history in it. All of it is in inference mode, whatever the caller's.
     """
 
+    @torch.inference_mode()
     def __init__(
         self,
         tokenizer: KronosTokenizer,
@@ -322,6 +329,7 @@ class SuffixDecoder:
         self.last_S6 = tokenizer.head(known[:, -1])
         """The last bar of history."""
 
+    @torch.inference_mode()
     def decode(self, s1_SPT: Tensor, s2_SPT: Tensor) -> Tensor:
         """The next T bars of every path, [S, P, T, 6]."""
         new = self.tokenizer.embed_codes(s1_SPT, s2_SPT)

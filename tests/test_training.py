@@ -15,12 +15,13 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from kronos.cli import main
+from kronos.generation import engine
 from kronos.hub.loading import load
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training.building import CATALOGUE, COUNTS, build, find_sources
 from kronos.training.distributed import world
 from kronos.training.loop import LoopSettings, Task, train
-from kronos.training.objectives import TokenizerObjective, candle_error
+from kronos.training.objectives import TokenizerObjective, candle_error, encoder_of, tokens_of
 from kronos.training.pretrain import begin_from, recipe_of, reconstruction_figures
 from kronos.training.schedule import learning_rate
 from kronos.training.store import Store
@@ -212,6 +213,17 @@ def test_a_deeper_network_begins_with_the_numbers_of_the_trained_one():
         torch.testing.assert_close(ours, theirs)
     with pytest.raises(ValueError, match="at most as many blocks"):
         begin_from(small, deep)
+
+
+@pytest.mark.parametrize("made_in", [torch.inference_mode, torch.enable_grad])
+def test_the_encoder_of_every_processor_gives_the_tokenizers_tokens_to_train_on(products, made_in):
+    tokenizer, bars = training_run.small_pair()[0], torch.randn(2, 32, 6)
+    with made_in():
+        engine.encode(tokenizer, bars)
+    encode = encoder_of(tokenizer, compiled=False)
+    for ours, theirs in zip(encode(bars), tokens_of(tokenizer, bars), strict=True):
+        assert ours.equal(theirs)
+        torch.nn.functional.embedding(ours, torch.ones(32, 1, requires_grad=True)).sum().backward()
 
 
 def test_balance_zero_draws_every_group_equally_often(corpus):

@@ -10,7 +10,6 @@ import time
 import warnings
 
 import pytest
-import torch
 from huggingface_hub import constants
 
 import kronos

@@ -82,11 +82,16 @@ class ProductSettings:
 
     @classmethod
     def detect(cls) -> ProductSettings:
-        """The fastest ones on this processor, within the instruction set that PyTorch uses (ATEN_CPU_CAPABILITY)."""
+        """The fastest ones on this processor, within the instructions that PyTorch and oneDNN are allowed.
+
+        (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA; AMX is of use where oneDNN multiplies bfloat16.)
+        """
+        onednn = _has_onednn()
         avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
         amx = avx512 and getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+        amx = amx and onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         settings = cls.of_processor(avx512, amx, _by_amd())
-        return settings if _has_onednn() else replace(settings, onednn_max_rows=0, pack_bfloat16=False)
+        return settings if onednn else replace(settings, onednn_max_rows=0)
 
     @property
     def onednn_for_all(self) -> bool:

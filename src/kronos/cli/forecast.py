@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kronos.cli.options import Options, device_option, precision_option
+from kronos.cli.options import Options, as_options, device_option, precision_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,14 +138,19 @@ def _forecast(path: str, name: str, options: Options) -> None:
 
     bars = read_klines(path, symbol=options.symbol, tz=options.tz, clean=options.clean, columns=options.columns())
     if not options.quiet and "cleaning" in bars.attrs:
-        click.echo(bars.attrs["cleaning"], err=True)
+        click.echo(as_options(bars.attrs["cleaning"]), err=True)
     from kronos.cli.window import window_of
     from kronos.hub.loading import load, pair_settings
+    from kronos.klines.notes import future_notes, notes_of
 
     advice = pair_settings(options.model)
     sampling = options.sampling(advice)
     window = window_of(bars, options, advice.max_context)
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)
+    if not options.quiet:
+        holidays = [] if options.holdout else future_notes(bars["timestamps"], window.future, options.calendar)
+        for note in (*notes_of(bars), *holidays):
+            click.echo(f"note: {note}", err=True)
     values = [c for c in VALUE_COLUMNS if c in bars.columns]
     forecast = predictor.forecast(
         window.past[values],

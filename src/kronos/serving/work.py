@@ -12,6 +12,7 @@ import pandas as pd
 from kronos.calendars import future_timestamps
 from kronos.generation.sampling import Sampling
 from kronos.klines import VALUE_COLUMNS
+from kronos.klines.notes import future_notes, notes_of
 from kronos.predictor import default_lookback
 from kronos.serving.bars import CALENDARS
 from kronos.serving.batching import Job
@@ -109,6 +110,7 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
     series = offered.predictor.prepare(values, past["timestamps"], future)
     job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline)
     notes = tuple(str(bars.attrs[name]) for name in ("cleaning", "validation") if name in bars.attrs)
+    notes += (*notes_of(bars), *(() if held else future_notes(bars["timestamps"], future, options.calendar)))
     return Work(id, offered, past, future, truth if held else None, notes, job)
 
 

@@ -38,7 +38,7 @@ def keep_positive(paths_PK6: np.ndarray, last_close: float) -> np.ndarray:
         return result
     prices = result[..., :4]
     depth = (prices.astype(np.float64) - half) / half
-    result[..., :4] = np.where(depth < 0, half * np.exp(np.maximum(depth, -20.0)), prices)
+    result[..., :4] = np.where(depth < 0, half * np.exp(np.clip(depth, -20.0, 0.0)), prices)
     return result
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.anchoring import DEFAULT_ANCHOR, Anchor, anchored, check_anchor, keep_positive
+from kronos.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
 from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
@@ -210,7 +210,7 @@ class KronosPredictor:
                 seed,
                 verbose,
                 anchor,
-                positive=anchor is not None,
+                projected=False,
                 mean=True,
             )
             for numbers, paths in zip(members, drawn, strict=True):
@@ -429,10 +429,14 @@ class KronosPredictor:
             ``sample_count`` are the first of them.
         """
 
+        before: dict[int, np.ndarray] = {}
+
         def watch(number: int, step: int, drawn: Drawn) -> None:
             one = series[number]
             if on_bar is not None and step < one.window.horizon:
-                on_bar(number, step, make_valid(_in_prices(one, drawn, anchor, positive=True, first=step)[:, 0]))
+                bars = _in_prices(one, drawn, anchor, projected=True, first=step, before=before.get(number))
+                before[number] = bars[:, 0, 3]
+                on_bar(number, step, make_valid(bars[:, 0]))
 
         told = None if on_bar is None else watch
         drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told)
@@ -500,12 +504,13 @@ class KronosPredictor:
         progress: Callable[[int, int], None] | None = None,
         on_bar: OnBar | None = None,
         *,
-        positive: bool = True,
+        projected: bool = True,
         mean: bool = False,
     ) -> list[np.ndarray]:
         """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series.
 
-        ``positive`` keeps prices above zero where those of the history are. ``mean``: the mean of the paths is all that is wanted
+        ``projected`` keeps prices above zero where those of the history are, and brings opens into line with its gaps.
+        ``mean``: the mean of the paths is all that is wanted
         (an overridden `generate` is then asked for it at once).
         """
         _check_count("sample_count", sample_count)
@@ -515,7 +520,7 @@ class KronosPredictor:
         else:
             seeds = [self._seed(one) for one in seed] if isinstance(seed, Sequence) else self._seed(seed)
             drawn = self._draw([one.window for one in series], sampling, sample_count, seeds, verbose, progress, on_bar)
-        return [_in_prices(one, paths, anchor, positive) for one, paths in zip(series, drawn, strict=True)]
+        return [_in_prices(one, paths, anchor, projected) for one, paths in zip(series, drawn, strict=True)]
 
     def _generate_is_overridden(self) -> bool:
         return type(self).generate is not KronosPredictor.generate or "generate" in vars(self)
@@ -607,16 +612,34 @@ class KronosPredictor:
 
     @torch.inference_mode()
     def _reconstructed(self, window: Window) -> np.ndarray:
-        """What the tokenizer makes of the last observed bar, normalised [6]."""
+        """What the tokenizer makes of the last observed bars, normalised [k, 6]."""
         bars = torch.from_numpy(np.ascontiguousarray(window.bars, np.float32))[None].to(self.device)
         codes = [part[:, -self.max_context :] for part in self._tokenizer.encode(bars, half=True)]
-        return self._tokenizer.decode(codes, half=True)[0, -1].float().cpu().numpy()
+        return self._tokenizer.decode(codes, half=True)[0].float().cpu().numpy()
 
 
-def _in_prices(one: PreparedSeries, drawn: Drawn, anchor: Anchor | None, positive: bool, first: int = 0) -> np.ndarray:
-    """Paths [P, K, 6] in prices from normalised ones, anchored, and kept above zero if ``positive`` and the history is."""
-    paths = anchored(one.scale.restore(drawn.paths), one.last, one.scale.restore(drawn.last), anchor, first)
-    return keep_positive(paths, float(one.last[3])) if positive and one.positive else paths
+def _in_prices(
+    one: PreparedSeries,
+    drawn: Drawn,
+    anchor: Anchor | None,
+    projected: bool,
+    first: int = 0,
+    before: np.ndarray | None = None,
+) -> np.ndarray:
+    """Paths [P, K, 6] in prices from normalised ones: anchored, and if ``projected``, with the history's gaps and above zero.
+
+    ``first`` is the step that they begin with, ``before`` [P] the close before it, where that is not the last observed one.
+    """
+    known = one.scale.restore(drawn.known)
+    paths = anchored(one.scale.restore(drawn.paths), one.last, known[-1], anchor, first)
+    if not projected:
+        return paths
+    if one.positive:
+        paths = keep_positive(paths, float(one.last[3]))
+    if anchor is not None:
+        closes = np.full(len(paths), one.last[3]) if before is None else before
+        paths = align_opens(paths, closes, GapMap.of(one.bars, known))
+    return paths
 
 
 def _published_sampling(T: float, top_k: int | None, top_p: float | None) -> Sampling:

@@ -72,6 +72,8 @@ class KronosPredictor:
         precision: of the model's weights while generating. "float32" gives the reference's numbers; "bfloat16" and "int8" read
             fewer bytes a step, which makes forecasts of few paths faster on a CPU (figures and drift: docs/generation.md).
         memory: bytes that a batch may take; None looks at what is free. Work is cut to fit; results do not depend on it.
+        trained_bars: fewest and most bars of the windows that the pair was trained on, as `kronos.load` reads them; the default
+            lookback stays within them, and a longer one is warned of. None: not known.
         sampling: the temperature and top-p that the model is best drawn with, as `kronos.load` reads them from the pair. What every
             method but `predict` and `predict_batch` takes where its own T and top_p are None; top_p=1 is off.
 
@@ -94,6 +96,7 @@ class KronosPredictor:
         precision: Precision = "float32",
         memory: int | None = None,
         sampling: Sampling = Sampling(1.0, top_p=0.9),
+        trained_bars: tuple[int, int] | None = None,
     ) -> None:
         plain_tokenizer, plain_model = unwrapped(tokenizer), unwrapped(model)
         check_pair(plain_tokenizer, plain_model)
@@ -114,7 +117,7 @@ class KronosPredictor:
             raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
         self.max_context, self.clip = max_context, clip
         self.sliding, self.precision, self.memory = sliding, precision, memory
-        self.sampling = sampling
+        self.sampling, self.trained_bars = sampling, trained_bars
         self._tokenizer, self._model = plain_tokenizer, plain_model
         # Names of the published class.
         self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
@@ -385,7 +388,7 @@ class KronosPredictor:
         levels = fractions(quantile_levels, "quantile_levels", closed=True)
         table = read_long_table(df, future_df, prediction_length, calendar, id_column, timestamp_column)
         targets = table.check_targets(target)
-        parts = [table.part(i, lookback, self.max_context) for i in range(len(table.ids))]
+        parts = [table.part(i, lookback, self.trained_context) for i in range(len(table.ids))]
         _check_count("num_samples", num_samples)
         forecast = self.forecast(
             [part.values for part in parts],
@@ -468,13 +471,28 @@ class KronosPredictor:
                     raise ValueError(doubts[0])
             except ValueError as error:
                 raise ValueError(f"series {number}: {error}" if len(frames) > 1 else str(error)) from error
-            for text in doubts if not strict else windows[-1].doubts_of_prices():
+            for text in self._doubts(windows[-1], strict):
                 warned.setdefault(text, []).append(number)
         for text, numbers in warned.items():
             shown = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
             which = f"series {shown}: " if len(frames) > 1 else ""
             warnings.warn(which + text, KlineWarning, stacklevel=3)
         return windows
+
+    @property
+    def trained_context(self) -> int:
+        """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
+        return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
+
+    def _doubts(self, one: PreparedSeries, strict: bool) -> list[str]:
+        """What to warn of: times where they are not refused, else prices; and a lookback that the pair was not trained on."""
+        found = one.doubts_of_prices() if strict else one.doubts_of_times()
+        if self.trained_bars is not None and one.window.lookback > self.trained_bars[1]:
+            found.append(
+                f"a lookback of {one.window.lookback:,} bars is longer than the {self.trained_bars[1]:,} that the model was "
+                "trained on, and the forecast poorer for it: look back on fewer"
+            )
+        return found
 
     def _sampling(self, T: float | None, top_k: int | None, top_p: float | None) -> Sampling:
         """What was asked for, else what the model is best drawn with."""

@@ -87,7 +87,7 @@ def test_a_return_is_above_minus_one_where_the_lookback_is_positive(panel: Panel
     chunk = panel.take(panel.ends[:2], 5)._replace(positive=np.full(2, positive))
     fall = np.zeros((3, HORIZON, 6), np.float32)
     fall[..., 3] = -2 * float((chunk.last / chunk.std).max())
-    found = signals_of(chunk, [Drawn(fall, np.zeros(6, np.float32))] * 2)["return"]
+    found = signals_of(chunk, [Drawn(fall, np.zeros((1, 6), np.float32))] * 2)["return"]
     assert (found > -1).all() if positive else (found < -1).all()
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import kronos
-from kronos.anchoring import POSITIVE_BELOW, above_zero, keep_positive
+from kronos.anchoring import POSITIVE_BELOW, GapMap, above_zero, align_opens, keep_positive
 from kronos.cli.forecast import write_table
 from kronos.klines import validate
 from kronos.klines.jumps import find_jumps
@@ -158,3 +158,13 @@ def test_forecasts_across_a_jump_carry_the_warning(nano):
     x, y = times(120, 4)
     with pytest.warns(KlineWarning, match=r"1 jump of the price, the last at .* \(looks like a 10:1 split\)"):
         nano.forecast(table, x, y, sample_count=2, verbose=False)
+
+
+def test_aligned_opens_of_tiny_prices_beside_large_ones_stay_positive():
+    closes = np.geomspace(1e3, 1e-20, 40, dtype=np.float32)[None]
+    bars = np.repeat(closes[..., None], 6, axis=2)
+    bars[..., 0] = 1e-20
+    gaps = GapMap(np.linspace(0, 2e3, 21), np.linspace(0, 1.999999e3, 21))
+    found = align_opens(bars, np.array([1e4]), gaps)[..., 0]
+    assert (found > 0).all()
+    assert found[0, 0] > 1e-20

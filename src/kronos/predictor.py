@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.anchoring import DEFAULT_ANCHOR, Anchor, anchored, check_anchor, keep_positive
+from kronos.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
 from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
@@ -72,6 +72,8 @@ class KronosPredictor:
         precision: of the model's weights while generating. "float32" gives the reference's numbers; "bfloat16" and "int8" read
             fewer bytes a step, which makes forecasts of few paths faster on a CPU (figures and drift: docs/generation.md).
         memory: bytes that a batch may take; None looks at what is free. Work is cut to fit; results do not depend on it.
+        trained_bars: fewest and most bars of the windows that the pair was trained on, as `kronos.load` reads them; the default
+            lookback stays within them, and a longer one is warned of. None: not known.
         sampling: the temperature and top-p that the model is best drawn with, as `kronos.load` reads them from the pair. What every
             method but `predict` and `predict_batch` takes where its own T and top_p are None; top_p=1 is off.
 
@@ -94,6 +96,7 @@ class KronosPredictor:
         precision: Precision = "float32",
         memory: int | None = None,
         sampling: Sampling = Sampling(1.0, top_p=0.9),
+        trained_bars: tuple[int, int] | None = None,
     ) -> None:
         plain_tokenizer, plain_model = unwrapped(tokenizer), unwrapped(model)
         check_pair(plain_tokenizer, plain_model)
@@ -114,7 +117,7 @@ class KronosPredictor:
             raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
         self.max_context, self.clip = max_context, clip
         self.sliding, self.precision, self.memory = sliding, precision, memory
-        self.sampling = sampling
+        self.sampling, self.trained_bars = sampling, trained_bars
         self._tokenizer, self._model = plain_tokenizer, plain_model
         # Names of the published class.
         self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
@@ -210,7 +213,7 @@ class KronosPredictor:
                 seed,
                 verbose,
                 anchor,
-                positive=anchor is not None,
+                projected=False,
                 mean=True,
             )
             for numbers, paths in zip(members, drawn, strict=True):
@@ -385,7 +388,7 @@ class KronosPredictor:
         levels = fractions(quantile_levels, "quantile_levels", closed=True)
         table = read_long_table(df, future_df, prediction_length, calendar, id_column, timestamp_column)
         targets = table.check_targets(target)
-        parts = [table.part(i, lookback, self.max_context) for i in range(len(table.ids))]
+        parts = [table.part(i, lookback, self.trained_context) for i in range(len(table.ids))]
         _check_count("num_samples", num_samples)
         forecast = self.forecast(
             [part.values for part in parts],
@@ -429,10 +432,14 @@ class KronosPredictor:
             ``sample_count`` are the first of them.
         """
 
+        before: dict[int, np.ndarray] = {}
+
         def watch(number: int, step: int, drawn: Drawn) -> None:
             one = series[number]
             if on_bar is not None and step < one.window.horizon:
-                on_bar(number, step, make_valid(_in_prices(one, drawn, anchor, positive=True, first=step)[:, 0]))
+                bars = _in_prices(one, drawn, anchor, projected=True, first=step, before=before.get(number))
+                before[number] = bars[:, 0, 3]
+                on_bar(number, step, make_valid(bars[:, 0]))
 
         told = None if on_bar is None else watch
         drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told)
@@ -464,13 +471,28 @@ class KronosPredictor:
                     raise ValueError(doubts[0])
             except ValueError as error:
                 raise ValueError(f"series {number}: {error}" if len(frames) > 1 else str(error)) from error
-            for text in doubts if not strict else windows[-1].doubts_of_prices():
+            for text in self._doubts(windows[-1], strict):
                 warned.setdefault(text, []).append(number)
         for text, numbers in warned.items():
             shown = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
             which = f"series {shown}: " if len(frames) > 1 else ""
             warnings.warn(which + text, KlineWarning, stacklevel=3)
         return windows
+
+    @property
+    def trained_context(self) -> int:
+        """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
+        return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
+
+    def _doubts(self, one: PreparedSeries, strict: bool) -> list[str]:
+        """What to warn of: times where they are not refused, else prices; and a lookback that the pair was not trained on."""
+        found = one.doubts_of_prices() if strict else one.doubts_of_times()
+        if self.trained_bars is not None and one.window.lookback > self.trained_bars[1]:
+            found.append(
+                f"a lookback of {one.window.lookback:,} bars is longer than the {self.trained_bars[1]:,} that the model was "
+                "trained on, and the forecast poorer for it: look back on fewer"
+            )
+        return found
 
     def _sampling(self, T: float | None, top_k: int | None, top_p: float | None) -> Sampling:
         """What was asked for, else what the model is best drawn with."""
@@ -500,12 +522,13 @@ class KronosPredictor:
         progress: Callable[[int, int], None] | None = None,
         on_bar: OnBar | None = None,
         *,
-        positive: bool = True,
+        projected: bool = True,
         mean: bool = False,
     ) -> list[np.ndarray]:
         """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series.
 
-        ``positive`` keeps prices above zero where those of the history are. ``mean``: the mean of the paths is all that is wanted
+        ``projected`` keeps prices above zero where those of the history are, and brings opens into line with its gaps.
+        ``mean``: the mean of the paths is all that is wanted
         (an overridden `generate` is then asked for it at once).
         """
         _check_count("sample_count", sample_count)
@@ -515,7 +538,7 @@ class KronosPredictor:
         else:
             seeds = [self._seed(one) for one in seed] if isinstance(seed, Sequence) else self._seed(seed)
             drawn = self._draw([one.window for one in series], sampling, sample_count, seeds, verbose, progress, on_bar)
-        return [_in_prices(one, paths, anchor, positive) for one, paths in zip(series, drawn, strict=True)]
+        return [_in_prices(one, paths, anchor, projected) for one, paths in zip(series, drawn, strict=True)]
 
     def _generate_is_overridden(self) -> bool:
         return type(self).generate is not KronosPredictor.generate or "generate" in vars(self)
@@ -607,16 +630,34 @@ class KronosPredictor:
 
     @torch.inference_mode()
     def _reconstructed(self, window: Window) -> np.ndarray:
-        """What the tokenizer makes of the last observed bar, normalised [6]."""
+        """What the tokenizer makes of the last observed bars, normalised [k, 6]."""
         bars = torch.from_numpy(np.ascontiguousarray(window.bars, np.float32))[None].to(self.device)
         codes = [part[:, -self.max_context :] for part in self._tokenizer.encode(bars, half=True)]
-        return self._tokenizer.decode(codes, half=True)[0, -1].float().cpu().numpy()
+        return self._tokenizer.decode(codes, half=True)[0].float().cpu().numpy()
 
 
-def _in_prices(one: PreparedSeries, drawn: Drawn, anchor: Anchor | None, positive: bool, first: int = 0) -> np.ndarray:
-    """Paths [P, K, 6] in prices from normalised ones, anchored, and kept above zero if ``positive`` and the history is."""
-    paths = anchored(one.scale.restore(drawn.paths), one.last, one.scale.restore(drawn.last), anchor, first)
-    return keep_positive(paths, float(one.last[3])) if positive and one.positive else paths
+def _in_prices(
+    one: PreparedSeries,
+    drawn: Drawn,
+    anchor: Anchor | None,
+    projected: bool,
+    first: int = 0,
+    before: np.ndarray | None = None,
+) -> np.ndarray:
+    """Paths [P, K, 6] in prices from normalised ones: anchored, and if ``projected``, with the history's gaps and above zero.
+
+    ``first`` is the step that they begin with, ``before`` [P] the close before it, where that is not the last observed one.
+    """
+    known = one.scale.restore(drawn.known)
+    paths = anchored(one.scale.restore(drawn.paths), one.last, known[-1], anchor, first)
+    if not projected:
+        return paths
+    if one.positive:
+        paths = keep_positive(paths, float(one.last[3]))
+    if anchor is not None:
+        closes = np.full(len(paths), one.last[3]) if before is None else before
+        paths = align_opens(paths, closes, GapMap.of(one.bars, known))
+    return paths
 
 
 def _published_sampling(T: float, top_k: int | None, top_p: float | None) -> Sampling:

@@ -146,7 +146,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
 
     advice = pair_settings(options.model)
     sampling = options.sampling(advice)
-    window = window_of(bars, options, advice.max_context)
+    window = window_of(bars, options, advice.trained_context)
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)
     if not options.quiet:
         holidays = [] if options.holdout else future_notes(bars["timestamps"], window.future, options.calendar)

@@ -393,5 +393,5 @@ def test_a_pair_says_which_windows_it_was_trained_on_and_longer_ones_are_warned_
         assert len(predictor.predict_df(bars.assign(timestamp=times[:120]), 4, num_samples=2, verbose=False)) == 4
     for wrong in ([64], [64, 32], ["a", "b"], 64):
         (tmp_path / "pair" / "pair.json").write_text(json.dumps(settings | {"trained_bars": wrong}))
-        with pytest.raises(CheckpointError, match="trained_bars in .* must be two whole numbers"):
+        with pytest.raises(CheckpointError, match=r"trained_bars in .* must be two whole numbers"):
             kronos.load(tmp_path / "pair", device="cpu")

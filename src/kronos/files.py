@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,46 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_inputs: dict[tuple[int, int], Path] = {}
+"""Files that the running command reads, by device and inode; empty in a library."""
+
+
+@contextmanager
+def inputs_kept(paths: Iterable[str | Path]) -> Iterator[None]:
+    """Refuse to write over these files, or those directly in these folders, inside the block, by any spelling or link.
+
+    Raises:
+        ValueError: from `write_file` and `whole_folder`, when they are asked to.
+    """
+    before = dict(_inputs)
+    for path in map(Path, paths):
+        files = [path] if path.is_file() else [p for p in path.iterdir() if p.is_file()] if path.is_dir() else []
+        for file in files:
+            facts = file.stat()
+            _inputs[facts.st_dev, facts.st_ino] = file
+    try:
+        yield
+    finally:
+        _inputs.clear()
+        _inputs.update(before)
+
+
+def check_not_input(path: Path) -> None:
+    """Raises ValueError where ``path`` is a file that the running command reads."""
+    if _inputs and path.exists():
+        facts = path.stat()
+        found = _inputs.get((facts.st_dev, facts.st_ino))
+        if found is not None:
+            raise ValueError(f"{path} is {found}, which is read: it would be written over; name another file or folder")
+
+
 def write_file(path: Path, content: bytes) -> None:
-    """Into a temporary file beside it, then renamed: a reader sees the old file or the new one, never a half."""
+    """Into a temporary file beside it, then renamed: a reader sees the old file or the new one, never a half.
+
+    Raises:
+        ValueError: the file is an input of the running command.
+    """
+    check_not_input(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -35,6 +73,8 @@ def write_file(path: Path, content: bytes) -> None:
 def whole_folder(target: Path) -> Iterator[Path]:
     """A temporary folder to write into, beside ``target``, whose place it takes at the end; after an error it is gone."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    for file in target.rglob("*") if _inputs and target.is_dir() else ():
+        check_not_input(file)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         yield temporary

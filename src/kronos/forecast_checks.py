@@ -38,10 +38,23 @@ def fractions(values: object, name: str, *, closed: bool = False) -> list[float]
     numbers = [single_fraction(value, f"each of {name}", closed=closed) for value in values]
     if not numbers:
         raise ValueError(f"{name} is empty; give at least one number")
-    for place, number in enumerate(numbers):
-        if number in numbers[:place]:
-            raise ValueError(f"{name} holds {number!r} twice; give each once")
+    check_distinct(numbers, name)
     return numbers
+
+
+def check_distinct(levels: Sequence[float], name: str) -> None:
+    """Each level once, and none so near another (1e-10) that two columns would have one name."""
+    named: dict[str, float] = {}
+    for level in levels:
+        other = named.get(f"{level:.10g}")
+        named[f"{level:.10g}"] = level
+        if other is not None:
+            what = (
+                f"{level!r} twice"
+                if other == level
+                else f"{other!r} and {level!r}, which are too near to be told apart"
+            )
+            raise ValueError(f"{name} holds {what}; give each once")
 
 
 def output_path(path: str | Path, endings: tuple[str, ...]) -> Path:

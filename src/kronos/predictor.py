@@ -8,13 +8,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from numbers import Real
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 
-from kronos.anchoring import DEFAULT_ANCHOR, Anchor, anchored, check_anchor, keep_positive
+from kronos.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
+from kronos.calibration.calibration import Calibration
 from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
@@ -30,6 +32,8 @@ from kronos.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.quantiles import path_quantiles
 
 DEFAULT_LOOKBACK = 400
+Calibrating = Calibration | Literal["auto"] | str | Path | None
+"""How paths are calibrated: the pair's own calibration ("auto"), none, one that is given, or one in a file."""
 
 
 def best_device() -> str:
@@ -72,8 +76,12 @@ class KronosPredictor:
         precision: of the model's weights while generating. "float32" gives the reference's numbers; "bfloat16" and "int8" read
             fewer bytes a step, which makes forecasts of few paths faster on a CPU (figures and drift: docs/generation.md).
         memory: bytes that a batch may take; None looks at what is free. Work is cut to fit; results do not depend on it.
+        trained_bars: fewest and most bars of the windows that the pair was trained on, as `kronos.load` reads them; the default
+            lookback stays within them, and a longer one is warned of. None: not known.
         sampling: the temperature and top-p that the model is best drawn with, as `kronos.load` reads them from the pair. What every
             method but `predict` and `predict_batch` takes where its own T and top_p are None; top_p=1 is off.
+
+        calibration: the pair's own, as `kronos.load` reads it; what "auto" means in the methods that take a ``calibration``.
 
     A compiled model, and one inside peft's wrapper, is used as it is. Where adapters, hooks, parametrisations or overridden methods
     change what a network computes, it is run through its modules, at the reference's speed, with one warning.
@@ -94,6 +102,8 @@ class KronosPredictor:
         precision: Precision = "float32",
         memory: int | None = None,
         sampling: Sampling = Sampling(1.0, top_p=0.9),
+        trained_bars: tuple[int, int] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         plain_tokenizer, plain_model = unwrapped(tokenizer), unwrapped(model)
         check_pair(plain_tokenizer, plain_model)
@@ -114,7 +124,7 @@ class KronosPredictor:
             raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
         self.max_context, self.clip = max_context, clip
         self.sliding, self.precision, self.memory = sliding, precision, memory
-        self.sampling = sampling
+        self.sampling, self.trained_bars, self.calibration = sampling, trained_bars, calibration
         self._tokenizer, self._model = plain_tokenizer, plain_model
         # Names of the published class.
         self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
@@ -210,7 +220,7 @@ class KronosPredictor:
                 seed,
                 verbose,
                 anchor,
-                positive=anchor is not None,
+                projected=False,
                 mean=True,
             )
             for numbers, paths in zip(members, drawn, strict=True):
@@ -269,16 +279,20 @@ class KronosPredictor:
         verbose: bool = True,
         *,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
     ) -> np.ndarray:
         """The paths themselves, anchored, as valid candles: float32 [series, sample_count, pred_len, 6] in prices.
 
         T and top_p of None are the model's own. Where all prices of the history are positive, so are those of the paths.
+        ``calibration``: "auto" is the pair's own, where it has one; None; a `kronos.calibration.Calibration`, or its file.
         ``df`` and both timestamps belong to one series, or are lists of as many series each.
         """
         _check_count("pred_len", pred_len)
         series = self._series(*_as_lists(df, x_timestamp, y_timestamp), pred_len)
-        drawn = self._sample(series, self._sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
-        return make_valid(np.stack(drawn))
+        sampling, how = self._sampling(T, top_k, top_p), self.calibration_of(calibration, anchor)
+        return make_valid(
+            np.stack(self._sample(series, sampling, sample_count, seed, verbose, anchor, calibration=how))
+        )
 
     def predict_quantiles(
         self,
@@ -295,11 +309,23 @@ class KronosPredictor:
         verbose: bool = True,
         *,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
     ) -> tuple[np.ndarray, np.ndarray]:
         """Quantiles [series, levels, pred_len, 6] and mean [series, pred_len, 6] of what `predict_samples` draws."""
         levels = fractions(quantile_levels, "quantile_levels", closed=True)
         paths = self.predict_samples(
-            df, x_timestamp, y_timestamp, pred_len, T, top_k, top_p, sample_count, seed, verbose, anchor=anchor
+            df,
+            x_timestamp,
+            y_timestamp,
+            pred_len,
+            T,
+            top_k,
+            top_p,
+            sample_count,
+            seed,
+            verbose,
+            anchor=anchor,
+            calibration=calibration,
         )
         return path_quantiles(paths, levels, axis=1).swapaxes(0, 1), paths.mean(axis=1)
 
@@ -317,6 +343,7 @@ class KronosPredictor:
         *,
         ids: Sequence[object] | None = None,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
     ) -> Forecast:
         """A distribution: anchored paths of valid candles with their timestamps (see `Forecast`).
 
@@ -330,13 +357,17 @@ class KronosPredictor:
         """
         frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)
-        drawn = self._sample(series, self._sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
+        how = self.calibration_of(calibration, anchor)
+        drawn = self._sample(
+            series, self._sampling(T, top_k, top_p), sample_count, seed, verbose, anchor, calibration=how
+        )
         return Forecast(
             [make_valid(paths) for paths in drawn],
             [one.future for one in series],
             ids,
             np.stack([one.last for one in series]),
             [frame.set_axis(one.past) for frame, one in zip(frames, series, strict=True)],
+            calibration=None if how is None else how.name,
         )
 
     def predict_df(
@@ -358,6 +389,7 @@ class KronosPredictor:
         seed: int | None = None,
         verbose: bool = True,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
     ) -> pd.DataFrame:
         """Forecast every series of a long table, one row a bar, as Chronos and Nixtla lay it out.
 
@@ -385,7 +417,7 @@ class KronosPredictor:
         levels = fractions(quantile_levels, "quantile_levels", closed=True)
         table = read_long_table(df, future_df, prediction_length, calendar, id_column, timestamp_column)
         targets = table.check_targets(target)
-        parts = [table.part(i, lookback, self.max_context) for i in range(len(table.ids))]
+        parts = [table.part(i, lookback, self.trained_context) for i in range(len(table.ids))]
         _check_count("num_samples", num_samples)
         forecast = self.forecast(
             [part.values for part in parts],
@@ -399,6 +431,7 @@ class KronosPredictor:
             verbose,
             ids=table.ids,
             anchor=anchor,
+            calibration=calibration,
         )
         return table.result(forecast, targets, isinstance(target, str), levels)
 
@@ -414,6 +447,7 @@ class KronosPredictor:
         seeds: Sequence[int],
         *,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
         progress: Callable[[int, int], None] | None = None,
         on_bar: Callable[[int, int, np.ndarray], None] | None = None,
     ) -> list[np.ndarray]:
@@ -429,13 +463,18 @@ class KronosPredictor:
             ``sample_count`` are the first of them.
         """
 
+        how = self.calibration_of(calibration, anchor)
+        before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
         def watch(number: int, step: int, drawn: Drawn) -> None:
             one = series[number]
             if on_bar is not None and step < one.window.horizon:
-                on_bar(number, step, make_valid(_in_prices(one, drawn, anchor, positive=True, first=step)[:, 0]))
+                raw, bars = _in_prices(one, drawn, anchor, True, how, step, before.get(number))
+                before[number] = (raw[:, 0, 3], bars[:, 0, 3])
+                on_bar(number, step, make_valid(bars[:, 0]))
 
         told = None if on_bar is None else watch
-        drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told)
+        drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told, calibration=how)
         return [make_valid(paths) for paths in drawn]
 
     def _series(
@@ -464,13 +503,44 @@ class KronosPredictor:
                     raise ValueError(doubts[0])
             except ValueError as error:
                 raise ValueError(f"series {number}: {error}" if len(frames) > 1 else str(error)) from error
-            for text in doubts if not strict else windows[-1].doubts_of_prices():
+            for text in self._doubts(windows[-1], strict):
                 warned.setdefault(text, []).append(number)
         for text, numbers in warned.items():
             shown = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
             which = f"series {shown}: " if len(frames) > 1 else ""
             warnings.warn(which + text, KlineWarning, stacklevel=3)
         return windows
+
+    def calibration_of(self, given: Calibrating, anchor: Anchor | None = DEFAULT_ANCHOR) -> Calibration | None:
+        """The calibration that a method's argument names: "auto" is the pair's own, None is none, a path is read.
+
+        Raises:
+            ValueError: one is named for paths that are not anchored, which it is not fitted for; or the file holds none.
+        """
+        if given is None or (given == "auto" and (self.calibration is None or anchor is None)):
+            return None
+        if anchor is None:
+            raise ValueError("a calibration is fitted for anchored paths: leave out anchor=None, or the calibration")
+        if isinstance(given, (str, Path)):
+            return self.calibration if given == "auto" else Calibration.load(given)
+        if not isinstance(given, Calibration):
+            raise ValueError(f'calibration must be "auto", None, a Calibration or the path of one, found {given!r}')
+        return given
+
+    @property
+    def trained_context(self) -> int:
+        """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
+        return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
+
+    def _doubts(self, one: PreparedSeries, strict: bool) -> list[str]:
+        """What to warn of: times where they are not refused, else prices; and a lookback that the pair was not trained on."""
+        found = one.doubts_of_prices() if strict else one.doubts_of_times()
+        if self.trained_bars is not None and one.window.lookback > self.trained_bars[1]:
+            found.append(
+                f"a lookback of {one.window.lookback:,} bars is longer than the {self.trained_bars[1]:,} that the model was "
+                "trained on, and the forecast poorer for it: look back on fewer"
+            )
+        return found
 
     def _sampling(self, T: float | None, top_k: int | None, top_p: float | None) -> Sampling:
         """What was asked for, else what the model is best drawn with."""
@@ -500,12 +570,14 @@ class KronosPredictor:
         progress: Callable[[int, int], None] | None = None,
         on_bar: OnBar | None = None,
         *,
-        positive: bool = True,
+        projected: bool = True,
         mean: bool = False,
+        calibration: Calibration | None = None,
     ) -> list[np.ndarray]:
         """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series.
 
-        ``positive`` keeps prices above zero where those of the history are. ``mean``: the mean of the paths is all that is wanted
+        ``projected`` keeps prices above zero where those of the history are, and brings opens into line with its gaps.
+        ``mean``: the mean of the paths is all that is wanted
         (an overridden `generate` is then asked for it at once).
         """
         _check_count("sample_count", sample_count)
@@ -515,7 +587,9 @@ class KronosPredictor:
         else:
             seeds = [self._seed(one) for one in seed] if isinstance(seed, Sequence) else self._seed(seed)
             drawn = self._draw([one.window for one in series], sampling, sample_count, seeds, verbose, progress, on_bar)
-        return [_in_prices(one, paths, anchor, positive) for one, paths in zip(series, drawn, strict=True)]
+        return [
+            _in_prices(one, paths, anchor, projected, calibration)[1] for one, paths in zip(series, drawn, strict=True)
+        ]
 
     def _generate_is_overridden(self) -> bool:
         return type(self).generate is not KronosPredictor.generate or "generate" in vars(self)
@@ -607,16 +681,37 @@ class KronosPredictor:
 
     @torch.inference_mode()
     def _reconstructed(self, window: Window) -> np.ndarray:
-        """What the tokenizer makes of the last observed bar, normalised [6]."""
+        """What the tokenizer makes of the last observed bars, normalised [k, 6]."""
         bars = torch.from_numpy(np.ascontiguousarray(window.bars, np.float32))[None].to(self.device)
         codes = [part[:, -self.max_context :] for part in self._tokenizer.encode(bars, half=True)]
-        return self._tokenizer.decode(codes, half=True)[0, -1].float().cpu().numpy()
+        return self._tokenizer.decode(codes, half=True)[0].float().cpu().numpy()
 
 
-def _in_prices(one: PreparedSeries, drawn: Drawn, anchor: Anchor | None, positive: bool, first: int = 0) -> np.ndarray:
-    """Paths [P, K, 6] in prices from normalised ones, anchored, and kept above zero if ``positive`` and the history is."""
-    paths = anchored(one.scale.restore(drawn.paths), one.last, one.scale.restore(drawn.last), anchor, first)
-    return keep_positive(paths, float(one.last[3])) if positive and one.positive else paths
+def _in_prices(
+    one: PreparedSeries,
+    drawn: Drawn,
+    anchor: Anchor | None,
+    projected: bool,
+    calibration: Calibration | None,
+    first: int = 0,
+    before: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paths [P, K, 6] in prices from normalised ones, before and after calibration.
+
+    Anchored, and if ``projected``, with the history's gaps and above zero. ``first`` is the step that they begin with, ``before``
+    the closes [P] of the step before, before and after calibration, where that is not the last observed bar.
+    """
+    known = one.scale.restore(drawn.known)
+    paths = anchored(one.scale.restore(drawn.paths), one.last, known[-1], anchor, first)
+    if not projected:
+        return paths, paths
+    if one.positive:
+        paths = keep_positive(paths, float(one.last[3]))
+    if anchor is not None:
+        closes = np.full(len(paths), one.last[3]) if before is None else before[0]
+        paths = align_opens(paths, closes, GapMap.of(one.bars, known))
+    how = None if calibration is None else calibration.of(one.bars, one.past, one.future)
+    return paths, paths if how is None else how(paths, first, before)
 
 
 def _published_sampling(T: float, top_k: int | None, top_p: float | None) -> Sampling:

@@ -52,7 +52,7 @@ class PreparedSeries:
             )
         bars = to_matrix(frame)
         self.positive = bool((bars[:, :4] > 0).all())
-        self._bars = bars
+        self.bars = bars
         self.last = bars[-1].astype(np.float64)
         self.last[:4] = [float(frame[name].iloc[-1]) for name in FEATURES[:4]]  # as given, not to float32
         self.scale = Scale.of(bars)
@@ -86,17 +86,17 @@ class PreparedSeries:
 
     def doubts_of_prices(self) -> list[str]:
         """What is doubtful about the prices: a spread that dwarfs the last price, jumps between bars; each in one sentence."""
-        close, found = self._bars[:, 3].astype(np.float64), []
+        close, found = self.bars[:, 3].astype(np.float64), []
         if self.positive and close.std() > close[-1]:
             found.append(
                 f"the closes of the lookback vary by {close.std():g}, more than the last price ({close[-1]:g}): the forecast says "
                 "little; take a shorter lookback, or adjust the prices"
             )
-        jumps = find_jumps(self._bars[:, 0], close)
+        jumps = find_jumps(self.bars[:, 0], close)
         if jumps:
             last = jumps[-1]
             found.append(
-                f"{len(jumps)} jump{'s' if len(jumps) > 1 else ''} between bars, the last from {last.before:g} to {last.after:g} "
-                f"at {self.past[last.row]}{last.split_note}: forecasts across a jump are poor; adjust the prices or begin after it"
+                f"{len(jumps)} jump{'s' if len(jumps) > 1 else ''} of the price, the last at {self.past[last.row]}, {last}: "
+                "forecasts across a jump are poor; adjust the prices or begin after it"
             )
         return found

@@ -94,6 +94,12 @@ def read_history(history: Timestamps, calendar_named: bool = False) -> History:
         index = _two_from_one(index, calendar_named)
     index = _after_last_rupture(index[-MAX_LEARNED_BARS:])
     wall = _micros(index.tz_localize(None))
+    if (np.diff(wall) <= 0).any() and index.tz is None:
+        place = int(np.argmax(np.diff(wall) <= 0))
+        raise ValueError(
+            f"timestamps at positions {place} and {place + 1} are less than a microsecond apart ({index[place]}), which no bars "
+            "are; check the unit that the times were read in"
+        )
     utc = wall if index.tz is None else _micros(index.tz_convert("UTC").tz_localize(None))
     return History(utc, wall, index.tz, index.unit, _frequency(wall, utc))
 

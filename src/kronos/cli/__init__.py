@@ -16,6 +16,7 @@ from kronos.cli.fetch import fetch
 from kronos.cli.finetune import finetune
 from kronos.cli.forecast import forecast
 from kronos.cli.generate import generate
+from kronos.cli.inputs import inputs_guarded
 from kronos.cli.models import models
 from kronos.cli.prepare import prepare
 from kronos.cli.pretrain import pretrain
@@ -67,4 +68,4 @@ COMMANDS = (
     serve,
 )
 for _command in COMMANDS:
-    main.add_command(_command)
+    main.add_command(inputs_guarded(_command))

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from kronos.cli.options import as_options
+
 
 @click.command(short_help="Say what is in a file of K-lines and what is wrong with it.")
 @click.argument("file", type=click.Path())
@@ -18,17 +20,21 @@ def check(file: str, symbol: str | None, tz: str | None) -> None:
     """
     from kronos.calendars import describe_calendar
     from kronos.klines import KlineError, read_klines
+    from kronos.klines.notes import notes_of
 
     try:
         bars = read_klines(file, symbol=symbol, tz=tz)
     except KlineError as error:
-        click.echo(str(error))
+        click.echo(as_options(str(error)))
         sys.exit(2)
     times = bars["timestamps"]
     click.echo(f"{file}: {len(bars):,} bars, {times.iloc[0]} to {times.iloc[-1]}")
     click.echo(f"columns: {', '.join(bars.columns)}")
     click.echo(f"rhythm:  {describe_calendar(times)}")
+    notes = notes_of(bars)
     if "validation" in bars.attrs:
         click.echo(str(bars.attrs["validation"]))
-    else:
+    elif not any("missing" in note for note in notes):
         click.echo("no faults found")
+    for note in notes:
+        click.echo(f"note: {note}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,11 +12,19 @@ import click
 from kronos.cli.options import as_options
 
 
+def _in_a_line(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Warnings of ours for people; what libraries warn their developers of is left out."""
+    if category.__module__.startswith("kronos") or category is UserWarning:
+        click.echo(f"warning: {as_options(str(message))}", err=True)
+
+
 @contextmanager
 def errors_in_a_line(name: str) -> Iterator[None]:
-    """Faults of the user's input, files that cannot be written, and runs that cannot go on."""
+    """Faults of the user's input, files that cannot be written, and runs that cannot go on; warnings in a line each."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _in_a_line  # type: ignore[assignment]
+            yield
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from kronos.cli.options import Options, device_option, precision_option
+from kronos.cli.options import Options, as_options, device_option, precision_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,14 +139,19 @@ def _forecast(path: str, name: str, options: Options) -> None:
 
     bars = read_klines(path, symbol=options.symbol, tz=options.tz, clean=options.clean, columns=options.columns())
     if not options.quiet and "cleaning" in bars.attrs:
-        click.echo(bars.attrs["cleaning"], err=True)
+        click.echo(as_options(bars.attrs["cleaning"]), err=True)
     from kronos.cli.window import window_of
     from kronos.hub.loading import load, pair_settings
+    from kronos.klines.notes import future_notes, notes_of
 
     advice = pair_settings(options.model)
     sampling = options.sampling(advice)
-    window = window_of(bars, options, advice.max_context)
+    window = window_of(bars, options, advice.trained_context)
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)
+    if not options.quiet:
+        holidays = [] if options.holdout else future_notes(bars["timestamps"], window.future, options.calendar)
+        for note in (*notes_of(bars), *holidays):
+            click.echo(f"note: {note}", err=True)
     values = [c for c in VALUE_COLUMNS if c in bars.columns]
     forecast = predictor.forecast(
         window.past[values],
@@ -234,10 +240,18 @@ def write_table(result: pd.DataFrame, target: Path) -> None:
     if target.suffix.lower() == ".csv":
         content = table.to_csv(index=False, float_format="%.8g").encode()
     elif target.suffix.lower() == ".json":
-        content = (table.to_json(orient="records", date_format="iso", indent=1) or "").encode()
+        content = _as_json(table)
     else:
         content = table.to_parquet(index=False)
     write_file(target, content)
+
+
+def _as_json(table: pd.DataFrame) -> bytes:
+    """A list of rows, numbers with 8 digits whatever their size: pandas would write a price of 1e-11 as 0."""
+    rows = json.loads(table[["timestamps"]].to_json(orient="records", date_format="iso"))
+    for row, values in zip(rows, table.drop(columns="timestamps").to_dict("records"), strict=True):
+        row |= {name: float(f"{value:.8g}") for name, value in values.items()}
+    return json.dumps(rows, indent=1, ensure_ascii=False).encode()
 
 
 def _draw(forecast: Forecast, truth: pd.DataFrame | None, options: Options, title: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -29,13 +30,9 @@ precision_option = click.option(
 
 def as_options(message: str) -> str:
     """The Python spelling of a remedy, as options of the command line."""
-    message = re.sub(
-        r"columns=\{'([^']+)': '([^']+)'\}",
-        r"--map \2=\1",
-        message.replace('columns={"amount": "ignore"}', "columns={'amount': 'ignore'}"),
-    )
+    message = re.sub(r"columns=\{([^}]*)\}", lambda found: _as_maps(found[1]), message)
+    message = re.sub(r'clean="(\w+)"', r"--clean \1", message)
     for python, option in (
-        ('clean="drop"', "--clean drop"),
         ("choose one with symbol=", "choose one with --symbol, or forecast all of them with --out FOLDER"),
         ("symbol=", "--symbol"),
         ("tz=", "--tz"),
@@ -44,6 +41,12 @@ def as_options(message: str) -> str:
     ):
         message = message.replace(python, option)
     return message
+
+
+def _as_maps(pairs: str) -> str:
+    """The pairs of a ``columns=`` mapping as --map options."""
+    found = re.findall(r"""(["'])(.*?)\1\s*:\s*(["'])(.*?)\3""", pairs)
+    return " ".join(f"--map {shlex.quote(f'{role}={column}')}" for _, column, _, role in found)
 
 
 def mapped_columns(mapping: Sequence[str]) -> dict[str, str] | None:

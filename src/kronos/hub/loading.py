@@ -16,11 +16,12 @@ from kronos.nn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, HubCheckpoint, locat
 if TYPE_CHECKING:
     import torch
 
+    from kronos.calibration.calibration import Calibration
     from kronos.generation.fused import Precision
     from kronos.generation.paths import Sliding
     from kronos.predictor import KronosPredictor
 
-PAIR_FILE = "pair.json"
+PAIR_FILE, CALIBRATION_FILE = "pair.json", "calibration.json"
 DEFAULT_CONTEXT = 512
 
 
@@ -31,11 +32,18 @@ class PairSettings:
     Attributes:
         max_context: how many bars the model was trained to see.
         temperature, top_p: recommended for sampling.
+        trained_bars: fewest and most bars of the windows that both networks were trained on; None where that is not known.
     """
 
     max_context: int = DEFAULT_CONTEXT
     temperature: float = 1.0
     top_p: float = 0.9
+    trained_bars: tuple[int, int] | None = None
+
+    @property
+    def trained_context(self) -> int:
+        """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
+        return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
 
     @classmethod
     def read(cls, folder: Path) -> PairSettings:
@@ -48,6 +56,14 @@ class PairSettings:
             raise CheckpointError(
                 f"{path} has unknown keys {', '.join(sorted(unknown))}; known: {', '.join(cls.__dataclass_fields__)}"
             )
+        bars = values.get("trained_bars")
+        if bars is not None:
+            whole = isinstance(bars, list) and len(bars) == 2 and all(type(n) is int for n in bars)
+            if not whole or not 1 <= bars[0] <= bars[1]:
+                raise CheckpointError(
+                    f"trained_bars in {path} must be two whole numbers, fewest and most, found {bars!r}"
+                )
+            values["trained_bars"] = tuple(bars)
         settings = cls(**values)
         context = settings.max_context
         if isinstance(context, bool) or not isinstance(context, int) or context < 1:
@@ -65,6 +81,17 @@ def pair_settings(name: str | os.PathLike[str]) -> PairSettings:
     if entry is not None and entry.folder is None:
         return PairSettings(max_context=entry.context)
     return PairSettings.read(entry.folder if entry is not None and entry.folder is not None else Path(name))
+
+
+def pair_calibration(name: str | os.PathLike[str]) -> Calibration | None:
+    """The calibration that lies beside a local pair, or the embedded one's; None where there is none."""
+    from kronos.calibration.calibration import Calibration
+
+    entry = entry_of(str(name))
+    if entry is not None and entry.folder is None:
+        return None
+    path = (entry.folder if entry is not None and entry.folder is not None else Path(name)) / CALIBRATION_FILE
+    return Calibration.load(path) if path.is_file() else None
 
 
 def load(
@@ -120,6 +147,8 @@ def load(
         precision=precision,
         memory=memory,
         sampling=Sampling(settings.temperature, top_p=settings.top_p),
+        trained_bars=settings.trained_bars,
+        calibration=pair_calibration(name_or_path),
     )
 
 

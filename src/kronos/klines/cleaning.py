@@ -85,6 +85,10 @@ def clean(
     kept = order[~faulty[order]]
     what = [_left_out(kind, rows, numbers) for kind, rows in rows_of.items() if len(rows)]
     report = f'clean="drop": kept {len(kept)} of {n} rows{moved}' + (f"; left out {', '.join(what)}" if what else "")
+    if times is not None and len(kept) and len(order) and kept[-1] != order[-1]:
+        lost = len(order) - 1 - int(np.flatnonzero(order == kept[-1])[0])
+        last, newest = (pd.Timestamp(int(times[row])) for row in (kept[-1], order[-1]))
+        report += f"; the newest {lost} of them, so that the series ends at {last} and no longer at {newest}"
     return CleanResult([df.iloc[kept].reset_index(drop=True)], report, len(kept), n - len(kept))
 
 

@@ -199,6 +199,9 @@ def parse_numbers(series: pd.Series, name: str, *, decimal_comma: bool = False) 
 _NS_PER = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 # Digits without separators that spell a date; 17 = baostock's YYYYMMDDHHMMSSmmm (an epoch has 10, 13, 16 or 19).
 _CALENDAR_FORMATS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f"}
+LAST_YEAR = 2261
+LAST_NS = 9.2233e18
+"""Nanoseconds since 1970 that a 64-bit timestamp holds, either way."""
 _OFFSET = r"(?:Z|[+-]\d{2}:?\d{2})$"
 
 
@@ -234,6 +237,11 @@ def _from_digits(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
         if times.notna().mean() > 0.5:
             _refuse_missing(times, series, name)
             return times
+    if digits.str.len().max() > 19 or digits.astype("float64").abs().max() >= 2**63:
+        row = int(digits.astype("float64").abs().to_numpy().argmax())
+        raise KlineError(
+            f"column {name!r} holds {digits.iloc[row][:40]}, beyond the epoch of any year up to {LAST_YEAR}"
+        )
     whole = digits.str.fullmatch(r"[+-]?\d+").all()
     values = digits.astype("int64" if whole else "float64").to_numpy()
     return pd.Series(_epoch_to_ns(values, name), index=cells.index).dt.tz_localize("UTC")
@@ -250,6 +258,10 @@ def _epoch_to_ns(values: np.ndarray, name: str) -> np.ndarray:
     # gives modern dates throughout, else (old dates have small numbers) one unit for the column.
     if not ((years > 2001) & (years < 2200)).all():
         ns_per = np.full_like(ns_per, ns_per[size.argmax()])
+    outside = np.abs(values.astype("float64")) * ns_per > LAST_NS
+    if outside.any():
+        value = values[int(outside.argmax())]
+        raise KlineError(f"column {name!r} holds a time outside 1678..{LAST_YEAR}: the epoch {value}")
     if values.dtype.kind == "f":  # fractions of a second: float64 holds them to about a microsecond
         values, ns_per = np.round(values * ns_per / 1000).astype("int64"), np.full_like(ns_per, 1000)
     times: np.ndarray = (values * ns_per).astype("datetime64[ns]")

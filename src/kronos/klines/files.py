@@ -54,6 +54,8 @@ class Raw:
     names: list[str]
     found: dict[str, int]
     separator: str | None  # None for Parquet and Feather
+    unused: tuple[str, ...] = ()
+    """Names of the columns that have no role."""
 
 
 def read_raw(file: Path, columns: Mapping[str, str] | None) -> Raw:
@@ -138,7 +140,7 @@ def _read_arrow(file: Path, columns: Mapping[str, str] | None, kind: str) -> Raw
         read: Any = parquet.read_table if kind == "Parquet" else feather.read_table
         # metadata ignored: an index that pandas stored comes back as the ordinary column it is in the file
         table = read(file, columns=wanted).to_pandas(ignore_metadata=True)
-    return Raw(table[wanted], wanted, found, None)
+    return Raw(table[wanted], wanted, found, None, tuple(name for name in names if name not in wanted))
 
 
 def raw_pieces(file: Path, rows: int) -> Iterator[Raw]:
@@ -221,7 +223,9 @@ def _read_text(file: Path, columns: Mapping[str, str] | None, zipped: bool) -> R
             raise KlineError(f"{what} (separator {header.separator!r}): one cell for each column name") from error
         except pd.errors.EmptyDataError:
             table = pd.DataFrame(columns=range(len(header.names)))
-        return Raw(table, header.names, header.found, header.separator)
+        used = set(header.found.values())
+        unused = tuple(name for i, name in enumerate(header.names) if i not in used and name)
+        return Raw(table, header.names, header.found, header.separator, unused)
     raise KlineError(f"text that is not {' or '.join(encodings)}: save it as UTF-8")
 
 

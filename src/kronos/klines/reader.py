@@ -46,7 +46,7 @@ def read_klines(
     timestamps are datetime64[ns], with a zone where the source states one (epoch numbers are UTC) or tz is given;
     the rest float64. Fresh RangeIndex. A volume or amount column without a single value counts as absent.
     attrs: "source", the path; "symbol", when the file has that column; "cleaning", what was left out, when clean is
-    given; "validation", the report, when warnings remain.
+    given; "validation", the report, when warnings remain; "unused", the names of columns without a role.
 
     symbol: which series of a table that holds several. tz: zone of naive times, else the zone to convert to.
     clean: None refuses a table with faults; "drop", "sort" and "split" as in `cleaning.clean`, where "split" gives
@@ -56,7 +56,7 @@ def read_klines(
     """
     table = _load(path, columns)
     source = str(path)
-    attrs: dict[str, object] = {"source": source}
+    attrs: dict[str, object] = {"source": source} | {k: v for k, v in table.attrs.items() if k == "unused"}
     if "symbol" in table:
         name, table = _choose(table, symbol, source)
         attrs["symbol"] = name
@@ -248,7 +248,10 @@ def _standard(raw: Raw, only_symbols: bool = False) -> pd.DataFrame:
     if not only_symbols:
         out["timestamps"] = _times(cells, raw)
         out |= _numbers(cells, raw)
-    return pd.DataFrame(out)
+    frame = pd.DataFrame(out)
+    if raw.unused:
+        frame.attrs["unused"] = raw.unused
+    return frame
 
 
 def _numbers(cells: dict[str, pd.Series], raw: Raw) -> dict[str, pd.Series]:

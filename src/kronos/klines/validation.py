@@ -62,6 +62,8 @@ class Report:
 
     faults: tuple[Fault, ...]
     n_rows: int
+    newest: int = 0
+    """Rows at the end of the table that have a fault of level error, one after the other."""
 
     @property
     def errors(self) -> tuple[Fault, ...]:
@@ -100,10 +102,15 @@ class Report:
         if kinds <= {"unsorted timestamp", "duplicate timestamp"}:
             return '; clean="sort" sorts and leaves exact duplicates out, clean="drop" all duplicates'
         columns = sorted({column for fault in self.errors for column in fault.columns})
+        dropped = 'clean="drop" leaves such rows out' + self._newest()
         if columns and not set(columns) - set(OPTIONAL_COLUMNS):  # the rows are good: better to lose the column
             ignored = ", ".join(f'"{column}": "ignore"' for column in columns)
-            return f'; clean="drop" leaves such rows out, columns={{{ignored}}} the column'
-        return "" if kinds == {"too few rows"} else '; clean="drop" leaves such rows out'
+            return f"; columns={{{ignored}}} leaves the column out, {dropped}"
+        return "" if kinds == {"too few rows"} else f"; {dropped}"
+
+    def _newest(self) -> str:
+        """ " (the newest 3 among them, so that the forecast would begin earlier)", where it is so."""
+        return f" (the newest {self.newest} among them, so that forecasts would begin earlier)" if self.newest else ""
 
 
 def validate(df: pd.DataFrame, *, min_rows: int = 2, row_numbers: np.ndarray | None = None) -> Report:
@@ -124,17 +131,26 @@ def validate(df: pd.DataFrame, *, min_rows: int = 2, row_numbers: np.ndarray | N
     faults += _jumps(df, numbers)
     if n < min_rows:
         faults.append(Fault("too few rows", n, (), (), note=f", expected at least {min_rows}"))
-    return Report(tuple(faults), n)
+    return Report(tuple(faults), n, _newest_faulty(df))
+
+
+def _newest_faulty(df: pd.DataFrame) -> int:
+    """Rows without a break at the end of the table that have a value fault of level error."""
+    masks = [found.mask for found in value_faults(df) if found.level == "error"]
+    faulty = np.logical_or.reduce(masks) if masks else np.zeros(len(df), bool)
+    sound = np.flatnonzero(~faulty)
+    return int(len(df) - 1 - sound[-1]) if len(sound) else 0
 
 
 def _jumps(df: pd.DataFrame, numbers: np.ndarray) -> list[Fault]:
-    """One warning for all jumps between bars; its note tells the first, and what split it looks like."""
+    """One warning for all jumps between bars; its note tells the first few, and what splits they look like."""
     values = column_values(df)
     jumps = find_jumps(values["open"], values["close"])
     if not jumps:
         return []
-    rows, first = tuple(int(numbers[jump.row]) for jump in jumps[:FIRST_ROWS]), jumps[0]
-    note = f", from {first.before:g} to {first.after:g}{first.split_note}"
+    first = jumps[:FIRST_ROWS]
+    note = ": " + "; ".join(str(jump) for jump in first) + ("; ..." if len(jumps) > len(first) else "")
+    rows = tuple(int(numbers[jump.row]) for jump in first)
     return [Fault("jump", len(jumps), ("open", "close"), rows, "warning", note)]
 
 

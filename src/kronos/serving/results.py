@@ -13,6 +13,7 @@ import numpy as np
 
 from kronos import risk
 from kronos.evaluation.metrics import crps_paths
+from kronos.forecast_checks import check_distinct
 from kronos.klines import FEATURES
 from kronos.quantiles import path_quantiles
 from kronos.serving.bars import iso_times
@@ -37,9 +38,7 @@ def targets_of(options: Options) -> list[str]:
 
 def check_levels(quantiles: Sequence[float]) -> None:
     """Each level once, or two columns would have one name."""
-    for place, level in enumerate(quantiles):
-        if level in quantiles[:place]:
-            raise ValueError(f"quantiles hold {level:g} twice; give each once")
+    check_distinct(quantiles, "quantiles")
 
 
 def long_rows(work: Work, paths: np.ndarray, options: Options, named: bool, first: int = 0) -> list[dict[str, Any]]:
@@ -137,7 +136,7 @@ def about(work: Work, paths: np.ndarray, options: Options) -> dict[str, Any]:
         "last": work.past["timestamps"].iloc[-1].isoformat(),
         "summary": figures(paths, last),
         "score": None if truth is None else score(paths[:, :, CLOSE], truth, last),
-        "samples": paths[: options.samples, :, CLOSE].round(8).tolist(),
+        "samples": [[float(f"{close:.8g}") for close in path] for path in paths[: options.samples, :, CLOSE].tolist()],
         "notes": list(work.notes),
         "waited": round(work.job.waited, 4),
         "batch": work.job.company,

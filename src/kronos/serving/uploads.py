@@ -65,16 +65,21 @@ def _judged(content: bytes, name: str, limits: Limits) -> tuple[str, bytes]:
 
 def _unpacked(content: bytes, most: int) -> bytes:
     """A .gz file's content, never more of it in memory than is allowed."""
-    machine = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        result = machine.decompress(content, most + 1)
-    except zlib.error as error:
-        raise Problem(422, "a damaged .gz file", "unfit") from error
-    if len(result) > most:
-        raise Problem(413, f"the file unpacks to more than {most / 2**20:.0f} MiB", "too-large")
-    if not machine.eof:
-        raise Problem(422, "a damaged .gz file: it ends too early", "unfit")
-    return result
+    parts: list[bytes] = []
+    left = most + 1
+    while content:  # a .gz file may have several members, one behind the other
+        machine = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            parts.append(machine.decompress(content, left))
+        except zlib.error as error:
+            raise Problem(422, "a damaged .gz file", "unfit") from error
+        left -= len(parts[-1])
+        if left <= 0:
+            raise Problem(413, f"the file unpacks to more than {most / 2**20:.0f} MiB", "too-large")
+        if not machine.eof:
+            raise Problem(422, "a damaged .gz file: it ends too early", "unfit")
+        content = machine.unused_data.lstrip(b"\0")  # zeros may fill up a member, as for gzip itself
+    return b"".join(parts)
 
 
 def _check_parquet(file: Path, limits: Limits) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from kronos.calendars import future_timestamps
 from kronos.generation.sampling import Sampling
 from kronos.klines import VALUE_COLUMNS
+from kronos.klines.notes import future_notes, notes_of
 from kronos.predictor import default_lookback
 from kronos.serving.bars import CALENDARS
 from kronos.serving.batching import Job
@@ -95,7 +96,7 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
     if held and len(bars) < held + 2:
         raise ValueError(f"holdout hides {held} bars and needs 2 more to look back on; there are {len(bars)}")
     known, truth = bars.iloc[: len(bars) - held], bars.iloc[len(bars) - held :].iloc[:horizon]
-    lookback = options.lookback or default_lookback(len(known), horizon, offered.predictor.max_context)
+    lookback = options.lookback or default_lookback(len(known), horizon, offered.predictor.trained_context)
     if lookback > len(known):
         raise ValueError(f"lookback {lookback} is more than the {len(known)} bars there are to look back on")
     past = known.iloc[-lookback:]
@@ -109,6 +110,11 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
     series = offered.predictor.prepare(values, past["timestamps"], future)
     job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline)
     notes = tuple(str(bars.attrs[name]) for name in ("cleaning", "validation") if name in bars.attrs)
+    notes += (
+        *series.doubts_of_prices(),
+        *notes_of(bars),
+        *(() if held else future_notes(bars["timestamps"], future, options.calendar)),
+    )
     return Work(id, offered, past, future, truth if held else None, notes, job)
 
 

@@ -11,7 +11,6 @@ import time
 import warnings
 
 import pytest
-import torch
 from huggingface_hub import constants
 
 import kronos
@@ -83,7 +82,7 @@ def put_in_cache(cache, repo, source, revision, branch=None):
 def test_a_folder_pair_becomes_a_predictor_in_eval_mode_with_the_default_context(pair, no_network):
     predictor = kronos.load(pair, device="cpu")
     assert isinstance(predictor, KronosPredictor)
-    assert predictor.max_context == 512 and predictor.device == torch.device("cpu")
+    assert predictor.max_context == 512 and predictor.device == "cpu"
     assert not predictor.model.training and not predictor.tokenizer.training
     assert predictor.model.origin == Origin(str(pair / "model"), pair / "model" / "model.safetensors")
 

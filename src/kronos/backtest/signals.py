@@ -133,7 +133,7 @@ def forecast_chunk(chunk: Chunk, predictor: KronosPredictor, settings: SignalSet
         sampling,
         settings.seed,
         sliding="exact" if sampling.greedy else "strided",
-        memory=CPU_MEMORY if predictor.memory is None and predictor.device == "cpu" else predictor.memory,
+        memory=CPU_MEMORY if predictor.memory is None and str(predictor.device) == "cpu" else predictor.memory,
         precision=predictor.precision,
     )
     values = {name: value.astype(np.float32) for name, value in signals_of(chunk, drawn, settings.anchor).items()}

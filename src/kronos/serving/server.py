@@ -54,7 +54,7 @@ def suited(
     On a CPU two lanes with a core each do more than one with two, and what a batch of more than 16 series needs is in no cache.
     A GPU takes one large batch at a time.
     """
-    if any(one.predictor.device != "cpu" for one in offered.values()):
+    if any(str(one.predictor.device) != "cpu" for one in offered.values()):
         return replace(settings, batch=batch or 64, lanes=lanes or 1, threads=threads)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     lanes = lanes or cores

@@ -269,7 +269,7 @@ class KronosPredictor:
         """
         _check_count("pred_len", pred_len)
         series = self._series(*_as_lists(df, x_timestamp, y_timestamp), pred_len)
-        drawn = self._sample(series, self._sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
+        drawn = self._sample(series, self.sampling.with_(T, top_k, top_p), sample_count, seed, verbose, anchor)
         return make_valid(np.stack(drawn))
 
     def predict_quantiles(
@@ -322,7 +322,7 @@ class KronosPredictor:
         """
         frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)
-        drawn = self._sample(series, self._sampling(T, top_k, top_p), sample_count, seed, verbose, anchor)
+        drawn = self._sample(series, self.sampling.with_(T, top_k, top_p), sample_count, seed, verbose, anchor)
         return Forecast(
             [make_valid(paths) for paths in drawn],
             [one.future for one in series],
@@ -469,15 +469,6 @@ class KronosPredictor:
             which = f"series {number}{others}: " if len(frames) > 1 else ""
             warnings.warn(which + text, KlineWarning, stacklevel=3)
         return windows
-
-    def _sampling(self, T: float | None, top_k: int | None, top_p: float | None) -> Sampling:
-        """What was asked for, else what the model is best drawn with."""
-        own = self.sampling
-        return Sampling(
-            own.temperature if T is None else T,
-            own.top_k if top_k is None else top_k,
-            own.top_p if top_p is None else top_p,
-        )
 
     def _seed(self, seed: int | Sequence[int] | None) -> int:
         """The seed itself, or one from PyTorch's global stream."""

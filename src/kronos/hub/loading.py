@@ -37,6 +37,10 @@ class PairSettings:
     temperature: float = 1.0
     top_p: float = 0.9
 
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, top_p=self.top_p)
+
     @classmethod
     def read(cls, folder: Path) -> PairSettings:
         path = folder / PAIR_FILE
@@ -53,7 +57,7 @@ class PairSettings:
         if isinstance(context, bool) or not isinstance(context, int) or context < 1:
             raise CheckpointError(f"max_context in {path} must be a whole number of at least 1, found {context!r}")
         try:
-            Sampling(settings.temperature, top_p=settings.top_p)
+            _ = settings.sampling
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
         return settings
@@ -119,7 +123,7 @@ def load(
         sliding=sliding,
         precision=precision,
         memory=memory,
-        sampling=Sampling(settings.temperature, top_p=settings.top_p),
+        sampling=settings.sampling,
     )
 
 

@@ -30,7 +30,7 @@ def load_models(names: Sequence[str], device: str | None = None, precision: str 
     Raises:
         ValueError: a name twice, or a model that cannot be loaded.
     """
-    from kronos.hub.loading import load, pair_settings
+    from kronos.hub.loading import load
 
     result: dict[str, Offered] = {}
     for name in names:
@@ -38,7 +38,7 @@ def load_models(names: Sequence[str], device: str | None = None, precision: str 
         if short in result:
             raise ValueError(f"two models would be called {short}; give each once")
         predictor = load(name, device=device, precision=precision)  # type: ignore[arg-type]
-        result[short] = Offered(short, predictor, pair_settings(name))
+        result[short] = Offered(short, predictor)
     return result
 
 

@@ -109,7 +109,7 @@ def raw_paths(
     series = predictor._series(values, times, futures, horizon)
     from kronos.generation.sampling import Sampling
 
-    drawn = predictor._sample(series, Sampling(sampling[0], top_p=sampling[1]), n, 0, False, None, positive=False)
+    drawn = predictor._sample(series, Sampling(sampling[0], top_p=sampling[1]), n, 0, False, None, projected=False)
     yield from zip(drawn, given, strict=True)
 
 

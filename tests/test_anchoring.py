@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kronos.anchoring import HALF_LIFE, anchored
+from kronos.anchoring import HALF_LIFE, GapMap, align_opens, anchored
 
 LAST = np.array([9.0, 12.0, 8.0, 10.0, 50.0, 500.0])
 MADE = np.array([9.5, 12.5, 8.5, 8.0, 70.0, 700.0])  # the tokenizer's close is 2 too low
@@ -47,3 +47,44 @@ def test_none_gives_an_equal_copy_and_nothing_is_changed():
 def test_an_unknown_way_is_named():
     with pytest.raises(ValueError, match="'level', 'log', 'decaying' or None, found 'glue'"):
         anchored(paths(), LAST, MADE, "glue")
+
+
+def gappy(gap: float, bars: int = 200, seed: int = 0) -> np.ndarray:
+    """Bars of a walk whose opens lie about ``gap`` from the close before."""
+    rng = np.random.default_rng(seed)
+    close = 100 + rng.normal(0, 1, bars).cumsum()
+    opens = np.concatenate(([100.0], close[:-1])) + rng.normal(0, gap, bars)
+    return np.stack([opens, np.maximum(opens, close), np.minimum(opens, close), close, close, close], axis=1)
+
+
+def gap_sizes(bars: np.ndarray) -> np.ndarray:
+    return np.abs(bars[..., 1:, 0] - bars[..., :-1, 3])
+
+
+def test_gaps_of_paths_get_the_sizes_of_the_history_and_closes_stay():
+    history, noisy = gappy(0.05), gappy(0.5)
+    paths = np.stack([gappy(0.5, 60, seed) for seed in range(1, 30)])
+    found = align_opens(paths, np.full(29, 100.0), GapMap.of(history, noisy))
+    assert np.median(gap_sizes(found)) == pytest.approx(np.median(gap_sizes(history)), rel=0.1)
+    assert np.quantile(gap_sizes(found), 0.9) == pytest.approx(np.quantile(gap_sizes(history), 0.9), rel=0.2)
+    np.testing.assert_array_equal(found[..., 1:], paths[..., 1:])
+    np.testing.assert_array_equal(found, align_opens(found[..., :], np.full(29, 100.0), None))
+    one = align_opens(paths[:1], np.full(1, 100.0), GapMap.of(history, noisy))
+    np.testing.assert_array_equal(one[0], found[0])
+
+
+def test_rare_large_gaps_of_the_history_stay_large():
+    history, noise = gappy(0.05), np.random.default_rng(9).normal(0, 0.2, 200)
+    history[::20, 0] += 5.0  # a session opens every twenty bars
+    noisy = history.copy()
+    noisy[:, 0] += noise
+    found = align_opens(noisy[None], np.array([100.0]), GapMap.of(history, noisy))[0]
+    assert gap_sizes(found)[19::20] == pytest.approx(5.0, abs=1.0)
+    assert np.median(gap_sizes(found)) < 0.06
+
+
+def test_gaps_are_never_widened_and_too_short_a_history_changes_nothing():
+    history, noisy = gappy(1.0), gappy(0.1)
+    paths = gappy(0.1, 50, 3)[None]
+    np.testing.assert_allclose(align_opens(paths, np.array([100.0]), GapMap.of(history, noisy)), paths)
+    assert GapMap.of(history[:16], noisy) is None

@@ -165,13 +165,12 @@ def test_decoded_bars_equal_those_of_the_reference(pair, lookback, horizon, cont
     tokenizer, _ = pair
     s1, s2, _ = history(pair, 2, lookback, horizon)
     new1, new2, _ = history(pair, 6, horizon, 1, seed=5)
-    got, last = engine.decode_suffix(tokenizer, s1, s2, new1, new2, context)
+    got, known = engine.decode_suffix(tokenizer, s1, s2, new1, new2, context)
     whole = (torch.cat((old.repeat_interleave(3, 0), new), 1) for old, new in ((s1, new1), (s2, new2)))
     want = reference.decode_tail(tokenizer, *whole, horizon, context)[:, -horizon:]
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
     keep = min(lookback, context - horizon)
-    known = tokenizer.decode((s1[:, -keep:], s2[:, -keep:]), half=True)[:, -1]
-    torch.testing.assert_close(last, known, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(known, tokenizer.decode((s1[:, -keep:], s2[:, -keep:]), half=True), atol=1e-5, rtol=1e-5)
 
 
 def test_decoding_of_left_padded_series_equals_decoding_them_alone(pair):
@@ -181,8 +180,8 @@ def test_decoding_of_left_padded_series_equals_decoding_them_alone(pair):
     hidden = torch.stack([torch.arange(15) < 15 - n for n in (15, 4)])
     together = engine.decode_suffix(tokenizer, s1, s2, new1, new2, 32, hidden)
     alone = engine.decode_suffix(tokenizer, s1[1:, -4:], s2[1:, -4:], new1[1:], new2[1:], 32)
-    for both, one in zip(together, alone, strict=True):
-        torch.testing.assert_close(both[1:], one, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together[0][1:], alone[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together[1][1:, -4:], alone[1], atol=1e-5, rtol=1e-5)  # the rest is padding
 
 
 def test_picks_follow_the_restricted_distribution():

@@ -10,6 +10,8 @@ import sys
 import time
 import warnings
 
+import numpy as np
+import pandas as pd
 import pytest
 from huggingface_hub import constants
 
@@ -370,3 +372,25 @@ def test_the_zoo_is_the_one_of_the_specification():
             assert len(published.revision) == 40 and len(published.sha256) == 64
             # The file is the parameters in float32 and a little more (header, buffers).
             assert 0 < published.size - 4 * published.parameters < 50_000
+
+
+def test_a_pair_says_which_windows_it_was_trained_on_and_longer_ones_are_warned_of(tmp_path):
+    from kronos.hub.zoo import ZOO
+
+    shutil.copytree(ZOO["nano"].folder, tmp_path / "pair")
+    settings = {"max_context": 512, "temperature": 1.0, "top_p": 1.0, "trained_bars": [32, 64]}
+    (tmp_path / "pair" / "pair.json").write_text(json.dumps(settings))
+    predictor = kronos.load(tmp_path / "pair", device="cpu")
+    assert predictor.trained_bars == (32, 64) and predictor.trained_context == 64
+    close = 100 + np.sin(np.arange(120) / 5)
+    bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close))
+    times = pd.Series(pd.date_range("2024-01-01", periods=124, freq="h"))
+    with pytest.warns(UserWarning, match="a lookback of 120 bars is longer than the 64 that the model was trained on"):
+        predictor.forecast(bars, times[:120], times[120:], sample_count=2, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # by default it looks back on 60 bars
+        assert len(predictor.predict_df(bars.assign(timestamp=times[:120]), 4, num_samples=2, verbose=False)) == 4
+    for wrong in ([64], [64, 32], ["a", "b"], 64):
+        (tmp_path / "pair" / "pair.json").write_text(json.dumps(settings | {"trained_bars": wrong}))
+        with pytest.raises(CheckpointError, match=r"trained_bars in .* must be two whole numbers"):
+            kronos.load(tmp_path / "pair", device="cpu")

@@ -8,7 +8,7 @@ Legend: P paths, K steps, 6 features.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ Anchor = Literal["level", "log", "decaying"]
 ANCHORS: tuple[Anchor, ...] = ("level", "log", "decaying")
 HALF_LIFE = 8
 """Steps after which the decaying shift has halved."""
-CLOSE = 3
+OPEN, CLOSE = 0, 3
 DEFAULT_ANCHOR: Anchor = "level"
 
 
@@ -38,7 +38,54 @@ def keep_positive(paths_PK6: np.ndarray, last_close: float) -> np.ndarray:
         return result
     prices = result[..., :4]
     depth = (prices.astype(np.float64) - half) / half
-    result[..., :4] = np.where(depth < 0, half * np.exp(np.maximum(depth, -20.0)), prices)
+    result[..., :4] = np.where(depth < 0, half * np.exp(np.clip(depth, -20.0, 0.0)), prices)
+    return result
+
+
+GAP_LEVELS = np.linspace(0, 1, 21)
+"""Quantiles of gaps by which those of paths are brought into line with the history's."""
+LEAST_GAPS = 16
+"""Fewer bars of history say too little about its gaps."""
+
+
+class GapMap(NamedTuple):
+    """Quantiles of the size of gaps (open against the close before): as the tokenizer leaves them, and in the history."""
+
+    reconstructed: np.ndarray
+    observed: np.ndarray
+
+    @classmethod
+    def of(cls, history_L6: np.ndarray, reconstructed_L6: np.ndarray) -> GapMap | None:
+        """From the last observed bars in prices, and what the tokenizer makes of them; None where they are too few."""
+        length = min(len(history_L6), len(reconstructed_L6))
+        if length <= LEAST_GAPS:
+            return None
+        both = (np.asarray(bars[-length:], np.float64) for bars in (reconstructed_L6, history_L6))
+        return cls(*(np.quantile(np.abs(bars[1:, OPEN] - bars[:-1, CLOSE]), GAP_LEVELS) for bars in both))
+
+    def __call__(self, gaps: np.ndarray) -> np.ndarray:
+        """Gaps of paths, none larger than it was: each becomes the history's of the same rank among the reconstructed ones."""
+        size = np.abs(gaps)
+        most, known = self.observed[-1], self.reconstructed[-1]
+        mapped = np.interp(size, self.reconstructed, self.observed)
+        mapped = np.where(size > known, most + (size - known) * min(1.0, most / max(known, 1e-300)), mapped)
+        return np.sign(gaps) * np.minimum(size, mapped)
+
+
+def align_opens(paths_PK6: np.ndarray, before_P: np.ndarray, gaps: GapMap | None) -> np.ndarray:
+    """Paths [P, K, 6] in prices with opens whose distance from the close before is the history's; a new array.
+
+    The tokens are too coarse for a gap that is a hundredth of the price's spread, and leave their noise there, bar after bar, most
+    visibly in markets that never close. Closes, highs and lows stay as they are; each path is mapped for itself.
+
+    Args:
+        before_P: the close before the first bar, of each path.
+    """
+    result = np.array(paths_PK6, copy=True)
+    if gaps is not None:
+        closes = result[..., CLOSE].astype(np.float64)
+        before = np.concatenate((np.asarray(before_P, np.float64)[:, None], closes[:, :-1]), axis=1)
+        result[..., OPEN] = before + gaps(result[..., OPEN] - before)
     return result
 
 

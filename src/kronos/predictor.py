@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.anchoring import DEFAULT_ANCHOR, Anchor, anchored, check_anchor, keep_positive
+from kronos.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
 from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
@@ -73,6 +73,8 @@ class KronosPredictor:
         precision: of the model's weights while generating. "float32" gives the reference's numbers; "bfloat16" and "int8" read
             fewer bytes a step, which makes forecasts of few paths faster on a CPU (figures and drift: docs/generation.md).
         memory: bytes that a batch may take; None looks at what is free. Work is cut to fit; results do not depend on it.
+        trained_bars: fewest and most bars of the windows that the pair was trained on, as `kronos.load` reads them; the default
+            lookback stays within them, and a longer one is warned of. None: not known.
         sampling: the temperature and top-p that the model is best drawn with, as `kronos.load` reads them from the pair. What every
             method but `predict` and `predict_batch` takes where its own T and top_p are None; top_p=1 is off.
 
@@ -95,6 +97,7 @@ class KronosPredictor:
         precision: Precision = "float32",
         memory: int | None = None,
         sampling: Sampling = Sampling(1.0, top_p=0.9),
+        trained_bars: tuple[int, int] | None = None,
     ) -> None:
         check_pair(unwrapped(tokenizer), unwrapped(model))
         if sliding not in ("auto", "exact", "strided"):
@@ -114,7 +117,7 @@ class KronosPredictor:
             raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
         self.max_context, self.clip = max_context, clip
         self.sliding, self.precision, self.memory = sliding, precision, memory
-        self.sampling = sampling
+        self.sampling, self.trained_bars = sampling, trained_bars
         # Names of the published class.
         self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
         self.time_cols = list(TIME_FIELDS)
@@ -197,8 +200,7 @@ class KronosPredictor:
         _check_count("pred_len", pred_len)
         series = self._series(df_list, x_timestamp_list, y_timestamp_list, pred_len, strict=False)
         sampling = _published_sampling(T, top_k, top_p)
-        positive = anchor is not None
-        drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, positive=positive, batch=True)
+        drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, projected=False, batch=True)
         return [
             pd.DataFrame(make_valid(mean) if valid_candles else mean, columns=list(FEATURES), index=one.future)
             for one, mean in zip(series, (paths.mean(axis=0) for paths in drawn), strict=True)
@@ -377,7 +379,7 @@ class KronosPredictor:
         levels = fractions(quantile_levels, "quantile_levels", closed=True)
         table = read_long_table(df, future_df, prediction_length, calendar, id_column, timestamp_column)
         targets = table.check_targets(target)
-        parts = [table.part(i, lookback, self.max_context) for i in range(len(table.ids))]
+        parts = [table.part(i, lookback, self.trained_context) for i in range(len(table.ids))]
         _check_count("num_samples", num_samples)
         forecast = self.forecast(
             [part.values for part in parts],
@@ -424,10 +426,14 @@ class KronosPredictor:
             ``sample_count`` are the first of them.
         """
 
+        before: dict[int, np.ndarray] = {}
+
         def watch(number: int, step: int, drawn: Drawn) -> None:
             one = series[number]
             if on_bar is not None and step < one.window.horizon:
-                on_bar(number, step, make_valid(_in_prices(one, drawn, anchor, positive=True, first=step)[:, 0]))
+                bars = _in_prices(one, drawn, anchor, projected=True, first=step, before=before.get(number))
+                before[number] = bars[:, 0, 3]
+                on_bar(number, step, make_valid(bars[:, 0]))
 
         told = None if on_bar is None else watch
         drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told)
@@ -463,12 +469,23 @@ class KronosPredictor:
             windows.append(one)
             for kind, text in (one.doubts_of_prices() if strict else times).items():
                 doubtful.setdefault(kind, []).append((number, text))
+            if self.trained_bars is not None and one.window.lookback > self.trained_bars[1]:
+                text = (
+                    f"a lookback of {one.window.lookback:,} bars is longer than the {self.trained_bars[1]:,} that the model was "
+                    "trained on, and the forecast poorer for it: look back on fewer"
+                )
+                doubtful.setdefault("lookback", []).append((number, text))
         for found in doubtful.values():  # one warning a kind, however many series
             (number, text), more = found[0], len(found) - 1
             others = f" (and {more} more of {len(frames)})" if more else ""
             which = f"series {number}{others}: " if len(frames) > 1 else ""
             warnings.warn(which + text, KlineWarning, stacklevel=3)
         return windows
+
+    @property
+    def trained_context(self) -> int:
+        """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
+        return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
 
     def _seed(self, seed: int | Sequence[int] | None) -> int:
         """The seed itself, or one from PyTorch's global stream."""
@@ -489,13 +506,14 @@ class KronosPredictor:
         progress: Callable[[int, int], None] | None = None,
         on_bar: OnBar | None = None,
         *,
-        positive: bool = True,
+        projected: bool = True,
         batch: bool = False,
     ) -> list[np.ndarray]:
         """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series.
 
-        ``positive`` keeps prices above zero where those of the history are. ``batch``, of `predict_batch`: copies of a series get
-        different paths, and the mean is all that is wanted (an overridden `generate` is asked for it at once).
+        ``projected`` keeps prices above zero where those of the history are, and brings opens into line with its gaps. ``batch``,
+        of `predict_batch`: copies of a series get different paths, and the mean is all that is wanted (an overridden `generate`
+        is asked for it at once).
         """
         _check_count("sample_count", sample_count)
         check_anchor(anchor)
@@ -514,7 +532,7 @@ class KronosPredictor:
         else:
             assert seeds is not None
             drawn = self._draw(windows, sampling, sample_count, seeds, verbose, progress, on_bar)
-        return [_in_prices(one, paths, anchor, positive) for one, paths in zip(series, drawn, strict=True)]
+        return [_in_prices(one, paths, anchor, projected) for one, paths in zip(series, drawn, strict=True)]
 
     def _generate_is_overridden(self) -> bool:
         return type(self).generate is not PUBLISHED_GENERATE or "generate" in vars(self)
@@ -566,8 +584,8 @@ class KronosPredictor:
         for copies, groups in by_count.items():
             firsts = [windows[numbers[0]] for numbers in groups]
             drawn = self._draw(firsts, sampling, copies * sample_count, seed, verbose)
-            for numbers, (paths, last) in zip(groups, drawn, strict=True):
-                found |= {i: Drawn(part, last) for i, part in zip(numbers, np.split(paths, copies), strict=True)}
+            for numbers, (paths, known) in zip(groups, drawn, strict=True):
+                found |= {i: Drawn(part, known) for i, part in zip(numbers, np.split(paths, copies), strict=True)}
         return [found[i] for i in range(len(windows))]
 
     def _draw_by_generate(
@@ -605,12 +623,12 @@ class KronosPredictor:
 
     @torch.no_grad()
     def _reconstructed(self, window: Window) -> np.ndarray:
-        """What the tokenizer makes of the last observed bar, normalised [6]."""
+        """What the tokenizer makes of the last observed bars, normalised [k, 6]."""
         tokenizer = unwrapped(self.tokenizer)
         bars = torch.from_numpy(np.ascontiguousarray(window.bars, np.float32))[None].to(self.device)
         with evaluating(tokenizer):
             codes = [part[:, -self.max_context :] for part in tokenizer.encode(bars, half=True)]
-            return tokenizer.decode(codes, half=True)[0, -1].float().cpu().numpy()
+            return tokenizer.decode(codes, half=True)[0].float().cpu().numpy()
 
 
 PUBLISHED_GENERATE = KronosPredictor.generate
@@ -631,10 +649,28 @@ def _contents(windows: Sequence[Window]) -> list[bytes]:
     return [b"|".join(np.ascontiguousarray(part).tobytes() for part in window) for window in windows]
 
 
-def _in_prices(one: PreparedSeries, drawn: Drawn, anchor: Anchor | None, positive: bool, first: int = 0) -> np.ndarray:
-    """Paths [P, K, 6] in prices from normalised ones, anchored, and kept above zero if ``positive`` and the history is."""
-    paths = anchored(one.scale.restore(drawn.paths), one.last, one.scale.restore(drawn.last), anchor, first)
-    return keep_positive(paths, float(one.last[3])) if positive and one.positive else paths
+def _in_prices(
+    one: PreparedSeries,
+    drawn: Drawn,
+    anchor: Anchor | None,
+    projected: bool,
+    first: int = 0,
+    before: np.ndarray | None = None,
+) -> np.ndarray:
+    """Paths [P, K, 6] in prices from normalised ones: anchored, and if ``projected``, with the history's gaps and above zero.
+
+    ``first`` is the step that they begin with, ``before`` [P] the close before it, where that is not the last observed one.
+    """
+    known = one.scale.restore(drawn.known)
+    paths = anchored(one.scale.restore(drawn.paths), one.last, known[-1], anchor, first)
+    if not projected:
+        return paths
+    if one.positive:
+        paths = keep_positive(paths, float(one.last[3]))
+    if anchor is not None:
+        closes = np.full(len(paths), one.last[3]) if before is None else before
+        paths = align_opens(paths, closes, GapMap.of(one.bars, known))
+    return paths
 
 
 def _published_sampling(T: float, top_k: int | None, top_p: float | None) -> Sampling:

@@ -52,7 +52,7 @@ class PreparedSeries:
             )
         bars = to_matrix(frame)
         self.positive = bool((bars[:, :4] > 0).all())
-        self._bars = bars
+        self.bars = bars
         self.last = bars[-1].astype(np.float64)
         self.last[:4] = [float(frame[name].iloc[-1]) for name in FEATURES[:4]]  # as given, not to float32
         self.scale = Scale.of(bars)
@@ -61,7 +61,7 @@ class PreparedSeries:
     @property
     def content(self) -> bytes:
         """The bars as given, to tell copies of a series from series that only look alike once normalised."""
-        return self._bars.tobytes()
+        return self.bars.tobytes()
 
     def doubts_of_times(self) -> dict[str, str]:
         """What is doubtful about the timestamps: a sentence for each kind of doubt."""
@@ -94,13 +94,13 @@ class PreparedSeries:
 
     def doubts_of_prices(self) -> dict[str, str]:
         """What is doubtful about the prices, a spread that dwarfs the last price or jumps: a sentence for each kind of doubt."""
-        close, found = self._bars[:, 3].astype(np.float64), {}
+        close, found = self.bars[:, 3].astype(np.float64), {}
         if self.positive and close.std() > close[-1]:
             found["spread"] = (
                 f"the closes of the lookback vary by {close.std():g}, more than the last price ({close[-1]:g}): the forecast says "
                 "little; take a shorter lookback, or adjust the prices"
             )
-        jumps = find_jumps(self._bars[:, 0], close)
+        jumps = find_jumps(self.bars[:, 0], close)
         if jumps:
             last = jumps[-1]
             found["jumps"] = (

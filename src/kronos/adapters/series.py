@@ -91,7 +91,7 @@ def sample(histories: Sequence[History], settings: Settings) -> list[np.ndarray]
     for number, history in enumerate(histories):
         length = min(
             len(history.values),
-            settings.lookback or default_lookback(len(history.values), len(history.future), predictor.max_context),
+            settings.lookback or default_lookback(len(history.values), len(history.future), predictor.trained_context),
         )
         values, past = history.values.iloc[-length:], history.past[-length:]
         candles = candle_columns(list(values.columns))

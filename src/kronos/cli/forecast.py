@@ -144,7 +144,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
     from kronos.klines.notes import future_notes, notes_of
 
     options.check_sampling()
-    window = window_of(bars, options, pair_settings(options.model).max_context)
+    window = window_of(bars, options, pair_settings(options.model).trained_context)
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)
     if not options.quiet:
         holidays = [] if options.holdout else future_notes(bars["timestamps"], window.future, options.calendar)

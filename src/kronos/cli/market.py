@@ -60,7 +60,7 @@ def forecast_all(source: Path, options: Options) -> None:
     done, group = 0, []
     verbose = not options.quiet and sys.stderr.isatty()
     with tqdm(desc="forecasting", unit="series", disable=not verbose) as bar:
-        for member in _members(files, out, options, predictor.max_context, skipped):
+        for member in _members(files, out, options, predictor.trained_context, skipped):
             if isinstance(member, str):  # there already
                 bar.update(1)
                 done += 1

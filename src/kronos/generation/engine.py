@@ -319,8 +319,8 @@ class SuffixDecoder:
         known = tokenizer.embed_codes(s1_SL[:, -keep:], s2_SL[:, -keep:])
         if self.blocks is not None:
             known, self.prefix = prefill_blocks(self.blocks, known, hidden, paths, horizon)
-        self.last_S6 = tokenizer.head(known[:, -1])
-        """The last bar of history."""
+        self.known_SL6 = tokenizer.head(known)
+        """The bars of history that the window holds; what lies at left padding means nothing."""
 
     def decode(self, s1_SPT: Tensor, s2_SPT: Tensor) -> Tensor:
         """The next T bars of every path, [S, P, T, 6]."""
@@ -338,9 +338,9 @@ def decode_suffix(
     max_context: int,
     hidden_SL: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Bars of the new tokens [N, K, 6], and of the last bar of history [S, 6] (see `SuffixDecoder`)."""
+    """Bars of the new tokens [N, K, 6], and of the history in the window [S, L, 6] (see `SuffixDecoder`)."""
     series = s1_SL.shape[0]
     paths, horizon = new1_NK.shape[0] // series, new1_NK.shape[1]
     decoder = SuffixDecoder(tokenizer, s1_SL, s2_SL, horizon, paths, max_context, hidden_SL)
     bars = decoder.decode(new1_NK.unflatten(0, (series, paths)), new2_NK.unflatten(0, (series, paths)))
-    return bars.flatten(0, 1), decoder.last_S6
+    return bars.flatten(0, 1), decoder.known_SL6

@@ -153,19 +153,19 @@ def sample_by_modules(
     sampling: Sampling,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paths of one series by the same draws as the engine's, and its last observed bar as reconstructed.
+    """Paths of one series by the same draws as the engine's, and its last observed bars as reconstructed.
 
     The window slides by one bar a step, as in the reference. ``advance`` is called with 1 after every step.
 
     Returns:
-        float32 [P, K, 6] and [6], normalised.
+        float32 [P, K, 6] and [k, 6], normalised.
     """
     device, paths = next(model.parameters()).device, len(uniforms_PK2)
     bars = torch.from_numpy(np.ascontiguousarray(window.bars, np.float32))[None].to(device)
     stamp = torch.from_numpy(np.concatenate((window.stamp, window.future_stamp))).long().to(device)[None]
     uniforms = torch.from_numpy(uniforms_PK2).to(device)
     s1, s2 = tokenizer.encode(bars, half=True)
-    last = tokenizer.decode((s1[:, -max_context:], s2[:, -max_context:]), half=True)[0, -1]
+    known = tokenizer.decode((s1[:, -max_context:], s2[:, -max_context:]), half=True)[0]
     s1, s2, stamp = (t.repeat_interleave(paths, dim=0) for t in (s1, s2, stamp))
     for step in range(window.horizon):
         now = s1.shape[1]
@@ -177,4 +177,4 @@ def sample_by_modules(
         if advance is not None:
             advance(1)
     out = decode_tail(tokenizer, s1, s2, window.horizon, max_context)[:, -window.horizon :]
-    return out.float().cpu().numpy(), last.float().cpu().numpy()
+    return out.float().cpu().numpy(), known.float().cpu().numpy()

@@ -35,10 +35,15 @@ log = logging.getLogger(__name__)
 
 
 class Drawn(NamedTuple):
-    """One series, normalised float32: paths [P, K, 6], and what the tokenizer makes of its last observed bar [6]."""
+    """One series, normalised float32: paths [P, K, 6], and what the tokenizer makes of its last observed bars [k, 6]."""
 
     paths: np.ndarray
-    last: np.ndarray
+    known: np.ndarray
+
+    @property
+    def last(self) -> np.ndarray:
+        """What the tokenizer makes of the last observed bar [6]."""
+        return self.known[-1]
 
 
 def stride_of(sliding: Sliding, max_context: int) -> int:
@@ -115,22 +120,25 @@ def sample_batch(
         model, s1, s2, stamp, numbers, max_context, sampling, hidden, stride, progress, precision, told
     )
     if horizon < max_context:
-        out, last = engine.decode_suffix(tokenizer, s1, s2, new1, new2, max_context, hidden)
+        out, known = engine.decode_suffix(tokenizer, s1, s2, new1, new2, max_context, hidden)
     else:
         whole1, whole2 = (
             torch.cat((old.repeat_interleave(count, 0), new), dim=1) for old, new in ((s1, new1), (s2, new2))
         )
         out = decode_tail(tokenizer, whole1, whole2, horizon, max_context)[:, -horizon:]
-        last = tokenizer.decode((s1[:, -max_context:], s2[:, -max_context:]), half=True)[:, -1]
+        known = tokenizer.decode((s1[:, -max_context:], s2[:, -max_context:]), half=True)
     drawn = out.unflatten(0, (len(windows), count)).float().cpu().numpy()
-    return [Drawn(*both) for both in zip(drawn, last.float().cpu().numpy(), strict=True)]
+    return [
+        Drawn(paths, bars[-window.lookback :])
+        for paths, bars, window in zip(drawn, known.float().cpu().numpy(), windows, strict=True)
+    ]
 
 
 def _tell(on_bar: OnBar, step: int, decoder: engine.SuffixDecoder, s1_SP: torch.Tensor, s2_SP: torch.Tensor) -> None:
     """Decode a bar as soon as it is drawn, and pass it on."""
     bars = decoder.decode(s1_SP[..., None], s2_SP[..., None])[:, :, 0].float().cpu().numpy()
-    for i, (row, last) in enumerate(zip(bars, decoder.last_S6.float().cpu().numpy(), strict=True)):
-        on_bar(i, step, Drawn(row[:, None], last))
+    for i, (row, known) in enumerate(zip(bars, decoder.known_SL6.float().cpu().numpy(), strict=True)):
+        on_bar(i, step, Drawn(row[:, None], known))
 
 
 def sample_paths(
@@ -179,7 +187,7 @@ def sample_paths(
     log.info("%d series in %d batches of at most %.2f GiB", len(windows), len(todo), budget / 2**30)
     steps = lambda batch: max(windows[i].horizon for i in batch.members)
     what = "forecasting" if len(todo) == 1 else f"forecasting, {len(todo)} batches of {budget / 2**30:.2g} GiB"
-    empty = np.zeros(6, dtype=np.float32)
+    empty = np.zeros((1, 6), dtype=np.float32)
     results = [Drawn(np.empty((paths, window.horizon, 6), dtype=np.float32), empty) for window in windows]
     done, total = 0, sum(map(steps, todo))
     with tqdm(total=total, desc=what, unit="step", disable=not verbose, leave=False) as bar:
@@ -226,7 +234,7 @@ def sample_paths(
                 continue
             for i, series in zip(batch.members, drawn, strict=True):
                 results[i].paths[batch.paths] = series.paths[:, : windows[i].horizon]
-                results[i] = Drawn(results[i].paths, series.last)
+                results[i] = Drawn(results[i].paths, series.known)
     return results
 
 

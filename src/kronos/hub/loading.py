@@ -31,11 +31,18 @@ class PairSettings:
     Attributes:
         max_context: how many bars the model was trained to see.
         temperature, top_p: recommended for sampling.
+        trained_bars: fewest and most bars of the windows that both networks were trained on; None where that is not known.
     """
 
     max_context: int = DEFAULT_CONTEXT
     temperature: float = 1.0
     top_p: float = 0.9
+    trained_bars: tuple[int, int] | None = None
+
+    @property
+    def trained_context(self) -> int:
+        """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
+        return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
 
     @property
     def sampling(self) -> Sampling:
@@ -52,6 +59,14 @@ class PairSettings:
             raise CheckpointError(
                 f"{path} has unknown keys {', '.join(sorted(unknown))}; known: {', '.join(cls.__dataclass_fields__)}"
             )
+        bars = values.get("trained_bars")
+        if bars is not None:
+            whole = isinstance(bars, list) and len(bars) == 2 and all(type(n) is int for n in bars)
+            if not whole or not 1 <= bars[0] <= bars[1]:
+                raise CheckpointError(
+                    f"trained_bars in {path} must be two whole numbers, fewest and most, found {bars!r}"
+                )
+            values["trained_bars"] = tuple(bars)
         settings = cls(**values)
         context = settings.max_context
         if isinstance(context, bool) or not isinstance(context, int) or context < 1:
@@ -124,6 +139,7 @@ def load(
         precision=precision,
         memory=memory,
         sampling=settings.sampling,
+        trained_bars=settings.trained_bars,
     )
 
 

@@ -136,7 +136,7 @@ class PartScorer:
                 continue
             for cutoff in part.cutoffs:
                 try:
-                    windows.append(window_at(name, rows, cutoff, self.settings, self.predictor.max_context))
+                    windows.append(window_at(name, rows, cutoff, self.settings, self.predictor.trained_context))
                 except ValueError as error:
                     rejected.append((name, cutoff, first_line(error)))
         windows.sort(key=lambda window: part.cutoffs.index(window.cutoff))

@@ -93,7 +93,7 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
     if held and len(bars) < held + 2:
         raise ValueError(f"holdout hides {held} bars and needs 2 more to look back on; there are {len(bars)}")
     known, truth = bars.iloc[: len(bars) - held], bars.iloc[len(bars) - held :].iloc[:horizon]
-    lookback = options.lookback or default_lookback(len(known), horizon, offered.predictor.max_context)
+    lookback = options.lookback or default_lookback(len(known), horizon, offered.predictor.trained_context)
     if lookback > len(known):
         raise ValueError(f"lookback {lookback} is more than the {len(known)} bars there are to look back on")
     past = known.iloc[-lookback:]

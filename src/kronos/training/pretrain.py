@@ -349,6 +349,12 @@ def context_of(run: Path) -> int:
     return int(max(json.loads((run / "model" / "recipe.json").read_text())["lengths"]))
 
 
+def trained_bars_of(run: Path) -> list[int]:
+    """Fewest and most bars of the windows that both networks of a run were trained on."""
+    lengths = [json.loads((run / stage / "recipe.json").read_text())["lengths"] for stage in STAGES]
+    return [max(map(min, lengths)), min(map(max, lengths))]
+
+
 def export_pair(run: Path, out: Path) -> None:
     """The pair of a run as it ships: parameters in float16, ``config.json`` and ``model.safetensors`` each; ``pair.json`` with the
     advice of the run, where there is one; and ``provenance.json``: what it was trained and its settings were chosen on.
@@ -358,8 +364,14 @@ def export_pair(run: Path, out: Path) -> None:
     """
     for name, network in zip(STAGES, load_pair(run), strict=True):
         save_checkpoint(network, out / name, half=True)
-    settings = {"max_context": context_of(run), "temperature": 1.0, "top_p": 1.0}
-    provenance: dict[str, Any] = {"training": json.loads((run / "model" / DATA).read_text())}
+    bars = trained_bars_of(run)
+    settings: dict[str, Any] = {
+        "max_context": context_of(run),
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "trained_bars": [*bars],
+    }
+    provenance: dict[str, Any] = {"training": json.loads((run / "model" / DATA).read_text()) | {"windows": bars}}
     if (run / ADVICE).is_file():
         advice = json.loads((run / ADVICE).read_text())
         settings |= {name: advice[name] for name in ("temperature", "top_p")}

@@ -20,8 +20,10 @@ from kronos.backtest.signals import (
     generate_signals,
     read_signals,
     signal_columns,
+    signals_of,
 )
 from kronos.backtest.windows import Panel
+from kronos.generation.paths import Drawn
 from kronos.klines.features import FEATURES, Scale, time_features, to_matrix
 from tests import backtest_bars
 
@@ -66,6 +68,27 @@ def test_windows_are_normalised_as_a_single_series_is(table: pd.DataFrame, panel
         bars = to_matrix(rows[list(FEATURES)])
         np.testing.assert_array_equal(chunk.windows[number].bars, Scale.of(bars).normalise(bars, 5))
         np.testing.assert_array_equal(chunk.windows[number].stamp, time_features(rows["timestamp"]))
+
+
+def test_windows_of_tiny_prices_are_normalised_as_a_single_series_is(table: pd.DataFrame) -> None:
+    tiny = table.assign(**{name: table[name] * 1e-7 for name in ("open", "high", "low", "close")})
+    calendar = backtest_bars.bars(0)["timestamps"].pipe(pd.DatetimeIndex)
+    panel = Panel.of(tiny, calendar, LOOKBACK, HORIZON, FIRST, LAST)
+    chunk = panel.take(panel.ends[:3], clip=5)
+    for number in range(3):
+        rows = tiny.iloc[panel.ends[number] - LOOKBACK + 1 : panel.ends[number] + 1]
+        bars = to_matrix(rows[list(FEATURES)])
+        np.testing.assert_array_equal(chunk.windows[number].bars, Scale.of(bars).normalise(bars, 5))
+        assert chunk.std[number] == pytest.approx(rows["close"].std(ddof=0), rel=1e-3)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_return_is_above_minus_one_where_the_lookback_is_positive(panel: Panel, positive: bool) -> None:
+    chunk = panel.take(panel.ends[:2], 5)._replace(positive=np.full(2, positive))
+    fall = np.zeros((3, HORIZON, 6), np.float32)
+    fall[..., 3] = -2 * float((chunk.last / chunk.std).max())
+    found = signals_of(chunk, [Drawn(fall, np.zeros((1, 6), np.float32))] * 2)["return"]
+    assert (found > -1).all() if positive else (found < -1).all()
 
 
 def test_the_times_to_forecast_are_the_calendars_next_ones_and_go_on_beyond_its_end(panel: Panel) -> None:

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 import kronos
 from kronos.cli import main
 from kronos.export.onnx import check_onnx, export_onnx
-from kronos.export.onnx_run import OnnxKronos, time_features
+from kronos.export.onnx_run import OnnxKronos, time_features, units
+from kronos.klines import Scale, to_matrix
 from kronos.klines import time_features as frame_features
 from kronos.nn import Kronos
 
@@ -79,6 +80,24 @@ def test_drawn_paths_have_the_distribution_of_the_predictors(predictor, folder):
     spread = expected[:, -1, 3].std()
     assert abs(found[:, -1, 3].mean() - expected[:, -1, 3].mean()) < 0.35 * spread
     assert 0.75 < found[:, -1, 3].std() / spread < 1.33
+
+
+@pytest.mark.parametrize("power", [-9, -4, 0, 12])
+def test_units_are_those_of_the_predictor(power):
+    rng = np.random.default_rng(power + 10)
+    close = 100 * 10.0**power * np.exp(rng.normal(0, 0.004, 120).cumsum())
+    table = pd.DataFrame(dict.fromkeys(["open", "high", "low", "close"], close)).assign(volume=rng.random(120) * 1e-5)
+    for frame in (table, table.assign(volume=0.0), table.assign(volume=3e7), table.iloc[:1]):
+        matrix = to_matrix(frame)
+        np.testing.assert_allclose(units(matrix), Scale.of(matrix).unit, rtol=1e-6)
+
+
+def test_no_drawn_price_is_at_or_below_zero_after_a_collapse(folder):
+    times = pd.date_range("2024-01-01", periods=70, freq="h")
+    close = np.concatenate([np.full(40, 100.0), np.geomspace(80, 0.01, 20)])
+    bars = np.stack([close, close * 1.01, close * 0.99, close, np.full(60, 5.0), 5 * close], 1)
+    found = OnnxKronos(folder).forecast(bars, times[:60].to_numpy(), times[60:].to_numpy(), 100, top_p=1.0)
+    assert found[..., :4].min() > 0
 
 
 def test_time_features_are_those_of_the_reader():

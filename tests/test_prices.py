@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import kronos
-from kronos.anchoring import POSITIVE_BELOW, keep_positive
+from kronos.anchoring import POSITIVE_BELOW, GapMap, above_zero, align_opens, keep_positive
+from kronos.cli.forecast import write_table
 from kronos.klines import validate
 from kronos.klines.jumps import find_jumps
 from kronos.prepared import KlineWarning
@@ -84,6 +85,27 @@ def test_prices_above_half_of_the_last_close_stay_and_the_others_rise_with_what_
     assert (keep_positive(bars, 100.0)[..., 4:] == bars[..., 4:]).all()
 
 
+def test_prices_far_below_zero_stay_apart_and_positive():
+    found = above_zero(np.array([-1e30, -3e6, -1e6, -1e3, 0.0], np.float32), 1e-8)
+    assert found.dtype == np.float32
+    assert (found > 0).all() and (np.diff(found) > 0).all()
+
+
+def test_prices_stay_where_the_last_close_is_not_positive():
+    prices = np.array([[-5.0, 1.0], [-5.0, 1.0]])
+    np.testing.assert_array_equal(above_zero(prices, np.array([[0.0], [-3.0]])), prices)
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+def test_written_tables_keep_tiny_prices(tmp_path, ending):
+    index = pd.date_range("2024-01-01", periods=2, name="timestamps")
+    table = pd.DataFrame({"close": [1.2345678e-13, 2.5e-11], "close_q10": [1e-19, 2e-12]}, index=index)
+    write_table(table, tmp_path / f"f.{ending}")
+    read = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet}[ending](tmp_path / f"f.{ending}")
+    np.testing.assert_allclose(read[["close", "close_q10"]], table, rtol=1e-7)
+    assert list(pd.to_datetime(read["timestamps"])) == list(index)
+
+
 def test_a_spread_that_dwarfs_the_last_price_is_warned_of_by_number(nano):
     table = crash(3)
     x, y = times(120, 4)
@@ -96,8 +118,24 @@ def test_a_jump_is_found_with_its_row_and_split(ratio, split):
     table = walk(300)
     table.loc[200:, PRICES] /= ratio
     (jump,) = find_jumps(table["open"], table["close"])
-    assert (jump.row, jump.split) == (200, split)
+    assert (jump.row, jump.split, jump.inside) == (200, split, False)
     assert jump.before / jump.after == pytest.approx(ratio, rel=0.02)
+
+
+def test_a_split_is_found_where_each_bar_opens_at_the_close_before():
+    table = walk(300)
+    table.loc[200:, PRICES] /= 10
+    table["open"] = table["close"].shift(fill_value=100.0)
+    (jump,) = find_jumps(table["open"], table["close"])
+    assert (jump.row, jump.split, jump.inside) == (200, (10, 1), True)
+
+
+def test_a_fall_within_a_bar_is_a_jump_and_no_small_split():
+    table = walk(300)
+    table.loc[200:, PRICES] *= 0.75
+    table.loc[200, "open"] = table["close"][199]
+    (jump,) = find_jumps(table["open"], table["close"])
+    assert (jump.row, jump.split) == (200, None)
 
 
 def test_ordinary_moves_of_a_wild_series_are_no_jumps():
@@ -107,15 +145,26 @@ def test_ordinary_moves_of_a_wild_series_are_no_jumps():
 def test_check_warns_of_a_jump_with_row_and_split():
     table = walk(300)
     table.loc[200:, PRICES] /= 10
+    table.loc[250:, PRICES] /= 3
     report = validate(table)
     assert report.ok
-    assert "jump: 1 in open, close (data row 201), from " in str(report)
-    assert "looks like a 10:1 split" in str(report)
+    assert "jump: 2 in open, close (data rows 201, 251): from " in str(report)
+    assert "looks like a 10:1 split" in str(report) and "looks like a 3:1 split" in str(report)
 
 
 def test_forecasts_across_a_jump_carry_the_warning(nano):
     table = walk(120)
     table.loc[60:, PRICES] /= 10
     x, y = times(120, 4)
-    with pytest.warns(KlineWarning, match=r"1 jump between bars, the last from .* \(looks like a 10:1 split\)"):
+    with pytest.warns(KlineWarning, match=r"1 jump of the price, the last at .* \(looks like a 10:1 split\)"):
         nano.forecast(table, x, y, sample_count=2, verbose=False)
+
+
+def test_aligned_opens_of_tiny_prices_beside_large_ones_stay_positive():
+    closes = np.geomspace(1e3, 1e-20, 40, dtype=np.float32)[None]
+    bars = np.repeat(closes[..., None], 6, axis=2)
+    bars[..., 0] = 1e-20
+    gaps = GapMap(np.linspace(0, 2e3, 21), np.linspace(0, 1.999999e3, 21))
+    found = align_opens(bars, np.array([1e4]), gaps)[..., 0]
+    assert (found > 0).all()
+    assert found[0, 0] > 1e-20

@@ -89,6 +89,16 @@ def test_figures_are_those_of_the_forecast_object(client, offered):
     np.testing.assert_allclose(answer["samples"], want.paths[0, :3, :, 3], rtol=1e-6)
 
 
+def test_prices_of_a_collapse_stay_positive_and_are_warned_of(client):
+    frame = bars()
+    frame[["open", "high", "low", "close"]] *= np.where(np.arange(len(frame)) < len(frame) - 3, 1e-3, 1e-12)[:, None]
+    answer = ask(client, bars=columns(frame), samples=4, quantiles=[0.01, 0.5])
+    assert np.min(answer["samples"]) > 0
+    assert min(min(row["mean"], row["0.01"]) for row in answer["forecast"]) > 0
+    assert any("more than the last price" in note for note in answer["notes"])
+    assert any("jump of the price" in note for note in answer["notes"])
+
+
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".tsv", ".parquet"])
 def test_an_uploaded_file_gives_the_same_as_its_bars(client, ending, tmp_path):
     frame = bars()

@@ -60,6 +60,7 @@ class Forecast(ForecastPaths):
             amount); default: the last bar of ``history``. Without either, figures that start from it are refused.
         history: the lookback of each series, indexed by time, with open, high, low, close and, optionally, volume and amount;
             only drawn by `plot` and `to_html`.
+        calibration: what the paths were calibrated by, in a few words.
 
     Raises:
         ValueError: saying what was found, in which series, and what to do.

@@ -37,6 +37,7 @@ def to_parquet(forecast: Forecast) -> bytes:
         "n_paths": forecast.n_paths,
         "zones": zones,
         "units": [index.unit for index in forecast.timestamps],
+        "calibration": forecast.calibration,
         "last": None if forecast.last is None else forecast.last.tolist(),
     }
     rows = [forecast.n_paths * horizon for horizon in forecast.horizons]
@@ -70,7 +71,8 @@ def from_parquet(path: Path) -> Forecast:
         raise ValueError(f"{path} cannot be read as a Parquet file: {str(error).splitlines()[0]}") from error
     meta = _metadata(table, path)
     try:
-        return Forecast(*_parts(table, meta))
+        paths, timestamps, ids, last = _parts(table, meta)
+        return Forecast(paths, timestamps, ids, last, calibration=meta.get("calibration"))
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, pa.ArrowException) as error:
         raise ValueError(f"{path} is no whole Kronos forecast: {error}; forecast again and save() it") from error
 

@@ -26,7 +26,10 @@ class ForecastPaths:
         ids: Sequence[object] | None = None,
         last: Sequence[pd.Series | np.ndarray] | np.ndarray | None = None,
         history: Sequence[pd.DataFrame] | None = None,
+        calibration: str | None = None,
     ) -> None:
+        self.calibration = calibration
+        """What the paths were calibrated by, in a few words; None: they are as the model draws them."""
         self._ids = check_ids(ids, len(paths))
         self._places: dict[object, int] = {name: place for place, name in enumerate(self._ids)}
         self._paths = check_paths(paths, self._ids)
@@ -109,6 +112,7 @@ class ForecastPaths:
                 raise KeyError(f"there is no series {name!r}; the {len(self)} series are {shown}")
         places = [self._places[name] for name in chosen]
         part = object.__new__(type(self))
+        part.calibration = self.calibration
         part._ids = check_ids([self._ids[i] for i in places], len(places))
         part._places = {name: place for place, name in enumerate(part._ids)}
         part._paths = [self._paths[i] for i in places]

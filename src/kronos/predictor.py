@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 import torch
 
 from kronos.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
+from kronos.calibration.calibration import Calibration
 from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
@@ -31,6 +33,8 @@ from kronos.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.quantiles import path_quantiles
 
 DEFAULT_LOOKBACK = 400
+Calibrating = Calibration | Literal["auto"] | str | Path | None
+"""How paths are calibrated: the pair's own calibration ("auto"), none, one that is given, or one in a file."""
 
 
 def best_device() -> str:
@@ -78,6 +82,8 @@ class KronosPredictor:
         sampling: the temperature and top-p that the model is best drawn with, as `kronos.load` reads them from the pair. What every
             method but `predict` and `predict_batch` takes where its own T and top_p are None; top_p=1 is off.
 
+        calibration: the pair's own, as `kronos.load` reads it; what "auto" means in the methods that take a ``calibration``.
+
     A compiled model, and one inside peft's wrapper, is used as it is. Where adapters, hooks, parametrisations or overridden methods
     change what a network computes, it is run through its modules, at the reference's speed, with one warning.
 
@@ -98,6 +104,7 @@ class KronosPredictor:
         memory: int | None = None,
         sampling: Sampling = Sampling(1.0, top_p=0.9),
         trained_bars: tuple[int, int] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         check_pair(unwrapped(tokenizer), unwrapped(model))
         if sliding not in ("auto", "exact", "strided"):
@@ -117,7 +124,7 @@ class KronosPredictor:
             raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
         self.max_context, self.clip = max_context, clip
         self.sliding, self.precision, self.memory = sliding, precision, memory
-        self.sampling, self.trained_bars = sampling, trained_bars
+        self.sampling, self.trained_bars, self.calibration = sampling, trained_bars, calibration
         # Names of the published class.
         self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
         self.time_cols = list(TIME_FIELDS)
@@ -263,16 +270,20 @@ class KronosPredictor:
         verbose: bool = True,
         *,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
     ) -> np.ndarray:
         """The paths themselves, anchored, as valid candles: float32 [series, sample_count, pred_len, 6] in prices.
 
         T and top_p of None are the model's own. Where all prices of the history are positive, so are those of the paths.
+        ``calibration``: "auto" is the pair's own, where it has one; None; a `kronos.calibration.Calibration`, or its file.
         ``df`` and both timestamps belong to one series, or are lists of as many series each.
         """
         _check_count("pred_len", pred_len)
         series = self._series(*_as_lists(df, x_timestamp, y_timestamp), pred_len)
-        drawn = self._sample(series, self.sampling.with_(T, top_k, top_p), sample_count, seed, verbose, anchor)
-        return make_valid(np.stack(drawn))
+        sampling, how = self.sampling.with_(T, top_k, top_p), self.calibration_of(calibration, anchor)
+        return make_valid(
+            np.stack(self._sample(series, sampling, sample_count, seed, verbose, anchor, calibration=how))
+        )
 
     def predict_quantiles(
         self,
@@ -289,11 +300,23 @@ class KronosPredictor:
         verbose: bool = True,
         *,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
     ) -> tuple[np.ndarray, np.ndarray]:
         """Quantiles [series, levels, pred_len, 6] and mean [series, pred_len, 6] of what `predict_samples` draws."""
         levels = fractions(quantile_levels, "quantile_levels", closed=True)
         paths = self.predict_samples(
-            df, x_timestamp, y_timestamp, pred_len, T, top_k, top_p, sample_count, seed, verbose, anchor=anchor
+            df,
+            x_timestamp,
+            y_timestamp,
+            pred_len,
+            T,
+            top_k,
+            top_p,
+            sample_count,
+            seed,
+            verbose,
+            anchor=anchor,
+            calibration=calibration,
         )
         return path_quantiles(paths, levels, axis=1).swapaxes(0, 1), paths.mean(axis=1)
 
@@ -311,6 +334,7 @@ class KronosPredictor:
         *,
         ids: Sequence[object] | None = None,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
     ) -> Forecast:
         """A distribution: anchored paths of valid candles with their timestamps (see `Forecast`).
 
@@ -324,13 +348,15 @@ class KronosPredictor:
         """
         frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)
-        drawn = self._sample(series, self.sampling.with_(T, top_k, top_p), sample_count, seed, verbose, anchor)
+        sampling, how = self.sampling.with_(T, top_k, top_p), self.calibration_of(calibration, anchor)
+        drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, calibration=how)
         return Forecast(
             [make_valid(paths) for paths in drawn],
             [one.future for one in series],
             ids,
             np.stack([one.last for one in series]),
             [frame.set_axis(one.past) for frame, one in zip(frames, series, strict=True)],
+            calibration=None if how is None else how.name,
         )
 
     def predict_df(
@@ -352,6 +378,7 @@ class KronosPredictor:
         seed: int | None = None,
         verbose: bool = True,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
     ) -> pd.DataFrame:
         """Forecast every series of a long table, one row a bar, as Chronos and Nixtla lay it out.
 
@@ -393,6 +420,7 @@ class KronosPredictor:
             verbose,
             ids=table.ids,
             anchor=anchor,
+            calibration=calibration,
         )
         return table.result(forecast, targets, isinstance(target, str), levels)
 
@@ -411,6 +439,7 @@ class KronosPredictor:
         seeds: Sequence[int],
         *,
         anchor: Anchor | None = DEFAULT_ANCHOR,
+        calibration: Calibrating = "auto",
         progress: Callable[[int, int], None] | None = None,
         on_bar: Callable[[int, int, np.ndarray], None] | None = None,
     ) -> list[np.ndarray]:
@@ -426,17 +455,18 @@ class KronosPredictor:
             ``sample_count`` are the first of them.
         """
 
-        before: dict[int, np.ndarray] = {}
+        how = self.calibration_of(calibration, anchor)
+        before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
         def watch(number: int, step: int, drawn: Drawn) -> None:
             one = series[number]
             if on_bar is not None and step < one.window.horizon:
-                bars = _in_prices(one, drawn, anchor, projected=True, first=step, before=before.get(number))
-                before[number] = bars[:, 0, 3]
+                raw, bars = _in_prices(one, drawn, anchor, True, how, step, before.get(number))
+                before[number] = (raw[:, 0, 3], bars[:, 0, 3])
                 on_bar(number, step, make_valid(bars[:, 0]))
 
         told = None if on_bar is None else watch
-        drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told)
+        drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told, calibration=how)
         return [make_valid(paths) for paths in drawn]
 
     def _series(
@@ -482,6 +512,22 @@ class KronosPredictor:
             warnings.warn(which + text, KlineWarning, stacklevel=3)
         return windows
 
+    def calibration_of(self, given: Calibrating, anchor: Anchor | None = DEFAULT_ANCHOR) -> Calibration | None:
+        """The calibration that a method's argument names: "auto" is the pair's own, None is none, a path is read.
+
+        Raises:
+            ValueError: one is named for paths that are not anchored, which it is not fitted for; or the file holds none.
+        """
+        if given is None or (given == "auto" and (self.calibration is None or anchor is None)):
+            return None
+        if anchor is None:
+            raise ValueError("a calibration is fitted for anchored paths: leave out anchor=None, or the calibration")
+        if isinstance(given, (str, Path)):
+            return self.calibration if given == "auto" else Calibration.load(given)
+        if not isinstance(given, Calibration):
+            raise ValueError(f'calibration must be "auto", None, a Calibration or the path of one, found {given!r}')
+        return given
+
     @property
     def trained_context(self) -> int:
         """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
@@ -508,6 +554,7 @@ class KronosPredictor:
         *,
         projected: bool = True,
         batch: bool = False,
+        calibration: Calibration | None = None,
     ) -> list[np.ndarray]:
         """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series.
 
@@ -532,7 +579,9 @@ class KronosPredictor:
         else:
             assert seeds is not None
             drawn = self._draw(windows, sampling, sample_count, seeds, verbose, progress, on_bar)
-        return [_in_prices(one, paths, anchor, projected) for one, paths in zip(series, drawn, strict=True)]
+        return [
+            _in_prices(one, paths, anchor, projected, calibration)[1] for one, paths in zip(series, drawn, strict=True)
+        ]
 
     def _generate_is_overridden(self) -> bool:
         return type(self).generate is not PUBLISHED_GENERATE or "generate" in vars(self)
@@ -654,23 +703,26 @@ def _in_prices(
     drawn: Drawn,
     anchor: Anchor | None,
     projected: bool,
+    calibration: Calibration | None,
     first: int = 0,
-    before: np.ndarray | None = None,
-) -> np.ndarray:
-    """Paths [P, K, 6] in prices from normalised ones: anchored, and if ``projected``, with the history's gaps and above zero.
+    before: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paths [P, K, 6] in prices from normalised ones, before and after calibration.
 
-    ``first`` is the step that they begin with, ``before`` [P] the close before it, where that is not the last observed one.
+    Anchored, and if ``projected``, with the history's gaps and above zero. ``first`` is the step that they begin with, ``before``
+    the closes [P] of the step before, before and after calibration, where that is not the last observed bar.
     """
     known = one.scale.restore(drawn.known)
     paths = anchored(one.scale.restore(drawn.paths), one.last, known[-1], anchor, first)
     if not projected:
-        return paths
+        return paths, paths
     if one.positive:
         paths = keep_positive(paths, float(one.last[3]))
     if anchor is not None:
-        closes = np.full(len(paths), one.last[3]) if before is None else before
+        closes = np.full(len(paths), one.last[3]) if before is None else before[0]
         paths = align_opens(paths, closes, GapMap.of(one.bars, known))
-    return paths
+    how = None if calibration is None else calibration.of(one.bars, one.past, one.future)
+    return paths, paths if how is None else how(paths, first, before)
 
 
 def _published_sampling(T: float, top_k: int | None, top_p: float | None) -> Sampling:

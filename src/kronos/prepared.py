@@ -104,8 +104,8 @@ class PreparedSeries:
         if jumps:
             last = jumps[-1]
             found["jumps"] = (
-                f"{len(jumps)} jump{'s' if len(jumps) > 1 else ''} between bars, the last from {last.before:g} to {last.after:g} "
-                f"at {self.past[last.row]}{last.split_note}: forecasts across a jump are poor; adjust the prices or begin after it"
+                f"{len(jumps)} jump{'s' if len(jumps) > 1 else ''} of the price, the last at {self.past[last.row]}, {last}: "
+                "forecasts across a jump are poor; adjust the prices or begin after it"
             )
         return found
 

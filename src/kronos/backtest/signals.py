@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from kronos.anchoring import above_zero
 from kronos.backtest.windows import CLOSE, Chunk, Panel
 from kronos.files import json_bytes, write_file
 
@@ -67,12 +68,15 @@ class SignalSettings:
 
 
 def signals_of(chunk: Chunk, drawn: list[Drawn], anchor: str | None = "level") -> dict[str, np.ndarray]:
-    """The signals [W] of forecasts, by name."""
+    """The signals [W] of forecasts, by name. The return's prices are above zero where those of the lookback are."""
     close_WPH = np.stack([one.paths[..., CLOSE] for one in drawn])
     start_W = chunk.last_z if anchor is None else np.array([one.last[CLOSE] for one in drawn])
     rise_WH = close_WPH.mean(axis=1) - start_W[:, None]  # the level anchor moves paths by last - reconstruction
+    last_W1 = chunk.last[:, None]
+    end_WP = last_W1 + (close_WPH[..., -1] - start_W[:, None]).astype(np.float64) * chunk.std[:, None]
+    end_WP = np.where(chunk.positive[:, None], above_zero(end_WP, last_W1), end_WP)
     return {
-        "return": rise_WH[:, -1] * chunk.std / chunk.last,
+        "return": end_WP.mean(axis=1) / chunk.last - 1,
         "last": rise_WH[:, -1],
         "mean": rise_WH.mean(axis=1),
         "max": rise_WH.max(axis=1),

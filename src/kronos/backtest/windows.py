@@ -16,7 +16,7 @@ import pandas as pd
 from kronos.calendars import future_timestamps
 from kronos.finetune.splits import COLUMNS
 from kronos.generation.planning import Window
-from kronos.klines.features import FEATURES, time_features, to_matrix
+from kronos.klines.features import FEATURES, STD_CONSTANT, Scale, time_features, to_matrix
 
 CLOSE = 3
 PATTERN = 500
@@ -36,7 +36,9 @@ class Chunk(NamedTuple):
     last_z: np.ndarray
     """The same, normalised and not clipped [W]."""
     std: np.ndarray
-    """Standard deviation of close over the lookback [W], with the constant that normalisation adds."""
+    """Standard deviation of close over the lookback [W] in prices, with the constant that normalisation adds."""
+    positive: np.ndarray
+    """Whether all prices of the lookback are positive [W]."""
 
 
 @dataclass(frozen=True)
@@ -114,22 +116,21 @@ class Panel:
         """Normalise the windows that end at these rows; each by its own lookback, as `Scale` does it."""
         rows_WL = ends[:, None] + np.arange(1 - self.lookback, 1)
         bars_WL6 = self.bars_N6[rows_WL]
-        mean, std = bars_WL6.mean(axis=1, keepdims=True), bars_WL6.std(axis=1, keepdims=True)
-        scale = std + np.float32(1e-5)
-        z_WL6 = (bars_WL6 - mean) / scale
+        scales = [Scale.of(bars) for bars in bars_WL6]
         stamp_WL5 = self.stamp_N5[rows_WL].astype(np.int64)
         days = self.times_N[ends]
         windows = [
-            Window(bars, stamp, self.future_stamp[day])
-            for bars, stamp, day in zip(np.clip(z_WL6, -clip, clip), stamp_WL5, days.tolist(), strict=True)
+            Window(scale.normalise(bars, clip), stamp, self.future_stamp[day])
+            for scale, bars, stamp, day in zip(scales, bars_WL6, stamp_WL5, days.tolist(), strict=True)
         ]
         return Chunk(
             windows,
             days.astype("datetime64[ns]"),
             self.symbols_N[ends],
             self.closes_N[ends],
-            z_WL6[:, -1, CLOSE],
-            scale[:, 0, CLOSE],
+            np.array([scale.normalise(bars[-1], np.inf)[CLOSE] for scale, bars in zip(scales, bars_WL6, strict=True)]),
+            np.array([(scale.std[CLOSE] + STD_CONSTANT) / scale.unit[CLOSE] for scale in scales]),
+            bars_WL6[..., :4].min(axis=(1, 2)) > 0,
         )
 
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -238,10 +239,18 @@ def write_table(result: pd.DataFrame, target: Path) -> None:
     if target.suffix.lower() == ".csv":
         content = table.to_csv(index=False, float_format="%.8g").encode()
     elif target.suffix.lower() == ".json":
-        content = (table.to_json(orient="records", date_format="iso", indent=1) or "").encode()
+        content = _as_json(table)
     else:
         content = table.to_parquet(index=False)
     write_file(target, content)
+
+
+def _as_json(table: pd.DataFrame) -> bytes:
+    """A list of rows, numbers with 8 digits whatever their size: pandas would write a price of 1e-11 as 0."""
+    rows = json.loads(table[["timestamps"]].to_json(orient="records", date_format="iso"))
+    for row, values in zip(rows, table.drop(columns="timestamps").to_dict("records"), strict=True):
+        row |= {name: float(f"{value:.8g}") for name, value in values.items()}
+    return json.dumps(rows, indent=1, ensure_ascii=False).encode()
 
 
 def _draw(forecast: Forecast, truth: pd.DataFrame | None, options: Options, title: str) -> None:

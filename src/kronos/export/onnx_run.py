@@ -97,10 +97,12 @@ class OnnxKronos:
         seed: int = 0,
     ) -> np.ndarray:
         """Sample paths of one series: bars [L, 6] in prices, times datetime64 [L], future [H] -> [P, H, 6] in prices."""
-        bars = bars.astype(np.float32)
-        mean, std = bars.mean(0), bars.std(0) + np.float32(1e-5)
+        bars = np.asfortranarray(bars, np.float32)
+        unit = units(bars)
+        scaled = np.asfortranarray(bars * unit)
+        mean, std = scaled.mean(0), scaled.std(0) + np.float32(1e-5)
         clip = self.settings["clip"]
-        s1, s2 = self.encode(np.clip((bars - mean) / std, -clip, clip)[None])
+        s1, s2 = self.encode(np.clip((scaled - mean) / std, -clip, clip)[None])
         stamp = time_features(np.concatenate([times.astype("M8[s]"), future.astype("M8[s]")]))
         tokens = self.generate(
             np.repeat(s1, paths, 0),
@@ -111,7 +113,33 @@ class OnnxKronos:
             top_p,
             np.random.default_rng(seed),
         )
-        return self.decode(*tokens)[:, len(bars) :] * std + mean
+        drawn = (self.decode(*tokens)[:, len(bars) :] * std + mean) / unit
+        half = bars[-1, 3].astype(np.float64) / 2
+        if (bars[:, :4] > 0).all():  # then no price that is drawn may be at or below zero: docs/forecasts.md
+            low = drawn[..., :4]
+            mapped = half * (half / np.maximum(2 * half - low.astype(np.float64), half))
+            drawn[..., :4] = np.where(low < half, np.maximum(mapped, np.finfo(np.float32).tiny), low)
+        return drawn
+
+
+def units(bars: np.ndarray) -> np.ndarray:
+    """Powers of ten float32 [6] by which the columns of bars [L, 6] are multiplied before they are normalised.
+
+    1 for all but columns that vary by less than 20 times the 1e-5 that is added to their deviation, and those beyond 1e16. The four
+    prices share one.
+    """
+    result = np.ones(6, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviations = bars.std(0)
+    for group in (slice(0, 4), slice(4, 5), slice(5, 6)):
+        largest, std = np.abs(bars[:, group]).max(), deviations[group].max()
+        if largest > 1e16:
+            result[group] = 10.0 ** (5 - np.floor(np.log10(largest)))
+        elif std < 2e-4 and std > 1e-6 * largest:
+            result[group] = 10.0 ** -np.floor(np.log10(std))
+        elif std < 2e-4 and 0 < largest < 1:
+            result[group] = 10.0 ** -np.floor(np.log10(largest))
+    return result
 
 
 def _pick(logits: np.ndarray, temperature: float, top_p: float, rng: np.random.Generator) -> np.ndarray:

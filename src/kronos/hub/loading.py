@@ -16,11 +16,12 @@ from kronos.nn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, HubCheckpoint, locat
 if TYPE_CHECKING:
     import torch
 
+    from kronos.calibration.calibration import Calibration
     from kronos.generation.fused import Precision
     from kronos.generation.paths import Sliding
     from kronos.predictor import KronosPredictor
 
-PAIR_FILE = "pair.json"
+PAIR_FILE, CALIBRATION_FILE = "pair.json", "calibration.json"
 DEFAULT_CONTEXT = 512
 
 
@@ -86,6 +87,17 @@ def pair_settings(name: str | os.PathLike[str]) -> PairSettings:
     return PairSettings.read(entry.folder if entry is not None and entry.folder is not None else Path(name))
 
 
+def pair_calibration(name: str | os.PathLike[str]) -> Calibration | None:
+    """The calibration that lies beside a local pair, or the embedded one's; None where there is none."""
+    from kronos.calibration.calibration import Calibration
+
+    entry = entry_of(str(name))
+    if entry is not None and entry.folder is None:
+        return None
+    path = (entry.folder if entry is not None and entry.folder is not None else Path(name)) / CALIBRATION_FILE
+    return Calibration.load(path) if path.is_file() else None
+
+
 def load(
     name_or_path: str | os.PathLike[str] = "nano",
     *,
@@ -140,6 +152,7 @@ def load(
         memory=memory,
         sampling=settings.sampling,
         trained_bars=settings.trained_bars,
+        calibration=pair_calibration(name_or_path),
     )
 
 

@@ -143,13 +143,14 @@ def _newest_faulty(df: pd.DataFrame) -> int:
 
 
 def _jumps(df: pd.DataFrame, numbers: np.ndarray) -> list[Fault]:
-    """One warning for all jumps between bars; its note tells the first, and what split it looks like."""
+    """One warning for all jumps between bars; its note tells the first few, and what splits they look like."""
     values = column_values(df)
     jumps = find_jumps(values["open"], values["close"])
     if not jumps:
         return []
-    rows, first = tuple(int(numbers[jump.row]) for jump in jumps[:FIRST_ROWS]), jumps[0]
-    note = f", from {first.before:g} to {first.after:g}{first.split_note}"
+    first = jumps[:FIRST_ROWS]
+    note = ": " + "; ".join(str(jump) for jump in first) + ("; ..." if len(jumps) > len(first) else "")
+    rows = tuple(int(numbers[jump.row]) for jump in first)
     return [Fault("jump", len(jumps), ("open", "close"), rows, "warning", note)]
 
 

@@ -136,7 +136,7 @@ def about(work: Work, paths: np.ndarray, options: Options) -> dict[str, Any]:
         "last": work.past["timestamps"].iloc[-1].isoformat(),
         "summary": figures(paths, last),
         "score": None if truth is None else score(paths[:, :, CLOSE], truth, last),
-        "samples": paths[: options.samples, :, CLOSE].round(8).tolist(),
+        "samples": [[float(f"{close:.8g}") for close in path] for path in paths[: options.samples, :, CLOSE].tolist()],
         "notes": list(work.notes),
         "waited": round(work.job.waited, 4),
         "batch": work.job.company,

@@ -103,7 +103,11 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
     series = offered.predictor.prepare(values, past["timestamps"], future)
     job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline)
     notes = tuple(str(bars.attrs[name]) for name in ("cleaning", "validation") if name in bars.attrs)
-    notes += (*notes_of(bars), *(() if held else future_notes(bars["timestamps"], future, options.calendar)))
+    notes += (
+        *series.doubts_of_prices(),
+        *notes_of(bars),
+        *(() if held else future_notes(bars["timestamps"], future, options.calendar)),
+    )
     return Work(id, offered, past, future, truth if held else None, notes, job)
 
 

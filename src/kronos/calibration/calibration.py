@@ -1,0 +1,169 @@
+"""A calibration: a few parameters that turn a model's paths into better ones, read from and written to JSON.
+
+Each path's log return y on the last close becomes, step by step, ``a m + s (y - m)``: m is the mean of the other paths, a shrinks
+it towards the last price, s stretches the spread. log s is linear in `features.FEATURES`, in the model's own spread relative to the
+lookback's volatility, and in an offset of the bars' frequency. The map is increasing, the same for all paths of a series, and does
+not depend on other series; bodies follow the closes, gaps and wicks keep their size, volume stays.
+
+Legend: P paths, K steps, F features.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kronos.calibration.features import FEATURES, features_of, lookback_volatility
+from kronos.files import json_bytes, write_file
+
+VERSION = 1
+LEAST_PATHS = 8
+"""With fewer paths their spread is too noisy to be read: its coefficient is then not used."""
+SPREADS = (0.2, 5.0)
+"""What the spread is multiplied by lies within these bounds, whatever the features say."""
+
+
+def frequency_of(times: pd.DatetimeIndex) -> str:
+    """The nearest of the usual frequencies to the median spacing of the bars: "1m", "5m", ..., "1d", "1w"."""
+    from kronos.klines.splitting import infer_frequency
+
+    return infer_frequency(times.tz_localize(None).as_unit("ns").asi8)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is done to paths; see the module.
+
+    Attributes:
+        shrink: a, the share of the paths' mean log return that is kept; 1 leaves it, 0 takes the last price.
+        spread: intercept of log s.
+        features: coefficient of each of `FEATURES` in log s.
+        own_spread: coefficient of log(deviation of the paths / (lookback volatility x root of the step)) in log s.
+        frequencies: offset of log s by frequency; 0 for others.
+        fitted_on: first and last bar, hash, windows, series and model of the fit; what an audit reads.
+        verdict: scores before and after on held-out windows, where there were any.
+    """
+
+    shrink: float = 1.0
+    spread: float = 0.0
+    features: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FEATURES, 0.0))
+    own_spread: float = 0.0
+    frequencies: dict[str, float] = field(default_factory=dict)
+    fitted_on: dict[str, Any] = field(default_factory=dict)
+    verdict: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        numbers = {"shrink": self.shrink, "spread": self.spread, "own_spread": self.own_spread}
+        numbers |= self.features | {f"offset of {name}": value for name, value in self.frequencies.items()}
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+                raise ValueError(f"a calibration's {name} must be a finite number, found {value!r}")
+        if set(self.features) != set(FEATURES):
+            raise ValueError(f"a calibration has the features {', '.join(FEATURES)}, found {', '.join(self.features)}")
+        if not 0 <= self.shrink <= 2:
+            raise ValueError(f"a calibration's shrink must lie in 0..2, found {self.shrink!r}")
+
+    @property
+    def name(self) -> str:
+        """In a few words, for a forecast to say what it was calibrated by."""
+        told = self.fitted_on
+        span = f" on bars from {told['first']} to {told['last']}" if "first" in told and "last" in told else ""
+        return f"fitted for {told.get('model', 'a model')}{span}"
+
+    def of(self, bars_L6: np.ndarray, past: pd.DatetimeIndex, future: pd.DatetimeIndex) -> SeriesCalibration | None:
+        """The calibration of one series; None where a price of its lookback is not positive, or its close never moved."""
+        bars = np.asarray(bars_L6, np.float64)
+        if not (bars[:, :4] > 0).all():
+            return None
+        volatility = lookback_volatility(bars[:, 3])
+        if not volatility > 0:
+            return None
+        known = features_of(bars, past, future)
+        level = self.spread + self.frequencies.get(frequency_of(past), 0.0)
+        log_spread_K = level + known @ np.array([self.features[name] for name in FEATURES])
+        return SeriesCalibration(self.shrink, log_spread_K, self.own_spread, volatility, float(bars[-1, 3]))
+
+    def apply(
+        self, paths_PK6: np.ndarray, bars_L6: np.ndarray, past: pd.DatetimeIndex, future: pd.DatetimeIndex
+    ) -> np.ndarray:
+        """Paths [P, K, 6] in prices, calibrated, as a new array; as they are where `of` gives None.
+
+        Args:
+            bars_L6: the lookback in prices: open, high, low, close, volume, amount. past, future: times of both.
+        """
+        one = self.of(bars_L6, past, future)
+        return np.array(paths_PK6, copy=True) if one is None else one(paths_PK6)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        write_file(Path(path), json_bytes({"version": VERSION, **asdict(self)}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Calibration:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: not a calibration, of another version, or with unknown keys.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as a calibration: {error}") from error
+        if not isinstance(values, dict) or values.pop("version", None) != VERSION:
+            raise ValueError(f"{path} is no calibration of version {VERSION}: make one with kronos calibrate")
+        unknown = values.keys() - cls.__dataclass_fields__.keys()
+        if unknown:
+            raise ValueError(f"{path} has unknown keys {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class SeriesCalibration:
+    """A calibration with the features of one series: log s [K] but for the paths' own spread, volatility a bar, last close."""
+
+    shrink: float
+    log_spread_K: np.ndarray
+    own_spread: float
+    volatility: float
+    last: float
+
+    def closes(self, y_PK: np.ndarray, first: int = 0) -> np.ndarray:
+        """Log returns on the last close [P, K], from step ``first`` on, calibrated."""
+        paths, steps = y_PK.shape
+        log_spread = self.log_spread_K[first : first + steps].copy()
+        mean = y_PK.mean(0)
+        if paths >= LEAST_PATHS:
+            own = y_PK.std(0, ddof=1) / (self.volatility * np.sqrt(np.arange(first + 1, first + steps + 1)))
+            log_spread += self.own_spread * np.log(np.clip(own, 0.05, 20.0))
+        spread = np.exp(log_spread).clip(*SPREADS)
+        if paths == 1:  # its mean is not known
+            return spread * y_PK
+        # a m + s (y - m) with m the mean of the other paths: an increasing map of y, the same for every path.
+        more = (spread - self.shrink) / (paths - 1)
+        return (spread + more) * y_PK - more * paths * mean
+
+    def __call__(
+        self, paths_PK6: np.ndarray, first: int = 0, before: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> np.ndarray:
+        """Paths [P, K, 6] in positive prices from step ``first`` on, calibrated; a new array.
+
+        ``before``: the closes [P] of the step before, raw and calibrated, where ``first`` is not 0.
+        """
+        result = np.array(paths_PK6, copy=True)
+        raw = np.log(np.asarray(paths_PK6[..., :4], np.float64))
+        close = np.log(self.last) + self.closes(raw[..., 3] - np.log(self.last), first)
+        start = (np.full(len(raw), self.last),) * 2 if before is None else before
+        raw_before, before_now = (
+            np.concatenate((np.log(np.asarray(one, np.float64))[:, None], closes[:, :-1]), axis=1)
+            for one, closes in zip(start, (raw[..., 3], close), strict=True)
+        )
+        opens = before_now + raw[..., 0] - raw_before
+        high = np.maximum(opens, close) + np.maximum(raw[..., 1] - np.maximum(raw[..., 0], raw[..., 3]), 0)
+        low = np.minimum(opens, close) - np.maximum(np.minimum(raw[..., 0], raw[..., 3]) - raw[..., 2], 0)
+        result[..., :4] = np.exp(np.stack((opens, high, low, close), axis=-1))
+        return result

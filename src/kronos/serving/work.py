@@ -104,7 +104,7 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
     job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline)
     notes = tuple(str(bars.attrs[name]) for name in ("cleaning", "validation") if name in bars.attrs)
     notes += (
-        *series.doubts_of_prices(),
+        *series.doubts_of_prices().values(),
         *notes_of(bars),
         *(() if held else future_notes(bars["timestamps"], future, options.calendar)),
     )

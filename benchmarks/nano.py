@@ -21,7 +21,6 @@ import pandas as pd
 import torch
 
 import kronos
-from kronos.hub.loading import pair_settings
 from kronos.klines import FEATURES, read_table, time_features, to_matrix
 from kronos.predictor import KronosPredictor
 from kronos.quantiles import path_quantiles
@@ -156,7 +155,7 @@ def forecasts(
     paths: int,
 ) -> pd.DataFrame:
     """A row a forecast: its file, and scores of close relative to the last price."""
-    advice, rows = pair_settings(model), []
+    rows = []
     rng = np.random.default_rng(0)
     for number, (file, symbol, bars) in enumerate(series):
         starts = np.linspace(0, len(bars) - lookback - horizon, origins).astype(int)
@@ -170,8 +169,6 @@ def forecasts(
             [p["timestamps"] for p in past],
             [f["timestamps"] for f in future],
             horizon,
-            T=advice.temperature,
-            top_p=advice.top_p,
             sample_count=paths,
             seed=number,
             verbose=False,

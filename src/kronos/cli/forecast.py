@@ -144,9 +144,8 @@ def _forecast(path: str, name: str, options: Options) -> None:
     from kronos.hub.loading import load, pair_settings
     from kronos.klines.notes import future_notes, notes_of
 
-    advice = pair_settings(options.model)
-    sampling = options.sampling(advice)
-    window = window_of(bars, options, advice.trained_context)
+    options.check_sampling()
+    window = window_of(bars, options, pair_settings(options.model).trained_context)
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)
     if not options.quiet:
         holidays = [] if options.holdout else future_notes(bars["timestamps"], window.future, options.calendar)
@@ -157,9 +156,9 @@ def _forecast(path: str, name: str, options: Options) -> None:
         window.past[values],
         window.past["timestamps"],
         window.future,
-        T=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
+        T=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
         sample_count=options.paths,
         seed=options.seed,
         verbose=not options.quiet and sys.stderr.isatty(),

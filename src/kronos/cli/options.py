@@ -12,8 +12,6 @@ import click
 
 if TYPE_CHECKING:
     from kronos.generation.fused import Precision
-    from kronos.generation.sampling import Sampling
-    from kronos.hub.loading import PairSettings
 
 TABLE_ENDINGS = (".csv", ".parquet", ".json")
 PICTURE_ENDINGS = (".png", ".svg", ".pdf", ".html")
@@ -144,12 +142,8 @@ class Options(NamedTuple):
         """{column of the file: role} for the reader."""
         return mapped_columns(self.mapping)
 
-    def sampling(self, advice: PairSettings) -> Sampling:
-        """What was asked for, else what the model is best drawn with."""
+    def check_sampling(self) -> None:
+        """Temperature, top-k and top-p; apart from `check` because PyTorch takes a while to import."""
         from kronos.generation.sampling import Sampling
 
-        return Sampling(
-            advice.temperature if self.temperature is None else self.temperature,
-            self.top_k,
-            advice.top_p if self.top_p is None else self.top_p,
-        )
+        Sampling().with_(self.temperature, self.top_k, self.top_p)

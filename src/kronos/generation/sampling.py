@@ -5,7 +5,7 @@ Legend: B rows, V codes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -38,6 +38,11 @@ class Sampling:
             raise ValueError(f"top_k must be a whole number of at least 0, or None for off, found {self.top_k!r}")
         if self.top_p is not None and (not _is_real(self.top_p) or not 0 < self.top_p <= 1):
             raise ValueError(f"top_p must lie in (0, 1], or None for off, found {self.top_p!r}")
+
+    def with_(self, temperature: float | None = None, top_k: int | None = None, top_p: float | None = None) -> Sampling:
+        """This, with what is not None in place of its own: how a model's own sampling and what a caller asks for are merged."""
+        given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     @property
     def greedy(self) -> bool:

@@ -533,7 +533,7 @@ class KronosPredictor:
         """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
         return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
 
-    def _seed(self, seed: int | Sequence[int] | None) -> int:
+    def _seed(self, seed: Any) -> int:
         """The seed itself, or one from PyTorch's global stream."""
         if seed is None:
             return int(torch.randint(2**63 - 1, ()).item())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class Sampling:
 
     def with_(self, temperature: float | None = None, top_k: int | None = None, top_p: float | None = None) -> Sampling:
         """This, with what is not None in place of its own: how a model's own sampling and what a caller asks for are merged."""
-        given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        given: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     @property

@@ -280,7 +280,8 @@ class KronosPredictor:
         """
         _check_count("pred_len", pred_len)
         series = self._series(*_as_lists(df, x_timestamp, y_timestamp), pred_len)
-        sampling, how = self.sampling.with_(T, top_k, top_p), self.calibration_of(calibration, anchor)
+        sampling = self.sampling.with_(T, top_k, top_p)
+        how = self.calibration_of(calibration, sampling, anchor)
         return make_valid(
             np.stack(self._sample(series, sampling, sample_count, seed, verbose, anchor, calibration=how))
         )
@@ -348,7 +349,8 @@ class KronosPredictor:
         """
         frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)
-        sampling, how = self.sampling.with_(T, top_k, top_p), self.calibration_of(calibration, anchor)
+        sampling = self.sampling.with_(T, top_k, top_p)
+        how = self.calibration_of(calibration, sampling, anchor)
         drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, calibration=how)
         return Forecast(
             [make_valid(paths) for paths in drawn],
@@ -455,7 +457,7 @@ class KronosPredictor:
             ``sample_count`` are the first of them.
         """
 
-        how = self.calibration_of(calibration, anchor)
+        how = self.calibration_of(calibration, sampling, anchor)
         before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
         def watch(number: int, step: int, drawn: Drawn) -> None:
@@ -512,18 +514,29 @@ class KronosPredictor:
             warnings.warn(which + text, KlineWarning, stacklevel=3)
         return windows
 
-    def calibration_of(self, given: Calibrating, anchor: Anchor | None = DEFAULT_ANCHOR) -> Calibration | None:
+    def calibration_of(
+        self, given: Calibrating, sampling: Sampling, anchor: Anchor | None = DEFAULT_ANCHOR
+    ) -> Calibration | None:
         """The calibration that a method's argument names: "auto" is the pair's own, None is none, a path is read.
 
+        "auto" is none where paths are drawn by another sampling than the model's own, or not anchored: it was not fitted for those.
+
         Raises:
-            ValueError: one is named for paths that are not anchored, which it is not fitted for; or the file holds none.
+            ValueError: one is named for paths that are not anchored; or the file holds none.
         """
-        if given is None or (given == "auto" and (self.calibration is None or anchor is None)):
+        if given is None:
             return None
+        if given == "auto":
+            own = (sampling.temperature, sampling.top_k or 0, sampling.top_p or 1.0) == (
+                self.sampling.temperature,
+                self.sampling.top_k or 0,
+                self.sampling.top_p or 1.0,
+            )
+            return self.calibration if own and anchor is not None else None
         if anchor is None:
             raise ValueError("a calibration is fitted for anchored paths: leave out anchor=None, or the calibration")
         if isinstance(given, (str, Path)):
-            return self.calibration if given == "auto" else Calibration.load(given)
+            return Calibration.load(given)
         if not isinstance(given, Calibration):
             raise ValueError(f'calibration must be "auto", None, a Calibration or the path of one, found {given!r}')
         return given

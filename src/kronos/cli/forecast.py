@@ -60,6 +60,13 @@ SAMPLES = {"sp500": "S&P 500, daily", "nasdaq": "NASDAQ Composite, daily"}
     "--top-p", type=float, help="Draw from the likeliest codes that hold this probability.  [default: the model's]"
 )
 @click.option("--top-k", type=int, default=0, show_default=True, help="Draw from the k likeliest codes; 0 is off.")
+@click.option(
+    "--calibration",
+    default="auto",
+    show_default=True,
+    metavar="FILE",
+    help="auto: the model's own, if it has one; none; or a file of kronos calibrate.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
 @device_option
 @precision_option
@@ -159,6 +166,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
         T=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,
+        calibration=options.calibrating(),
         sample_count=options.paths,
         seed=options.seed,
         verbose=not options.quiet and sys.stderr.isatty(),
@@ -166,6 +174,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
     )
     result = table_of(forecast, values, options.levels())
     title = f"{name}: {options.horizon} bars by {options.model}, from {len(window.past)}"
+    title += ", calibrated" if forecast.calibration else ""
     if not options.quiet:
         _show(result, window.truth, title)
         _compare(forecast, window.truth)

@@ -157,6 +157,7 @@ def _forecast_group(group: list[_Member], predictor: KronosPredictor, options: O
         T=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,
+        calibration=options.calibrating(),
         sample_count=options.paths,
         seed=options.seed,
         verbose=False,

@@ -69,6 +69,7 @@ class Options(NamedTuple):
     temperature: float | None
     top_p: float | None
     top_k: int
+    calibration: str
     seed: int
     device: str | None
     precision: Precision
@@ -97,6 +98,10 @@ class Options(NamedTuple):
             if value is not None and not least <= value <= most:
                 raise ValueError(f"--{name} must lie in {least:,}..{most:,}, found {value:,}")
         self.levels()
+        if self.calibration not in ("auto", "none") and not Path(self.calibration).is_file():
+            raise ValueError(
+                f"--calibration takes auto, none or a file of kronos calibrate; there is no {self.calibration}"
+            )
         files = (
             ("--out", self.out, TABLE_ENDINGS),
             ("--plot", self.plot, PICTURE_ENDINGS),
@@ -109,6 +114,10 @@ class Options(NamedTuple):
                 raise ValueError(f"{option} {path}: the ending must be one of {', '.join(endings)}")
             if not Path(path).resolve().parent.is_dir():
                 raise ValueError(f"{option} {path}: there is no folder {Path(path).resolve().parent}")
+
+    def calibrating(self) -> str | None:
+        """What `KronosPredictor.forecast` takes for it."""
+        return None if self.calibration == "none" else self.calibration
 
     def levels(self) -> list[float]:
         """Quantile levels to report, from --quantiles and from the ends of each --interval."""

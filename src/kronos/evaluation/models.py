@@ -64,6 +64,7 @@ class KronosForecaster:
             seed=seed,
             verbose=False,
             anchor=self.anchor,
+            calibration=None,
         )
         return Prediction.of_paths(drawn)
 

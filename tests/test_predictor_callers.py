@@ -1,15 +1,20 @@
 """What other people's code does with a predictor: copies in a batch, adapters, hooks, overridden methods, odd times."""
 
+import json
+import shutil
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 import kronos
-from kronos import Kronos, KronosPredictor, KronosTokenizer
+from kronos import Forecast, Kronos, KronosPredictor, KronosTokenizer
+from kronos.cli import main
+from kronos.evaluation.synthetic import SYNTHETIC
 from kronos.generation.modules import special_part
 from kronos.generation.reference import auto_regressive_inference
 from kronos.generation.sampling import Sampling
@@ -405,6 +410,19 @@ def test_a_negative_top_k_is_off_in_predict(networks, series):
     pd.testing.assert_frame_equal(off, negative)
 
 
+@pytest.mark.parametrize("top_p", [None, 1, 1.0, 1.5])
+def test_a_top_p_of_one_or_more_is_off_in_predict(top_p, networks, series):
+    predictor = predictor_of(networks)
+    off, given = (predictor.predict(*series, HORIZON, top_p=p, seed=1, verbose=False) for p in (1.0, top_p))
+    pd.testing.assert_frame_equal(off, given)
+
+
+def test_a_top_p_of_nothing_takes_the_likeliest_code(networks, series):
+    predictor = predictor_of(networks)
+    found = predictor.predict(*series, HORIZON, top_p=0.0, seed=1, verbose=False)
+    pd.testing.assert_frame_equal(found, predictor.predict(*series, HORIZON, **GREEDY))
+
+
 def test_numbers_written_as_texts_forecast_as_numbers(networks, series):
     predictor, (df, x, y) = predictor_of(networks), series
     want = predictor.predict(df, x, y, HORIZON, **GREEDY)
@@ -429,6 +447,71 @@ def test_a_volume_that_is_all_missing_is_refused_as_in_the_published_class(missi
     df, x, y = series
     with pytest.raises(ValueError, match=r"20 values are missing .* in column 'volume', row 0"):
         predictor_of(networks).predict(df.assign(volume=missing), x, y, HORIZON, **GREEDY)
+
+
+@pytest.fixture
+def pair(golden, tmp_path):
+    """A pair whose own sampling is far from the published defaults."""
+    folder = tmp_path / "pair"
+    shutil.copytree(golden / "tiny", folder)
+    (folder / "pair.json").write_text(json.dumps({"max_context": CONTEXT, "temperature": 0.4, "top_p": 0.3}))
+    return folder
+
+
+@pytest.mark.parametrize("spec", ["nano", "pair"])
+def test_the_command_line_and_python_draw_the_same_paths(spec, pair, bars, tmp_path):
+    model = str(pair) if spec == "pair" else spec
+    bars.to_csv(tmp_path / "bars.csv", index=False)
+    options = [
+        "--horizon",
+        "6",
+        "--lookback",
+        "20",
+        "--holdout",
+        "--paths",
+        "3",
+        "--seed",
+        "5",
+        "--quiet",
+        "--device",
+        "cpu",
+    ]
+    files = [str(tmp_path / name) for name in ("bars.csv", "paths.parquet")]
+    done = CliRunner().invoke(main, ["forecast", files[0], "--model", model, *options, "--save", files[1]])
+    assert done.exit_code == 0, done.output
+    past, future = bars.iloc[-26:-6], bars["timestamps"].iloc[-6:]
+    predictor = kronos.load(model, device="cpu")
+    found = predictor.forecast(past[list(FEATURES)], past["timestamps"], future, sample_count=3, seed=5, verbose=False)
+    np.testing.assert_array_equal(found.paths[0], Forecast.load(files[1]).paths[0])
+    published = predictor.forecast(
+        past[list(FEATURES)], past["timestamps"], future, 1.0, 0, 0.9, sample_count=3, seed=5, verbose=False
+    )
+    assert spec == "nano" or not np.array_equal(found.paths[0], published.paths[0])
+
+
+def test_generated_sequences_are_drawn_by_the_models_own_sampling(pair, bars, tmp_path):
+    bars.to_csv(tmp_path / "bars.csv", index=False)
+    told = ["--temperature", "0.4", "--top-p", "0.3"]
+    drawn = {}
+    for name, options in (("own", []), ("told", told), ("other", ["--top-p", "0.95"])):
+        arguments = [
+            str(tmp_path / "bars.csv"),
+            "--model",
+            str(pair),
+            "--lookback",
+            "20",
+            "--horizon",
+            "6",
+            "--count",
+            "10",
+        ]
+        done = CliRunner().invoke(
+            main, ["generate", *arguments, "--device", "cpu", "--out", str(tmp_path / name), *options]
+        )
+        assert done.exit_code == 0, done.output
+        drawn[name] = pd.read_parquet(tmp_path / name / SYNTHETIC)
+    pd.testing.assert_frame_equal(drawn["own"], drawn["told"])
+    assert not drawn["own"].equals(drawn["other"])
 
 
 # ------------------------------------------------------------------------------------------ doubtful times

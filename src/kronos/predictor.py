@@ -151,8 +151,8 @@ class KronosPredictor:
             df: the lookback, oldest bar first: open, high, low, close and, where there are, volume and amount. Never changed.
             x_timestamp: the timestamp of each bar, in the exchange's local time.
             y_timestamp: the timestamps of the ``pred_len`` bars to forecast.
-            T: temperature; 0 is greedy. top_k, top_p: restrict the draw to the likeliest codes; None, and a top_k of at most 0, is
-                off. Both apply.
+            T: temperature; 0 is greedy. top_k, top_p: restrict the draw to the likeliest codes; both apply. None, a top_k of at
+                most 0 and a top_p above 1 are off.
             sample_count: paths to draw and average.
             verbose: show a progress bar.
             seed: makes the draw repeatable; None draws from PyTorch's global stream (torch.manual_seed).
@@ -206,7 +206,7 @@ class KronosPredictor:
         """
         _check_count("pred_len", pred_len)
         series = self._series(df_list, x_timestamp_list, y_timestamp_list, pred_len, strict=False)
-        sampling = _published_sampling(T, top_k, top_p)
+        sampling = Sampling.published(T, top_k, top_p)
         drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, projected=False, batch=True)
         return [
             pd.DataFrame(make_valid(mean) if valid_candles else mean, columns=list(FEATURES), index=one.future)
@@ -242,7 +242,7 @@ class KronosPredictor:
         """
         _check_count("pred_len", pred_len)
         _check_count("sample_count", sample_count)
-        sampling = _published_sampling(T, top_k, top_p)
+        sampling = Sampling.published(T, top_k, top_p)
         windows = [
             Window(
                 np.clip(np.asarray(bars, np.float32), -self.clip, self.clip),
@@ -736,11 +736,6 @@ def _in_prices(
         paths = align_opens(paths, closes, GapMap.of(one.bars, known))
     how = None if calibration is None else calibration.of(one.bars, one.past, one.future)
     return paths, paths if how is None else how(paths, first, before)
-
-
-def _published_sampling(T: float, top_k: int | None, top_p: float | None) -> Sampling:
-    """As the published class takes it: a negative top_k is off."""
-    return Sampling(T, 0 if _is_whole(top_k) and top_k < 0 else top_k, top_p)  # type: ignore[operator]
 
 
 def _as_lists(

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-import kronos.nn.layers
-import kronos.nn.model
-import kronos.nn.quantizer
-import kronos.nn.tokenizer
 from kronos.generation.engine import pick
 from kronos.generation.planning import Window
 from kronos.generation.reference import decode_tail
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.nn import layers as nn_layers
+from kronos.nn import model as nn_model
+from kronos.nn import quantizer as nn_quantizer
+from kronos.nn import tokenizer as nn_tokenizer
 from kronos.nn.config import NetworkConfig
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
@@ -62,7 +62,7 @@ def _methods(kind: type) -> dict[str, Any]:
 
 KINDS = {nn.Linear, nn.Embedding, nn.ModuleList} | {
     kind
-    for file in (kronos.nn.layers, kronos.nn.model, kronos.nn.quantizer, kronos.nn.tokenizer)
+    for file in (nn_layers, nn_model, nn_quantizer, nn_tokenizer)
     for kind in vars(file).values()
     if isinstance(kind, type) and issubclass(kind, nn.Module)
 }

@@ -21,7 +21,6 @@ import pandas as pd
 import torch
 
 import kronos
-from kronos.hub.loading import pair_settings
 from kronos.klines import FEATURES, read_table, time_features, to_matrix
 from kronos.predictor import KronosPredictor
 from kronos.quantiles import path_quantiles
@@ -156,7 +155,7 @@ def forecasts(
     paths: int,
 ) -> pd.DataFrame:
     """A row a forecast: its file, and scores of close relative to the last price."""
-    advice, rows = pair_settings(model), []
+    rows = []
     rng = np.random.default_rng(0)
     for number, (file, symbol, bars) in enumerate(series):
         starts = np.linspace(0, len(bars) - lookback - horizon, origins).astype(int)
@@ -165,18 +164,21 @@ def forecasts(
         values = [c for c in FEATURES if c in bars.columns]
         past = [bars.iloc[s : s + lookback] for s in starts]
         future = [bars.iloc[s + lookback : s + lookback + horizon] for s in starts]
-        drawn = predictor.predict_samples(
+        raw = predictor.predict_samples(
             [p[values] for p in past],
             [p["timestamps"] for p in past],
             [f["timestamps"] for f in future],
             horizon,
-            T=advice.temperature,
-            top_p=advice.top_p,
             sample_count=paths,
             seed=number,
             verbose=False,
-        )[..., 3].astype(np.float64)
-        for before, after, paths_PH in zip(past, future, drawn, strict=True):
+            calibration=None,
+        )
+        for before, after, one in zip(past, future, raw, strict=True):
+            paths_PH, made_PH = one[..., 3].astype(np.float64), None
+            if predictor.calibration is not None:
+                times = (pd.DatetimeIndex(part["timestamps"]) for part in (before, after))
+                made_PH = predictor.calibration.apply(one, to_matrix(before[values]), *times)[..., 3].astype(np.float64)
             close, truth = before["close"].to_numpy(), after["close"].to_numpy()
             last, unit = close[-1], np.abs(np.diff(close)).mean() or 1.0
             steps = rng.choice(np.diff(np.log(close)), (paths, horizon))
@@ -200,11 +202,24 @@ def forecasts(
                     "volatility": abs(np.nanmean(realised_volatility(paths_PH, last)) / volatility - 1),
                     "volatility_walk": abs(realised_volatility(walk, last).mean() / volatility - 1),
                     "covered": ((truth >= low) & (truth <= high)).mean(),
+                    **_calibrated(made_PH, truth, unit),
                     "direction": float(np.sign(mean[-1] - last) == np.sign(truth[-1] - last)),
                 }
             )
         print(f"  {number + 1}/{len(series)} {file} {symbol}", end="\r", flush=True)
     return pd.DataFrame(rows)
+
+
+def _calibrated(paths_PH: np.ndarray | None, truth: np.ndarray, unit: float) -> dict[str, float]:
+    """Scores of the calibrated paths, where there are any."""
+    if paths_PH is None:
+        return {}
+    low, high = path_quantiles(paths_PH, [0.1, 0.9])
+    return {
+        "crps calibrated": crps(paths_PH, truth).mean() / unit,
+        "mae calibrated": np.abs(paths_PH.mean(0) - truth).mean() / unit,
+        "covered calibrated": float(((truth >= low) & (truth <= high)).mean()),
+    }
 
 
 def _shown(horizon: int) -> list[int]:
@@ -258,7 +273,27 @@ def main() -> None:
     by_step = [(groups[f"crps {h}"] / groups[f"crps_walk {h}"]).median() for h in shown]
     print("\n| step | " + " | ".join(map(str, shown)) + " |\n" + "| --- " * (len(shown) + 1) + "|")
     print("| CRPS / random walk, median over groups | " + " | ".join(f"{value:.3f}" for value in by_step) + " |\n")
+    calibrated = {}
+    if "crps calibrated" in groups:
+        ratio, error = groups["crps calibrated"] / groups["crps_walk"], groups["mae calibrated"] / groups["mae_last"]
+        calibrated = {
+            "calibrated_crps_ratio": float(np.exp(np.log(ratio).mean())),
+            "calibrated_crps_ratio_median": float(ratio.median()),
+            "calibrated_groups_at_most_1": int((ratio <= 1).sum()),
+            "calibrated_error_ratio": float(np.exp(np.log(error).mean())),
+            "calibrated_coverage_80": float(table["covered calibrated"].mean()),
+        }
+        print(
+            "| data | CRPS / random walk, calibrated | MAE / last price, calibrated | 80 % covers, calibrated |\n"
+            + "| --- " * 4
+            + "|"
+        )
+        for file in groups.index:
+            print(f"| {file} | {ratio[file]:.3f} | {error[file]:.3f} | {groups.at[file, 'covered calibrated']:.0%} |")
     summary = {
+        **{k: round(v, 4) for k, v in calibrated.items()},
+        "crps_ratio": round(float(np.exp(np.log(groups["CRPS / random walk"]).mean())), 4),
+        "mae_ratio": round(float(np.exp(np.log(groups["MAE / last price"]).mean())), 4),
         **{k: round(v, 4) for k, v in tokens.items()},
         "forecasts": len(table),
         "mae_ratio_median_over_files": round(float(groups["MAE / last price"].median()), 4),

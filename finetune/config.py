@@ -74,8 +74,9 @@ class Config:
         self.backtest_n_symbol_hold = 50
         self.backtest_n_symbol_drop = 5
         self.backtest_hold_thresh = 5
-        self.inference_T = 0.6
-        self.inference_top_p = 0.9
+        # None: the temperature and top-p of the pretrained pair (the published scripts: 0.6 and 0.9).
+        self.inference_T = None
+        self.inference_top_p = None
         self.inference_top_k = 0
         self.inference_sample_count = 5
         self.backtest_batch_size = 1000

@@ -9,7 +9,6 @@ import pytest
 
 import kronos
 from kronos.adapters.series import History, Settings, candle_columns, sample
-from kronos.hub.loading import pair_settings
 
 HAS_SKTIME, HAS_GLUONTS = (importlib.util.find_spec(name) is not None for name in ("sktime", "gluonts"))
 needs_sktime = pytest.mark.skipif(not HAS_SKTIME, reason="needs sktime: make test-frameworks")
@@ -40,9 +39,7 @@ def test_paths_of_a_table_are_those_of_the_predictor_whatever_the_order_of_its_c
     shuffled = table[["close", "volume", "open", "low", "high"]].rename(columns=str.title)
     (found,) = sample([History(shuffled, shuffled.index, future)], settings)
     past = table.iloc[-40:]
-    expected = kronos.load("nano").predict_samples(
-        past, past.index, future, 4, top_p=pair_settings("nano").top_p, sample_count=5, seed=0, verbose=False
-    )
+    expected = kronos.load("nano").predict_samples(past, past.index, future, 4, sample_count=5, seed=0, verbose=False)
     np.testing.assert_allclose(found, expected[0][..., [3, 4, 0, 2, 1]], rtol=1e-4)
 
 
@@ -85,7 +82,6 @@ def test_sktime_forecasts_are_figures_of_one_set_of_paths():
             past.index,
             pd.date_range("2024-03-21", periods=5),
             5,
-            top_p=pair_settings("nano").top_p,
             sample_count=50,
             seed=0,
             verbose=False,

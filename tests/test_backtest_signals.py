@@ -112,8 +112,6 @@ def test_the_return_is_that_of_the_predictors_anchored_forecast(
             rows["timestamp"],
             future,
             HORIZON,
-            T=0.6,
-            top_p=0.9,
             sample_count=2,
             seed=3,
             verbose=False,

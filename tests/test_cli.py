@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+import kronos
 from kronos import Forecast
 from kronos.cli import main
 from tests.processes import run_process, started
@@ -82,6 +83,22 @@ def test_a_forecast_is_written_as_the_ending_says(ending, read, folder, pair):
     assert (table["high"] >= table[["open", "close"]].max(axis=1) - 1e-6).all()
     assert (table["low"] <= table[["open", "close"]].min(axis=1) + 1e-6).all()
     assert (table["close_q10"] <= table["close_q90"]).all()
+
+
+def test_forecast_draws_what_the_python_method_draws(folder, pair):
+    (pair / "pair.json").write_text(json.dumps({"max_context": 32, "temperature": 0.8, "top_p": 0.7}))
+    asked = f"forecast bars.csv --model {pair} --lookback 20 --horizon 4 --paths 6 --seed 5".split()
+    run(*asked, "--save", "own.parquet")
+    run(*asked, "--save", "other.parquet", "--temperature", 1, "--top-p", 0.9)
+    own, other = Forecast.load("own.parquet"), Forecast.load("other.parquet")
+    past = pd.read_csv("bars.csv", parse_dates=["Date"]).rename(columns=str.lower).iloc[-20:]
+    predictor = kronos.load(pair, device="cpu")
+    settings = {"sample_count": 6, "seed": 5, "verbose": False}
+    series = (past.drop(columns="date"), past["date"], own.timestamps[0])
+    np.testing.assert_allclose(own.paths, predictor.forecast(*series, **settings).paths, rtol=1e-6)
+    drawn = predictor.forecast(*series, T=1.0, top_p=0.9, **settings).paths
+    np.testing.assert_allclose(other.paths, drawn, rtol=1e-6)
+    assert not np.allclose(own.paths, other.paths)
 
 
 @pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])

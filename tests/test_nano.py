@@ -89,5 +89,5 @@ def test_its_paths_start_near_the_last_price_and_spread_with_time(predictor):
 
 def test_the_settings_beside_the_weights_are_complete():
     settings = json.loads((FOLDER / "pair.json").read_text())
-    assert settings.keys() == {"max_context", "temperature", "top_p"}
+    assert settings.keys() == {"max_context", "temperature", "top_p", "trained_bars"}
     assert not re.search(r"@[A-Z]+@", CARD)

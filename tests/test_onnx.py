@@ -64,6 +64,17 @@ def test_logits_along_a_drawn_path_are_pytorchs(predictor, folder):
         )
 
 
+def test_an_export_draws_by_the_models_own_sampling(predictor, folder):
+    exported, own = OnnxKronos(folder), predictor.sampling
+    assert (exported.settings["temperature"], exported.settings["top_p"]) == (own.temperature, own.top_p)
+    rng = np.random.default_rng(1)
+    bars = np.abs(rng.normal(100, 1, (30, 6)))
+    times = pd.date_range("2024-01-01", periods=34, freq="h").to_numpy()
+    draw = lambda **given: exported.forecast(bars, times[:30], times[30:], 4, **given)
+    np.testing.assert_array_equal(draw(), draw(temperature=own.temperature, top_p=own.top_p))
+    assert not np.array_equal(draw(), draw(top_p=0.2))
+
+
 def test_drawn_paths_have_the_distribution_of_the_predictors(predictor, folder):
     rng = np.random.default_rng(3)
     times = pd.date_range("2024-01-01", periods=130, freq="h")

@@ -1,17 +1,23 @@
 """What other people's code does with a predictor: copies in a batch, adapters, hooks, overridden methods, odd times."""
 
+import json
+import shutil
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 import kronos
-from kronos import Kronos, KronosPredictor, KronosTokenizer
+from kronos import Forecast, Kronos, KronosPredictor, KronosTokenizer
+from kronos.cli import main
+from kronos.evaluation.synthetic import SYNTHETIC
 from kronos.generation.modules import special_part
 from kronos.generation.reference import auto_regressive_inference
+from kronos.generation.sampling import Sampling
 from kronos.klines.features import FEATURES, Scale, time_features, to_matrix
 from kronos.prepared import KlineWarning
 
@@ -84,6 +90,15 @@ def test_a_series_gets_the_same_path_alone_and_between_copies_of_another(network
     y_other = bars["timestamps"].iloc[60 : 60 + HORIZON]
     found = predictor.predict_batch(frames, times, [y_other, y, y_other], HORIZON, seed=3, verbose=False)
     pd.testing.assert_frame_equal(found[1], alone, rtol=1e-5)
+
+
+def test_series_that_are_alike_only_when_normalised_are_no_copies(networks, series):
+    predictor, (df, x, y) = predictor_of(networks), series
+    flat = df.assign(**dict.fromkeys(FEATURES, 10.0))
+    low, high = predictor.predict_batch([flat, flat * 2], [x, x], [y, y], HORIZON, seed=3, verbose=False)
+    pd.testing.assert_frame_equal(low, predictor.predict(flat, x, y, HORIZON, seed=3, verbose=False))
+    pd.testing.assert_frame_equal(high, predictor.predict(flat * 2, x, y, HORIZON, seed=3, verbose=False))
+    assert abs(high["close"] - 20).max() < 0.01
 
 
 # ------------------------------------------------------------------------------------------ more than weights
@@ -159,7 +174,52 @@ def by_peft_wrapper(model, tokenizer):
     ), tokenizer
 
 
-CHANGES = (by_hand, by_hook, by_pre_hook, by_parametrization, by_subclass, by_method, by_peft_in_place, by_peft_wrapper)
+def by_bias(model, tokenizer):
+    """A bias where the network has none, as bias-only tuning adds it."""
+    w1 = model.transformer[0].ffn.w1
+    w1.bias = nn.Parameter(torch.ones(w1.out_features))
+    return model, tokenizer
+
+
+def by_skipped_block(model, tokenizer):
+    class Skipped(nn.Module):
+        def forward(self, x, key_padding_mask=None):
+            return x
+
+    model.transformer[0] = Skipped()
+    return model, tokenizer
+
+
+def by_compiled_block(model, tokenizer):
+    by_hook(model, tokenizer)
+    model.transformer[1] = torch.compile(model.transformer[1], backend="eager")
+    return model, tokenizer
+
+
+def by_tokenizer_subclass(model, tokenizer):
+    class Softer(KronosTokenizer):
+        def decode(self, x, half=False, padding_mask=None):
+            return super().decode(x, half, padding_mask) * 0.5
+
+    softer = Softer(**tokenizer.config.to_dict())
+    softer.load_state_dict(tokenizer.state_dict())
+    return model, softer.eval()
+
+
+CHANGES = (
+    by_hand,
+    by_hook,
+    by_pre_hook,
+    by_parametrization,
+    by_subclass,
+    by_method,
+    by_peft_in_place,
+    by_peft_wrapper,
+    by_bias,
+    by_skipped_block,
+    by_compiled_block,
+    by_tokenizer_subclass,
+)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -169,6 +229,7 @@ def test_what_changes_a_network_changes_its_forecast_as_in_the_reference(change,
     model, tokenizer = change(*networks)
     with pytest.warns(UserWarning, match="module by module"):
         found = predictor_of((model.eval(), tokenizer)).predict(*series, HORIZON, **GREEDY)
+    assert special_part(networks[0] if change is by_peft_wrapper else model) or special_part(tokenizer)
     base = model.get_base_model() if change is by_peft_wrapper else model
     np.testing.assert_allclose(found, reference((base, tokenizer), series), rtol=1e-5)
     assert not np.allclose(found, plain, rtol=1e-4)
@@ -181,6 +242,52 @@ def test_the_warning_about_a_changed_network_comes_once(networks, series):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         predictor.predict(*series, HORIZON, **GREEDY)
+
+
+def test_a_method_replaced_in_a_class_itself_is_honoured(networks, series, monkeypatch):
+    plain = predictor_of(networks).predict(*series, HORIZON, **GREEDY)
+    own = kronos.nn.layers.SwiGLU.forward
+    monkeypatch.setattr(kronos.nn.layers.SwiGLU, "forward", lambda self, x: own(self, x) * 1.5)
+    with pytest.warns(UserWarning, match=r"SwiGLU.forward at \S+, .* module by module"):
+        found = predictor_of(networks).predict(*series, HORIZON, **GREEDY)
+    np.testing.assert_allclose(found, reference(networks, series), rtol=1e-5)
+    assert not np.allclose(found, plain, rtol=1e-4)
+
+
+def test_a_network_put_in_place_of_the_predictors_is_used(networks, series):
+    predictor = predictor_of(networks)
+    plain = predictor.predict(*series, HORIZON, **GREEDY)
+    other = by_subclass(*networks)[0]
+    predictor.model = other
+    with pytest.warns(UserWarning, match=r"Louder.decode_s2, .* module by module"):
+        found = predictor.predict(*series, HORIZON, **GREEDY)
+    np.testing.assert_allclose(found, reference((other, networks[1]), series), rtol=1e-5)
+    assert not np.allclose(found, plain, rtol=1e-4)
+
+
+def test_a_changed_network_in_train_mode_is_evaluated_and_stays_in_its_mode(networks, series):
+    model, tokenizer = by_hand(*networks)
+    model.transformer[0].ffn.w1.up = nn.Sequential(model.transformer[0].ffn.w1.up, nn.Dropout(0.9))
+    predictor = predictor_of((model, tokenizer))
+    with pytest.warns(UserWarning, match="module by module"):
+        want = predictor.predict(*series, HORIZON, **GREEDY)
+    model.transformer[0].train()
+    pd.testing.assert_frame_equal(predictor.predict(*series, HORIZON, **GREEDY), want)
+    assert model.transformer[0].ffn.w1.up[1].training and not model.training
+
+
+def test_steps_are_told_and_memory_is_kept_module_by_module(networks, series):
+    predictor = predictor_of(by_hook(*networks))
+    prepared = predictor.prepare(*series)
+    told = []
+    sampling = Sampling(1.0, top_p=0.9)
+    draw = lambda: predictor.sample_prepared([prepared], sampling, 5, [1], progress=lambda *at: told.append(at))[0]
+    with pytest.warns(UserWarning, match="module by module"):
+        whole = draw()
+    assert told == [(step + 1, HORIZON) for step in range(HORIZON)]
+    predictor.memory = 1
+    np.testing.assert_allclose(draw(), whole, rtol=1e-5)
+    assert told[-1] == (5 * HORIZON, 5 * HORIZON)
 
 
 def test_the_engine_and_the_modules_draw_the_same_paths(networks, series):
@@ -246,12 +353,52 @@ def test_every_forecast_goes_through_an_overridden_generate(networks, series):
         predictor.predict(df, x, y, HORIZON, verbose=False)
 
 
+def test_equal_windows_get_different_paths_from_generate(networks, series):
+    predictor, (df, x, y) = predictor_of(networks), series
+    prepared = predictor.prepare(df, x, y).window
+    inputs = [np.repeat(part[None], 3, axis=0) for part in prepared]
+    torch.manual_seed(0)
+    found = predictor.generate(*inputs, HORIZON, 1.0, 0, 0.9, 1, False)
+    assert len({tuple(path) for path in found[:, :, 3]}) == 3
+    torch.manual_seed(0)
+    mean = predictor.generate(*(part[:1] for part in inputs), HORIZON, 1.0, 0, 0.9, 3, False)
+    np.testing.assert_allclose(mean[0], found.mean(axis=0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"y_stamp must have 9 steps \(pred_len\), found 6"):
+        predictor.generate(*inputs, 9, 1.0, 0, 0.9, 1, False)
+
+
+def test_an_override_that_calls_the_published_generate_draws_paths(networks, series):
+    class Shifted(KronosPredictor):
+        def generate(self, *arguments):
+            assert [part.dtype for part in arguments[:3]] == [np.float32] * 3
+            return super().generate(*arguments) + 1
+
+    df, x, y = series
+    predictor = Shifted(*networks, device="cpu", max_context=CONTEXT)
+    torch.manual_seed(5)
+    stream = torch.get_rng_state()
+    draw = lambda seed: predictor.predict_samples(df, x, y, HORIZON, sample_count=4, seed=seed, verbose=False)
+    paths = draw(1)
+    assert torch.get_rng_state().equal(stream)
+    assert len(np.unique(paths[0, :, -1, 3])) == 4
+    np.testing.assert_array_equal(draw(1), paths)
+    assert not np.array_equal(draw(2), paths)
+
+
+def test_a_generate_patched_in_the_class_is_called(networks, series, monkeypatch):
+    monkeypatch.setattr(KronosPredictor, "generate", lambda self, x, *rest: np.zeros((len(x), HORIZON, 6)))
+    df, x, y = series
+    found = predictor_of(networks).predict(df, x, y, HORIZON, verbose=False)
+    np.testing.assert_allclose(found["close"], df["close"].mean(), rtol=1e-6)
+
+
 # ------------------------------------------------------------------------------------------ names and settings
 
 
 def test_names_of_the_published_class_are_there(networks):
     predictor = predictor_of(networks)
     assert predictor.device == "cpu"
+    assert KronosPredictor(*networks, device=torch.device("cpu")).device.type == "cpu"  # as it was given
     assert predictor.price_cols == ["open", "high", "low", "close"]
     assert (predictor.vol_col, predictor.amt_vol) == ("volume", "amount")
     assert predictor.time_cols == ["minute", "hour", "weekday", "day", "month"]
@@ -261,6 +408,19 @@ def test_a_negative_top_k_is_off_in_predict(networks, series):
     predictor = predictor_of(networks)
     off, negative = (predictor.predict(*series, HORIZON, top_k=k, seed=1, verbose=False) for k in (0, -1))
     pd.testing.assert_frame_equal(off, negative)
+
+
+@pytest.mark.parametrize("top_p", [None, 1, 1.0, 1.5])
+def test_a_top_p_of_one_or_more_is_off_in_predict(top_p, networks, series):
+    predictor = predictor_of(networks)
+    off, given = (predictor.predict(*series, HORIZON, top_p=p, seed=1, verbose=False) for p in (1.0, top_p))
+    pd.testing.assert_frame_equal(off, given)
+
+
+def test_a_top_p_of_nothing_takes_the_likeliest_code(networks, series):
+    predictor = predictor_of(networks)
+    found = predictor.predict(*series, HORIZON, top_p=0.0, seed=1, verbose=False)
+    pd.testing.assert_frame_equal(found, predictor.predict(*series, HORIZON, **GREEDY))
 
 
 def test_numbers_written_as_texts_forecast_as_numbers(networks, series):
@@ -280,6 +440,78 @@ def test_forecasts_are_drawn_by_the_models_own_sampling(series):
     )
     other = predictor.forecast(df, x, y, T=0.5, top_p=0.5, **quiet).paths
     assert not np.array_equal(drawn, other)
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, pd.NA])
+def test_a_volume_that_is_all_missing_is_refused_as_in_the_published_class(missing, networks, series):
+    df, x, y = series
+    with pytest.raises(ValueError, match=r"20 values are missing .* in column 'volume', row 0"):
+        predictor_of(networks).predict(df.assign(volume=missing), x, y, HORIZON, **GREEDY)
+
+
+@pytest.fixture
+def pair(golden, tmp_path):
+    """A pair whose own sampling is far from the published defaults."""
+    folder = tmp_path / "pair"
+    shutil.copytree(golden / "tiny", folder)
+    (folder / "pair.json").write_text(json.dumps({"max_context": CONTEXT, "temperature": 0.4, "top_p": 0.3}))
+    return folder
+
+
+@pytest.mark.parametrize("spec", ["nano", "pair"])
+def test_the_command_line_and_python_draw_the_same_paths(spec, pair, bars, tmp_path):
+    model = str(pair) if spec == "pair" else spec
+    bars.to_csv(tmp_path / "bars.csv", index=False)
+    options = [
+        "--horizon",
+        "6",
+        "--lookback",
+        "20",
+        "--holdout",
+        "--paths",
+        "3",
+        "--seed",
+        "5",
+        "--quiet",
+        "--device",
+        "cpu",
+    ]
+    files = [str(tmp_path / name) for name in ("bars.csv", "paths.parquet")]
+    done = CliRunner().invoke(main, ["forecast", files[0], "--model", model, *options, "--save", files[1]])
+    assert done.exit_code == 0, done.output
+    past, future = bars.iloc[-26:-6], bars["timestamps"].iloc[-6:]
+    predictor = kronos.load(model, device="cpu")
+    found = predictor.forecast(past[list(FEATURES)], past["timestamps"], future, sample_count=3, seed=5, verbose=False)
+    np.testing.assert_array_equal(found.paths[0], Forecast.load(files[1]).paths[0])
+    published = predictor.forecast(
+        past[list(FEATURES)], past["timestamps"], future, 1.0, 0, 0.9, sample_count=3, seed=5, verbose=False
+    )
+    assert spec == "nano" or not np.array_equal(found.paths[0], published.paths[0])
+
+
+def test_generated_sequences_are_drawn_by_the_models_own_sampling(pair, bars, tmp_path):
+    bars.to_csv(tmp_path / "bars.csv", index=False)
+    told = ["--temperature", "0.4", "--top-p", "0.3"]
+    drawn = {}
+    for name, options in (("own", []), ("told", told), ("other", ["--top-p", "0.95"])):
+        arguments = [
+            str(tmp_path / "bars.csv"),
+            "--model",
+            str(pair),
+            "--lookback",
+            "20",
+            "--horizon",
+            "6",
+            "--count",
+            "10",
+        ]
+        done = CliRunner().invoke(
+            main, ["generate", *arguments, "--device", "cpu", "--out", str(tmp_path / name), *options]
+        )
+        assert done.exit_code == 0, done.output
+        drawn[name] = pd.read_parquet(tmp_path / name / SYNTHETIC)
+    pd.testing.assert_frame_equal(drawn["own"], drawn["told"])
+    assert not drawn["own"].equals(drawn["other"])
 
 
 # ------------------------------------------------------------------------------------------ doubtful times
@@ -327,8 +559,24 @@ def test_doubtful_times_are_warned_of_by_predict_and_refused_by_forecast(change,
         predictor.predict_samples(*changed, HORIZON, sample_count=2, verbose=False)
 
 
-def test_a_batch_is_warned_of_once_with_the_numbers_of_its_series(networks, series):
+def test_a_batch_is_warned_of_once_for_each_kind_of_doubt(networks, series):
     predictor, (df, x, y) = predictor_of(networks), series
-    odd = backwards(df, x, y)
-    with pytest.warns(KlineWarning, match=r"^series 1, 2: x_timestamp runs backwards"):
-        predictor.predict_batch([df, odd[0], odd[0]], [x, odd[1], odd[1]], [y] * 3, HORIZON, **GREEDY)
+    odd, day = df.iloc[::-1], pd.Timedelta(days=1)
+    times = [x, x.iloc[::-1] - day, x.iloc[::-1] - 2 * day]
+    with pytest.warns(KlineWarning, match=r"^series 1 \(and 1 more of 3\): x_timestamp runs backwards") as caught:
+        predictor.predict_batch([df, odd, odd], times, [y] * 3, HORIZON, **GREEDY)
+    assert len(caught) == 1
+
+
+def test_two_names_of_one_clock_are_not_mixed_zones(networks, series):
+    df, x, y = series
+    future = [f"{time}+08:00" for time in y]
+    drawn = predictor_of(networks).forecast(df, x.dt.tz_localize("Asia/Shanghai"), future, verbose=False)
+    assert drawn.horizons == (HORIZON,)
+    with pytest.raises(ValueError, match="in Asia/Shanghai and y_timestamp in UTC;"):
+        predictor_of(networks).forecast(df, x.dt.tz_localize("Asia/Shanghai"), y.dt.tz_localize("UTC"), verbose=False)
+
+
+def test_prepare_refuses_doubtful_times_as_forecast_does(networks, series):
+    with pytest.raises(ValueError, match="which is not after the last bar"):
+        predictor_of(networks).prepare(*overlapping(*series))

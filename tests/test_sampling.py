@@ -156,6 +156,15 @@ def test_a_wrong_setting_is_named_with_its_value(settings, named):
     assert str(error.value).endswith(repr(value))
 
 
+def test_what_is_given_takes_the_place_of_the_models_own_setting():
+    own = Sampling(0.9, top_p=0.95)
+    assert own.with_() == own
+    assert own.with_(0, top_k=5) == Sampling(0, 5, 0.95)
+    assert own.with_(top_k=0, top_p=1) == Sampling(0.9, 0, 1)
+    with pytest.raises(ValueError, match=r"top_p must lie in .* found 0"):
+        own.with_(top_p=0)
+
+
 def test_numpy_numbers_are_settings_too():
     sampling = Sampling(np.float32(0.5), np.int64(3), np.float64(0.9))
     assert draw(LOGITS[None], sampling).item() in (0, 1, 2)

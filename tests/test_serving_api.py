@@ -12,7 +12,6 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 from serving_server import Server, bars, columns
 
 import kronos
-from kronos.hub.loading import pair_settings
 from kronos.serving.settings import Settings
 from kronos.serving.work import Offered
 
@@ -23,7 +22,7 @@ def offered(golden, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "tiny"
     shutil.copytree(golden / "tiny", folder)
     (folder / "pair.json").write_text(json.dumps({"max_context": 64, "temperature": 0.9, "top_p": 0.95}))
-    return {"tiny": Offered("tiny", kronos.load(folder), pair_settings(folder))}
+    return {"tiny": Offered("tiny", kronos.load(folder))}
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ Legend: S series, P paths, L lookback, H horizon, 6 features.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from kronos.forecast import Forecast
 from kronos.forecast import valid_candles as make_valid
 from kronos.forecast_checks import fractions
 from kronos.generation.fused import PRECISIONS, Precision
-from kronos.generation.modules import unwrapped
+from kronos.generation.modules import evaluating, unwrapped
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
 from kronos.generation.planning import Window
 from kronos.generation.sampling import Sampling
@@ -105,8 +106,7 @@ class KronosPredictor:
         trained_bars: tuple[int, int] | None = None,
         calibration: Calibration | None = None,
     ) -> None:
-        plain_tokenizer, plain_model = unwrapped(tokenizer), unwrapped(model)
-        check_pair(plain_tokenizer, plain_model)
+        check_pair(unwrapped(tokenizer), unwrapped(model))
         if sliding not in ("auto", "exact", "strided"):
             raise ValueError(f"sliding must be 'auto', 'exact' or 'strided', found {sliding!r}")
         if precision not in PRECISIONS:
@@ -117,7 +117,7 @@ class KronosPredictor:
         if not _is_real(clip) or not clip > 0:
             raise ValueError(f"clip must be a positive number, found {clip!r}")
         try:
-            self.device = str(torch.device(device if device is not None else best_device()))
+            self.device = best_device() if device is None else device
             self.tokenizer = tokenizer.to(self.device).eval()
             self.model = model.to(self.device).eval()
         except (RuntimeError, AssertionError) as error:
@@ -125,7 +125,6 @@ class KronosPredictor:
         self.max_context, self.clip = max_context, clip
         self.sliding, self.precision, self.memory = sliding, precision, memory
         self.sampling, self.trained_bars, self.calibration = sampling, trained_bars, calibration
-        self._tokenizer, self._model = plain_tokenizer, plain_model
         # Names of the published class.
         self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
         self.time_cols = list(TIME_FIELDS)
@@ -152,8 +151,8 @@ class KronosPredictor:
             df: the lookback, oldest bar first: open, high, low, close and, where there are, volume and amount. Never changed.
             x_timestamp: the timestamp of each bar, in the exchange's local time.
             y_timestamp: the timestamps of the ``pred_len`` bars to forecast.
-            T: temperature; 0 is greedy. top_k, top_p: restrict the draw to the likeliest codes; None, and a top_k of at most 0, is
-                off. Both apply.
+            T: temperature; 0 is greedy. top_k, top_p: restrict the draw to the likeliest codes; both apply. None, a top_k of at
+                most 0 and a top_p above 1 are off.
             sample_count: paths to draw and average.
             verbose: show a progress bar.
             seed: makes the draw repeatable; None draws from PyTorch's global stream (torch.manual_seed).
@@ -206,28 +205,12 @@ class KronosPredictor:
         copy gets the paths that follow those of the copies before it, so that N copies of ``sample_count=1`` are N paths.
         """
         _check_count("pred_len", pred_len)
-        _check_count("sample_count", sample_count)
         series = self._series(df_list, x_timestamp_list, y_timestamp_list, pred_len, strict=False)
-        sampling = _published_sampling(T, top_k, top_p)
-        if not self._generate_is_overridden():
-            seed = self._seed(seed)
-        means: dict[int, np.ndarray] = {}
-        for copies, members in self._copies(series).items():
-            drawn = self._sample(
-                [series[numbers[0]] for numbers in members],
-                sampling,
-                copies * sample_count,
-                seed,
-                verbose,
-                anchor,
-                projected=False,
-                mean=True,
-            )
-            for numbers, paths in zip(members, drawn, strict=True):
-                means |= {i: part.mean(axis=0) for i, part in zip(numbers, np.split(paths, copies), strict=True)}
+        sampling = Sampling.published(T, top_k, top_p)
+        drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, projected=False, batch=True)
         return [
-            pd.DataFrame(make_valid(means[i]) if valid_candles else means[i], columns=list(FEATURES), index=one.future)
-            for i, one in enumerate(series)
+            pd.DataFrame(make_valid(mean) if valid_candles else mean, columns=list(FEATURES), index=one.future)
+            for one, mean in zip(series, (paths.mean(axis=0) for paths in drawn), strict=True)
         ]
 
     def generate(
@@ -248,12 +231,18 @@ class KronosPredictor:
 
         Args:
             x: normalised bars [B, L, 6]. x_stamp, y_stamp: time features [B, L, 5] and [B, pred_len, 5].
-            T, top_k, top_p, sample_count, verbose: as in `predict`; draws come from PyTorch's global stream.
+            T, top_k, top_p, sample_count, verbose: as in `predict`; draws come from PyTorch's global stream. Windows that are the
+                same get different paths.
 
         Returns:
             float32 [B, pred_len, 6]: the mean of ``sample_count`` paths, normalised.
+
+        Raises:
+            ValueError: an argument is out of range, or y_stamp is shorter than pred_len.
         """
-        sampling = _published_sampling(T, top_k, top_p)
+        _check_count("pred_len", pred_len)
+        _check_count("sample_count", sample_count)
+        sampling = Sampling.published(T, top_k, top_p)
         windows = [
             Window(
                 np.clip(np.asarray(bars, np.float32), -self.clip, self.clip),
@@ -262,7 +251,9 @@ class KronosPredictor:
             )
             for bars, past, future in zip(x, x_stamp, y_stamp, strict=True)
         ]
-        drawn = self._draw(windows, sampling, sample_count, self._seed(None), verbose)
+        if any(window.horizon < pred_len for window in windows):
+            raise ValueError(f"y_stamp must have {pred_len} steps (pred_len), found {min(w.horizon for w in windows)}")
+        drawn = self._draw_copies(windows, _contents(windows), sampling, sample_count, self._seed(None), verbose)
         return np.stack([paths.mean(axis=0) for paths, _ in drawn])
 
     def predict_samples(
@@ -289,7 +280,8 @@ class KronosPredictor:
         """
         _check_count("pred_len", pred_len)
         series = self._series(*_as_lists(df, x_timestamp, y_timestamp), pred_len)
-        sampling, how = self._sampling(T, top_k, top_p), self.calibration_of(calibration, anchor)
+        sampling = self.sampling.with_(T, top_k, top_p)
+        how = self.calibration_of(calibration, sampling, anchor)
         return make_valid(
             np.stack(self._sample(series, sampling, sample_count, seed, verbose, anchor, calibration=how))
         )
@@ -357,10 +349,9 @@ class KronosPredictor:
         """
         frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)
-        how = self.calibration_of(calibration, anchor)
-        drawn = self._sample(
-            series, self._sampling(T, top_k, top_p), sample_count, seed, verbose, anchor, calibration=how
-        )
+        sampling = self.sampling.with_(T, top_k, top_p)
+        how = self.calibration_of(calibration, sampling, anchor)
+        drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, calibration=how)
         return Forecast(
             [make_valid(paths) for paths in drawn],
             [one.future for one in series],
@@ -437,7 +428,10 @@ class KronosPredictor:
 
     def prepare(self, df: pd.DataFrame, x_timestamp: Timestamps, y_timestamp: Timestamps) -> PreparedSeries:
         """One series checked and normalised, for `sample_prepared`. Arguments and errors as of `forecast`."""
-        return PreparedSeries(df, x_timestamp, y_timestamp, None, self.clip)
+        series = PreparedSeries(df, x_timestamp, y_timestamp, None, self.clip)
+        for text in series.doubts_of_times().values():
+            raise ValueError(text)
+        return series
 
     def sample_prepared(
         self,
@@ -463,7 +457,7 @@ class KronosPredictor:
             ``sample_count`` are the first of them.
         """
 
-        how = self.calibration_of(calibration, anchor)
+        how = self.calibration_of(calibration, sampling, anchor)
         before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
         def watch(number: int, step: int, drawn: Drawn) -> None:
@@ -494,35 +488,55 @@ class KronosPredictor:
                 f"{len(pasts)} x_timestamps and {len(futures)} y_timestamps"
             )
         windows: list[PreparedSeries] = []
-        warned: dict[str, list[int]] = {}
+        doubtful: dict[str, list[tuple[int, str]]] = {}
         for number, (frame, past, future) in enumerate(zip(frames, pasts, futures, strict=True)):
             try:
-                windows.append(PreparedSeries(frame, past, future, pred_len, self.clip))
-                doubts = windows[-1].doubts_of_times()
-                if strict and doubts:
-                    raise ValueError(doubts[0])
+                one = PreparedSeries(frame, past, future, pred_len, self.clip)
+                times = one.doubts_of_times()
+                if strict:
+                    for text in times.values():
+                        raise ValueError(text)
             except ValueError as error:
                 raise ValueError(f"series {number}: {error}" if len(frames) > 1 else str(error)) from error
-            for text in self._doubts(windows[-1], strict):
-                warned.setdefault(text, []).append(number)
-        for text, numbers in warned.items():
-            shown = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
-            which = f"series {shown}: " if len(frames) > 1 else ""
+            windows.append(one)
+            for kind, text in (one.doubts_of_prices() if strict else times).items():
+                doubtful.setdefault(kind, []).append((number, text))
+            if self.trained_bars is not None and one.window.lookback > self.trained_bars[1]:
+                text = (
+                    f"a lookback of {one.window.lookback:,} bars is longer than the {self.trained_bars[1]:,} that the model was "
+                    "trained on, and the forecast poorer for it: look back on fewer"
+                )
+                doubtful.setdefault("lookback", []).append((number, text))
+        for found in doubtful.values():  # one warning a kind, however many series
+            (number, text), more = found[0], len(found) - 1
+            others = f" (and {more} more of {len(frames)})" if more else ""
+            which = f"series {number}{others}: " if len(frames) > 1 else ""
             warnings.warn(which + text, KlineWarning, stacklevel=3)
         return windows
 
-    def calibration_of(self, given: Calibrating, anchor: Anchor | None = DEFAULT_ANCHOR) -> Calibration | None:
+    def calibration_of(
+        self, given: Calibrating, sampling: Sampling, anchor: Anchor | None = DEFAULT_ANCHOR
+    ) -> Calibration | None:
         """The calibration that a method's argument names: "auto" is the pair's own, None is none, a path is read.
 
+        "auto" is none where paths are drawn by another sampling than the model's own, or not anchored: it was not fitted for those.
+
         Raises:
-            ValueError: one is named for paths that are not anchored, which it is not fitted for; or the file holds none.
+            ValueError: one is named for paths that are not anchored; or the file holds none.
         """
-        if given is None or (given == "auto" and (self.calibration is None or anchor is None)):
+        if given is None:
             return None
+        if given == "auto":
+            own = (sampling.temperature, sampling.top_k or 0, sampling.top_p or 1.0) == (
+                self.sampling.temperature,
+                self.sampling.top_k or 0,
+                self.sampling.top_p or 1.0,
+            )
+            return self.calibration if own and anchor is not None else None
         if anchor is None:
             raise ValueError("a calibration is fitted for anchored paths: leave out anchor=None, or the calibration")
         if isinstance(given, (str, Path)):
-            return self.calibration if given == "auto" else Calibration.load(given)
+            return Calibration.load(given)
         if not isinstance(given, Calibration):
             raise ValueError(f'calibration must be "auto", None, a Calibration or the path of one, found {given!r}')
         return given
@@ -532,26 +546,7 @@ class KronosPredictor:
         """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
         return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
 
-    def _doubts(self, one: PreparedSeries, strict: bool) -> list[str]:
-        """What to warn of: times where they are not refused, else prices; and a lookback that the pair was not trained on."""
-        found = one.doubts_of_prices() if strict else one.doubts_of_times()
-        if self.trained_bars is not None and one.window.lookback > self.trained_bars[1]:
-            found.append(
-                f"a lookback of {one.window.lookback:,} bars is longer than the {self.trained_bars[1]:,} that the model was "
-                "trained on, and the forecast poorer for it: look back on fewer"
-            )
-        return found
-
-    def _sampling(self, T: float | None, top_k: int | None, top_p: float | None) -> Sampling:
-        """What was asked for, else what the model is best drawn with."""
-        own = self.sampling
-        return Sampling(
-            own.temperature if T is None else T,
-            own.top_k if top_k is None else top_k,
-            own.top_p if top_p is None else top_p,
-        )
-
-    def _seed(self, seed: int | None) -> int:
+    def _seed(self, seed: Any) -> int:
         """The seed itself, or one from PyTorch's global stream."""
         if seed is None:
             return int(torch.randint(2**63 - 1, ()).item())
@@ -571,41 +566,38 @@ class KronosPredictor:
         on_bar: OnBar | None = None,
         *,
         projected: bool = True,
-        mean: bool = False,
+        batch: bool = False,
         calibration: Calibration | None = None,
     ) -> list[np.ndarray]:
         """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series.
 
-        ``projected`` keeps prices above zero where those of the history are, and brings opens into line with its gaps.
-        ``mean``: the mean of the paths is all that is wanted
-        (an overridden `generate` is then asked for it at once).
+        ``projected`` keeps prices above zero where those of the history are, and brings opens into line with its gaps. ``batch``,
+        of `predict_batch`: copies of a series get different paths, and the mean is all that is wanted (an overridden `generate`
+        is asked for it at once).
         """
         _check_count("sample_count", sample_count)
         check_anchor(anchor)
-        if self._generate_is_overridden():
-            drawn = self._draw_by_generate(series, sampling, sample_count, seed, verbose, mean)
+        windows = [one.window for one in series]
+        overridden = self._generate_is_overridden()
+        seeds: int | list[int] | None
+        if isinstance(seed, Sequence) and not batch:
+            seeds = [self._seed(one) for one in seed]
         else:
-            seeds = [self._seed(one) for one in seed] if isinstance(seed, Sequence) else self._seed(seed)
-            drawn = self._draw([one.window for one in series], sampling, sample_count, seeds, verbose, progress, on_bar)
+            seeds = None if seed is None and overridden else self._seed(seed)
+        if overridden:
+            drawn = self._draw_by_generate(windows, sampling, sample_count, seeds, verbose, batch)
+        elif isinstance(seeds, int) and batch:
+            keys = [one.content + content for one, content in zip(series, _contents(windows), strict=True)]
+            drawn = self._draw_copies(windows, keys, sampling, sample_count, seeds, verbose)
+        else:
+            assert seeds is not None
+            drawn = self._draw(windows, sampling, sample_count, seeds, verbose, progress, on_bar)
         return [
             _in_prices(one, paths, anchor, projected, calibration)[1] for one, paths in zip(series, drawn, strict=True)
         ]
 
     def _generate_is_overridden(self) -> bool:
-        return type(self).generate is not KronosPredictor.generate or "generate" in vars(self)
-
-    def _copies(self, series: Sequence[PreparedSeries]) -> dict[int, list[list[int]]]:
-        """Numbers of the series that are the same bars and times, by how many they are; each alone where `generate` is not ours."""
-        if self._generate_is_overridden():
-            return {1: [[i] for i in range(len(series))]}
-        same: dict[bytes, list[int]] = {}
-        for number, one in enumerate(series):
-            parts = (one.window.bars, one.window.stamp, one.window.future_stamp)
-            same.setdefault(b"|".join(np.ascontiguousarray(part).tobytes() for part in parts), []).append(number)
-        found: dict[int, list[list[int]]] = {}
-        for numbers in same.values():
-            found.setdefault(len(numbers), []).append(numbers)
-        return found
+        return type(self).generate is not PUBLISHED_GENERATE or "generate" in vars(self)
 
     def _draw(
         self,
@@ -619,8 +611,8 @@ class KronosPredictor:
     ) -> list[Drawn]:
         sliding: Sliding = "exact" if sampling.greedy else "strided"
         return sample_paths(
-            self._tokenizer,
-            self._model,
+            self.tokenizer,
+            self.model,
             windows,
             sample_count,
             self.max_context,
@@ -634,57 +626,89 @@ class KronosPredictor:
             on_bar=on_bar,
         )
 
-    def _draw_by_generate(
+    def _draw_copies(
         self,
-        series: Sequence[PreparedSeries],
+        windows: Sequence[Window],
+        keys: Sequence[bytes],
         sampling: Sampling,
         sample_count: int,
-        seed: int | Sequence[int] | None,
+        seed: int,
+        verbose: bool,
+    ) -> list[Drawn]:
+        """As `_draw`; the k-th window of a key takes the path numbers that follow those of the windows of this key before it."""
+        same: dict[bytes, list[int]] = {}
+        for number, key in enumerate(keys):
+            same.setdefault(key, []).append(number)
+        by_count: dict[int, list[list[int]]] = {}
+        for numbers in same.values():
+            by_count.setdefault(len(numbers), []).append(numbers)
+        found: dict[int, Drawn] = {}
+        for copies, groups in by_count.items():
+            firsts = [windows[numbers[0]] for numbers in groups]
+            drawn = self._draw(firsts, sampling, copies * sample_count, seed, verbose)
+            for numbers, (paths, known) in zip(groups, drawn, strict=True):
+                found |= {i: Drawn(part, known) for i, part in zip(numbers, np.split(paths, copies), strict=True)}
+        return [found[i] for i in range(len(windows))]
+
+    def _draw_by_generate(
+        self,
+        windows: Sequence[Window],
+        sampling: Sampling,
+        sample_count: int,
+        seed: int | list[int] | None,
         verbose: bool,
         mean: bool,
     ) -> list[Drawn]:
-        """Paths by an overridden `generate`: those of one lookback and horizon together, a copy of the series for each path."""
-        if seed is not None:
-            torch.manual_seed(self._seed(seed[0] if isinstance(seed, Sequence) else seed))
-        copies, count = (1, sample_count) if mean else (sample_count, 1)
-        groups: dict[tuple[int, int], list[int]] = {}
-        for number, one in enumerate(series):
-            groups.setdefault((one.window.lookback, one.window.horizon), []).append(number)
-        result: list[Drawn] = [Drawn(np.empty(0), np.empty(0))] * len(series)
-        for (_, horizon), numbers in groups.items():
-            windows = [series[i].window for i in numbers]
-            x, past, future = (
-                np.repeat(np.stack(parts), copies, axis=0)
-                for parts in ([w.bars for w in windows], [w.stamp for w in windows], [w.future_stamp for w in windows])
-            )
-            found = np.asarray(
-                self.generate(
-                    x,
-                    past,
-                    future,
-                    horizon,
-                    sampling.temperature,
-                    sampling.top_k or 0,
-                    sampling.top_p or 1.0,
-                    count,
-                    verbose,
-                ),
-                np.float32,
-            )
-            if found.shape != (len(x), horizon, len(FEATURES)):
-                raise ValueError(
-                    f"generate() must return an array of shape {[len(x), horizon, len(FEATURES)]}, found {list(found.shape)}"
-                )
-            for i, paths in zip(numbers, np.split(found, len(numbers)), strict=True):
-                result[i] = Drawn(paths, self._reconstructed(series[i].window))
-        return result
+        """Paths by an overridden `generate`: windows of one lookback, horizon and seed together, a copy of each for each path.
 
-    @torch.inference_mode()
+        ``mean``: one path each, the mean of ``sample_count``.
+        """
+        copies, count = (1, sample_count) if mean else (sample_count, 1)
+        seeds = seed if isinstance(seed, list) else [seed] * len(windows)
+        groups: dict[tuple[int, int, int | None], list[int]] = {}
+        for number, (window, own) in enumerate(zip(windows, seeds, strict=True)):
+            groups.setdefault((window.lookback, window.horizon, own), []).append(number)
+        found: dict[int, Drawn] = {}
+        for (_, horizon, own), numbers in groups.items():
+            parts = zip(*(windows[i] for i in numbers), strict=True)
+            x, past, future = (np.repeat(np.stack(part).astype(np.float32), copies, axis=0) for part in parts)
+            settings = (sampling.temperature, sampling.top_k or 0, sampling.top_p or 1.0, count, verbose)
+            with _seeded(own, torch.device(self.device)):
+                drawn = np.asarray(self.generate(x, past, future, horizon, *settings), np.float32)
+            if drawn.shape != (len(x), horizon, len(FEATURES)):
+                raise ValueError(
+                    f"generate() must return an array of shape {[len(x), horizon, len(FEATURES)]}, found {list(drawn.shape)}"
+                )
+            for i, paths in zip(numbers, np.split(drawn, len(numbers)), strict=True):
+                found[i] = Drawn(paths, self._reconstructed(windows[i]))
+        return [found[i] for i in range(len(windows))]
+
+    @torch.no_grad()
     def _reconstructed(self, window: Window) -> np.ndarray:
         """What the tokenizer makes of the last observed bars, normalised [k, 6]."""
+        tokenizer = unwrapped(self.tokenizer)
         bars = torch.from_numpy(np.ascontiguousarray(window.bars, np.float32))[None].to(self.device)
-        codes = [part[:, -self.max_context :] for part in self._tokenizer.encode(bars, half=True)]
-        return self._tokenizer.decode(codes, half=True)[0].float().cpu().numpy()
+        with evaluating(tokenizer):
+            codes = [part[:, -self.max_context :] for part in tokenizer.encode(bars, half=True)]
+            return tokenizer.decode(codes, half=True)[0].float().cpu().numpy()
+
+
+PUBLISHED_GENERATE = KronosPredictor.generate
+"""Told apart from what a subclass, an instance or a patch of the class has in its place."""
+
+
+@contextmanager
+def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """PyTorch's global stream begun anew from a seed, and given back as it was; None leaves it alone."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
+
+
+def _contents(windows: Sequence[Window]) -> list[bytes]:
+    """What makes windows the same: their bytes."""
+    return [b"|".join(np.ascontiguousarray(part).tobytes() for part in window) for window in windows]
 
 
 def _in_prices(
@@ -712,11 +736,6 @@ def _in_prices(
         paths = align_opens(paths, closes, GapMap.of(one.bars, known))
     how = None if calibration is None else calibration.of(one.bars, one.past, one.future)
     return paths, paths if how is None else how(paths, first, before)
-
-
-def _published_sampling(T: float, top_k: int | None, top_p: float | None) -> Sampling:
-    """As the published class takes it: a negative top_k is off."""
-    return Sampling(T, 0 if _is_whole(top_k) and top_k < 0 else top_k, top_p)  # type: ignore[operator]
 
 
 def _as_lists(

@@ -58,45 +58,60 @@ class PreparedSeries:
         self.scale = Scale.of(bars)
         self.window = Window(self.scale.normalise(bars, clip), time_features(past), time_features(self.future))
 
-    def doubts_of_times(self) -> list[str]:
-        """What is doubtful about the timestamps: order, repetition, zones, overlap; each in one sentence."""
-        past, future, found = self.past, self.future, []
+    @property
+    def content(self) -> bytes:
+        """The bars as given, to tell copies of a series from series that only look alike once normalised."""
+        return self.bars.tobytes()
+
+    def doubts_of_times(self) -> dict[str, str]:
+        """What is doubtful about the timestamps: a sentence for each kind of doubt."""
+        past, future, found = self.past, self.future, {}
         for times, name in ((past, "x_timestamp"), (future, "y_timestamp")):
             steps = np.diff(times.asi8)
             if len(steps) and (steps <= 0).all() and (steps < 0).any():
-                found.append(f"{name} runs backwards, from {times[0]} to {times[-1]}: give the oldest bar first")
+                found[f"order of {name}"] = (
+                    f"{name} runs backwards, from {times[0]} to {times[-1]}: give the oldest bar first"
+                )
             elif (steps < 0).any():
                 place = int(np.argmax(steps < 0))
-                found.append(
+                found[f"order of {name}"] = (
                     f"{name} is out of order: {times[place]} is followed by {times[place + 1]}; sort the bars by time"
                 )
             if times.has_duplicates:
-                found.append(f"{name} has {times[times.duplicated()][0]} more than once; keep one bar of each time")
-        if str(past.tz) != str(future.tz):
-            found.append(
+                again = times[times.duplicated()][0]
+                found[f"copies in {name}"] = f"{name} has {again} more than once; keep one bar of each time"
+        if not _same_local_time(past, future):
+            found["zones"] = (
                 f"x_timestamp is in {past.tz or 'no time zone'} and y_timestamp in {future.tz or 'no time zone'}; give both in the "
                 "exchange's local time"
             )
-        elif len(future) and future.min() <= past.max():
-            found.append(
+        if (past.tz is None) == (future.tz is None) and len(future) and future.min() <= past.max():
+            found["overlap"] = (
                 f"y_timestamp begins at {future.min()}, which is not after the last bar ({past.max()}); give the times of the bars "
                 "to come"
             )
         return found
 
-    def doubts_of_prices(self) -> list[str]:
-        """What is doubtful about the prices: a spread that dwarfs the last price, jumps between bars; each in one sentence."""
-        close, found = self.bars[:, 3].astype(np.float64), []
+    def doubts_of_prices(self) -> dict[str, str]:
+        """What is doubtful about the prices, a spread that dwarfs the last price or jumps: a sentence for each kind of doubt."""
+        close, found = self.bars[:, 3].astype(np.float64), {}
         if self.positive and close.std() > close[-1]:
-            found.append(
+            found["spread"] = (
                 f"the closes of the lookback vary by {close.std():g}, more than the last price ({close[-1]:g}): the forecast says "
                 "little; take a shorter lookback, or adjust the prices"
             )
         jumps = find_jumps(self.bars[:, 0], close)
         if jumps:
             last = jumps[-1]
-            found.append(
+            found["jumps"] = (
                 f"{len(jumps)} jump{'s' if len(jumps) > 1 else ''} of the price, the last at {self.past[last.row]}, {last}: "
                 "forecasts across a jump are poor; adjust the prices or begin after it"
             )
         return found
+
+
+def _same_local_time(past: pd.DatetimeIndex, future: pd.DatetimeIndex) -> bool:
+    """Whether both are local times of one clock, whatever their zones are called ("UTC+08:00", "Asia/Shanghai")."""
+    if past.tz is None or future.tz is None:
+        return past.tz is future.tz
+    return future.tz_convert(past.tz).tz_localize(None).equals(future.tz_localize(None))

@@ -21,7 +21,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 from serving_server import Server, bars  # noqa: E402
 
 import kronos  # noqa: E402
-from kronos.hub.loading import pair_settings  # noqa: E402
 from kronos.serving.settings import Settings  # noqa: E402
 from kronos.serving.work import Offered  # noqa: E402
 
@@ -49,7 +48,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def nano():
-    return {"nano": Offered("nano", kronos.load("nano"), pair_settings("nano"))}
+    return {"nano": Offered("nano", kronos.load("nano"))}
 
 
 @pytest.fixture(scope="module")

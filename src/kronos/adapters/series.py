@@ -86,10 +86,7 @@ def sample(histories: Sequence[History], settings: Settings) -> list[np.ndarray]
     Raises:
         ValueError: a series is too short, or a value is missing.
     """
-    from kronos.hub.loading import pair_settings
-
     predictor = predictor_of(settings.model, settings.tokenizer, settings.device)
-    advice = pair_settings(settings.model)
     frames, pasts, futures, places = [], [], [], []
     for number, history in enumerate(histories):
         length = min(
@@ -115,9 +112,9 @@ def sample(histories: Sequence[History], settings: Settings) -> list[np.ndarray]
         frames,
         pasts,
         futures,
-        T=advice.temperature if settings.temperature is None else settings.temperature,
+        T=settings.temperature,
         top_k=settings.top_k,
-        top_p=advice.top_p if settings.top_p is None else settings.top_p,
+        top_p=settings.top_p,
         sample_count=settings.paths,
         seed=settings.seed,
         verbose=False,

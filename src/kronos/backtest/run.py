@@ -101,7 +101,7 @@ def load_pair(config: FinetuneConfig, model: str | None, tokenizer: str | None =
     Raises:
         ValueError: there are no fine-tuned ones yet; the message says what to do.
     """
-    from kronos.hub.loading import load, load_model, load_tokenizer
+    from kronos.hub.loading import load, load_model, load_tokenizer, pair_settings
     from kronos.predictor import KronosPredictor, best_device
 
     device = best_device() if config.device == "auto" else config.device
@@ -116,7 +116,10 @@ def load_pair(config: FinetuneConfig, model: str | None, tokenizer: str | None =
     tokenizer = tokenizer or config.finetuned_tokenizer_path
     if not (Path(tokenizer) / "config.json").is_file() and not config.tune_tokenizer:
         tokenizer = config.pretrained_tokenizer_path
-    return KronosPredictor(load_model(str(tuned)), load_tokenizer(tokenizer), device, config.max_context, config.clip)
+    sampling = pair_settings(config.pretrained_predictor_path).sampling
+    return KronosPredictor(
+        load_model(str(tuned)), load_tokenizer(tokenizer), device, config.max_context, config.clip, sampling=sampling
+    )
 
 
 def _panel(config: FinetuneConfig, folder: QlibFolder, verbose: bool) -> Panel:

@@ -43,7 +43,7 @@ class SignalSettings:
     Attributes:
         lookback, horizon: bars.
         paths: drawn and averaged, a window.
-        temperature, top_k, top_p: as in `Sampling`; top_k 0 is off.
+        temperature, top_k, top_p: as in `Sampling`; None takes the model's own, top_k 0 is off.
         seed: a symbol's forecast on a day depends on it and on its bars, not on what else is forecast.
         batch: windows that are forecast, and saved, together (at least a day).
         anchor: "level" measures from what the tokenizer makes of the last close, None from the last close itself.
@@ -52,9 +52,9 @@ class SignalSettings:
     lookback: int = 90
     horizon: int = 10
     paths: int = 5
-    temperature: float = 0.6
+    temperature: float | None = None
     top_k: int = 0
-    top_p: float = 0.9
+    top_p: float | None = None
     seed: int = 100
     batch: int = 1000
     anchor: Literal["level"] | None = "level"
@@ -125,9 +125,8 @@ def generate_signals(
 def forecast_chunk(chunk: Chunk, predictor: KronosPredictor, settings: SignalSettings) -> pd.DataFrame:
     """Signals of some days: datetime, instrument, a column a signal."""
     from kronos.generation.paths import sample_paths
-    from kronos.generation.sampling import Sampling
 
-    sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
+    sampling = predictor.sampling.with_(settings.temperature, settings.top_k, settings.top_p)
     drawn = sample_paths(
         predictor.tokenizer,
         predictor.model,
@@ -137,7 +136,7 @@ def forecast_chunk(chunk: Chunk, predictor: KronosPredictor, settings: SignalSet
         sampling,
         settings.seed,
         sliding="exact" if sampling.greedy else "strided",
-        memory=CPU_MEMORY if predictor.memory is None and predictor.device == "cpu" else predictor.memory,
+        memory=CPU_MEMORY if predictor.memory is None and str(predictor.device) == "cpu" else predictor.memory,
         precision=predictor.precision,
     )
     values = {name: value.astype(np.float32) for name, value in signals_of(chunk, drawn, settings.anchor).items()}
@@ -146,12 +145,13 @@ def forecast_chunk(chunk: Chunk, predictor: KronosPredictor, settings: SignalSet
 
 def record_of(panel: Panel, predictor: KronosPredictor, settings: SignalSettings) -> dict[str, Any]:
     """What signals follow from: settings, bars and weights."""
+    sampling = predictor.sampling.with_(settings.temperature, settings.top_k, settings.top_p)
     weights = hashlib.blake2b(digest_size=16)
     for network in (predictor.tokenizer, predictor.model):
         for name, tensor in network.state_dict().items():
             weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return {
-        "settings": asdict(settings),
+        "settings": {**asdict(settings), **asdict(sampling)},
         "max_context": predictor.max_context,
         "clip": predictor.clip,
         "precision": predictor.precision,

@@ -7,6 +7,7 @@ import click
 from kronos import __version__
 from kronos.cli.audit import audit
 from kronos.cli.backtest import backtest_command
+from kronos.cli.calibrate import calibrate
 from kronos.cli.check import check
 from kronos.cli.errors import errors_in_a_line
 from kronos.cli.evaluate import evaluate
@@ -59,6 +60,7 @@ COMMANDS = (
     score,
     fetch,
     finetune,
+    calibrate,
     prepare,
     backtest_command,
     export_qlib_command,

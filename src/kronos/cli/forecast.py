@@ -60,6 +60,13 @@ SAMPLES = {"sp500": "S&P 500, daily", "nasdaq": "NASDAQ Composite, daily"}
     "--top-p", type=float, help="Draw from the likeliest codes that hold this probability.  [default: the model's]"
 )
 @click.option("--top-k", type=int, default=0, show_default=True, help="Draw from the k likeliest codes; 0 is off.")
+@click.option(
+    "--calibration",
+    default="auto",
+    show_default=True,
+    metavar="FILE",
+    help="auto: the model's own, if it has one; none; or a file of kronos calibrate.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
 @device_option
 @precision_option
@@ -144,9 +151,8 @@ def _forecast(path: str, name: str, options: Options) -> None:
     from kronos.hub.loading import load, pair_settings
     from kronos.klines.notes import future_notes, notes_of
 
-    advice = pair_settings(options.model)
-    sampling = options.sampling(advice)
-    window = window_of(bars, options, advice.trained_context)
+    options.check_sampling()
+    window = window_of(bars, options, pair_settings(options.model).trained_context)
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)
     if not options.quiet:
         holidays = [] if options.holdout else future_notes(bars["timestamps"], window.future, options.calendar)
@@ -157,9 +163,10 @@ def _forecast(path: str, name: str, options: Options) -> None:
         window.past[values],
         window.past["timestamps"],
         window.future,
-        T=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
+        T=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        calibration=options.calibrating(),
         sample_count=options.paths,
         seed=options.seed,
         verbose=not options.quiet and sys.stderr.isatty(),
@@ -167,6 +174,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
     )
     result = table_of(forecast, values, options.levels())
     title = f"{name}: {options.horizon} bars by {options.model}, from {len(window.past)}"
+    title += ", calibrated" if forecast.calibration else ""
     if not options.quiet:
         _show(result, window.truth, title)
         _compare(forecast, window.truth)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,8 +21,8 @@ from kronos.cli.options import device_option
 )
 @click.option("--lookback", type=int, help="Real bars to go on from.  [default: 120 of 15m, 96 of 1d]")
 @click.option("--horizon", type=int, help="Bars a sequence.  [default: 96 of 15m, 35 of 1d]")
-@click.option("--temperature", type=float, default=1.0, show_default=True)
-@click.option("--top-p", type=float, default=0.95, show_default=True)
+@click.option("--temperature", type=float, help="Below 1: more certain; 0: greedy.  [default: the model's]")
+@click.option("--top-p", type=float, help="The likeliest codes that hold this share; 1: all.  [default: the model's]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same sequences.")
 @device_option
 @click.option("--tz", help="Time zone of the files' timestamps.")
@@ -36,8 +37,8 @@ def generate(
     count: int,
     lookback: int | None,
     horizon: int | None,
-    temperature: float,
-    top_p: float,
+    temperature: float | None,
+    top_p: float | None,
     seed: int,
     device: str | None,
     tz: str | None,
@@ -61,9 +62,8 @@ def generate(
     from kronos.evaluation.synthetic import generate as run
     from kronos.evaluation.tasks import TASKS
 
-    task = TASKS["synthetic"].with_(
-        lookback=lookback, horizon=horizon, sequences=count, temperature=temperature, top_p=top_p
-    )
+    task = TASKS["synthetic"].with_(lookback=lookback, horizon=horizon, sequences=count)
+    task = replace(task, temperature=temperature, top_p=top_p)
     dataset = read_series(data, tz=tz, clean=clean)  # type: ignore[arg-type]
     forecaster = forecaster_of(model, task, tokenizer=tokenizer, device=device)
     if not isinstance(forecaster, KronosForecaster):

@@ -52,15 +52,15 @@ def forecast_all(source: Path, options: Options) -> None:
     _begin(out, files, options)
     from tqdm.auto import tqdm
 
-    from kronos.hub.loading import load, pair_settings
+    from kronos.hub.loading import load
 
-    advice = pair_settings(options.model)
+    options.check_sampling()
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)
     skipped: list[tuple[str, str]] = []
     done, group = 0, []
     verbose = not options.quiet and sys.stderr.isatty()
     with tqdm(desc="forecasting", unit="series", disable=not verbose) as bar:
-        for member in _members(files, out, options, advice.trained_context, skipped):
+        for member in _members(files, out, options, predictor.trained_context, skipped):
             if isinstance(member, str):  # there already
                 bar.update(1)
                 done += 1
@@ -147,18 +147,17 @@ def _said(error: Exception) -> str:
 
 def _forecast_group(group: list[_Member], predictor: KronosPredictor, options: Options) -> int:
     from kronos.cli.forecast import table_of, write_table
-    from kronos.hub.loading import pair_settings
     from kronos.klines import VALUE_COLUMNS
 
-    sampling = options.sampling(pair_settings(options.model))
     values = [[c for c in VALUE_COLUMNS if c in member.window.past.columns] for member in group]
     forecast = predictor.forecast(
         [member.window.past[columns] for member, columns in zip(group, values, strict=True)],
         [member.window.past["timestamps"] for member in group],
         [member.window.future for member in group],
-        T=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
+        T=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        calibration=options.calibrating(),
         sample_count=options.paths,
         seed=options.seed,
         verbose=False,

@@ -12,8 +12,6 @@ import click
 
 if TYPE_CHECKING:
     from kronos.generation.fused import Precision
-    from kronos.generation.sampling import Sampling
-    from kronos.hub.loading import PairSettings
 
 TABLE_ENDINGS = (".csv", ".parquet", ".json")
 PICTURE_ENDINGS = (".png", ".svg", ".pdf", ".html")
@@ -71,6 +69,7 @@ class Options(NamedTuple):
     temperature: float | None
     top_p: float | None
     top_k: int
+    calibration: str
     seed: int
     device: str | None
     precision: Precision
@@ -99,6 +98,10 @@ class Options(NamedTuple):
             if value is not None and not least <= value <= most:
                 raise ValueError(f"--{name} must lie in {least:,}..{most:,}, found {value:,}")
         self.levels()
+        if self.calibration not in ("auto", "none") and not Path(self.calibration).is_file():
+            raise ValueError(
+                f"--calibration takes auto, none or a file of kronos calibrate; there is no {self.calibration}"
+            )
         files = (
             ("--out", self.out, TABLE_ENDINGS),
             ("--plot", self.plot, PICTURE_ENDINGS),
@@ -111,6 +114,10 @@ class Options(NamedTuple):
                 raise ValueError(f"{option} {path}: the ending must be one of {', '.join(endings)}")
             if not Path(path).resolve().parent.is_dir():
                 raise ValueError(f"{option} {path}: there is no folder {Path(path).resolve().parent}")
+
+    def calibrating(self) -> str | None:
+        """What `KronosPredictor.forecast` takes for it."""
+        return None if self.calibration == "none" else self.calibration
 
     def levels(self) -> list[float]:
         """Quantile levels to report, from --quantiles and from the ends of each --interval."""
@@ -144,12 +151,8 @@ class Options(NamedTuple):
         """{column of the file: role} for the reader."""
         return mapped_columns(self.mapping)
 
-    def sampling(self, advice: PairSettings) -> Sampling:
-        """What was asked for, else what the model is best drawn with."""
+    def check_sampling(self) -> None:
+        """Temperature, top-k and top-p; apart from `check` because PyTorch takes a while to import."""
         from kronos.generation.sampling import Sampling
 
-        return Sampling(
-            advice.temperature if self.temperature is None else self.temperature,
-            self.top_k,
-            advice.top_p if self.top_p is None else self.top_p,
-        )
+        Sampling().with_(self.temperature, self.top_k, self.top_p)

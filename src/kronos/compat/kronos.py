@@ -78,11 +78,7 @@ def sample_from_logits(
     Raises:
         ValueError: a temperature below 0, or an argument that is no number.
     """
-    if top_p is not None and top_p <= 0:
-        top_k, top_p = 1, None
-    k = None if top_k is None else max(top_k, 0)
-    p = None if top_p is None else min(top_p, 1.0)
-    return sampling.sample_from_logits(logits, temperature, k, p, sample_logits)
+    return sampling.sample_from_logits(logits, temperature, top_k, top_p, sample_logits)
 
 
 def calc_time_stamps(x_timestamp: pd.Series | pd.DatetimeIndex) -> pd.DataFrame:

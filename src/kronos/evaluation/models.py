@@ -26,6 +26,7 @@ from kronos.evaluation.tasks import Task
 from kronos.evaluation.windows import Past
 
 if TYPE_CHECKING:
+    from kronos.generation.sampling import Sampling
     from kronos.predictor import KronosPredictor
 
 
@@ -40,11 +41,14 @@ class Forecaster(Protocol):
 
 @dataclass
 class KronosForecaster:
-    """A Kronos pair, through `KronosPredictor.predict_samples`; its forecasts do not depend on the batch."""
+    """A Kronos pair, through `KronosPredictor.predict_samples`; its forecasts do not depend on the batch.
+
+    temperature, top_p: None takes the model's own.
+    """
 
     name: str
     predictor: KronosPredictor
-    temperature: float = 1.0
+    temperature: float | None = None
     top_p: float | None = None
     anchor: Anchor | None = "level"
 
@@ -60,12 +64,20 @@ class KronosForecaster:
             seed=seed,
             verbose=False,
             anchor=self.anchor,
+            calibration=None,
         )
         return Prediction.of_paths(drawn)
 
     @property
+    def sampling(self) -> Sampling:
+        return self.predictor.sampling.with_(self.temperature, top_p=self.top_p)
+
+    @property
     def fingerprint(self) -> str:
-        content = hashlib.sha256(f"{self.temperature}|{self.top_p}|{self.anchor}|{self.predictor.precision}".encode())
+        sampling = self.sampling
+        content = hashlib.sha256(
+            f"{sampling.temperature}|{sampling.top_p}|{self.anchor}|{self.predictor.precision}".encode()
+        )
         content.update(f"|{self.predictor.max_context}|{self.predictor.clip}|{self.predictor.sliding}".encode())
         for network in (self.predictor.tokenizer, self.predictor.model):
             for key, value in sorted(network.state_dict().items()):
@@ -113,8 +125,7 @@ def as_forecaster(name: str, model: Any, task: Task | None = None) -> Forecaster
     if hasattr(model, "predict_samples"):  # a KronosPredictor; its module is slow to import for those that have none
         if task is None:
             return KronosForecaster(name, model)
-        temperature = 1.0 if task.temperature is None else task.temperature
-        return KronosForecaster(name, model, temperature, task.top_p, task.anchor)
+        return KronosForecaster(name, model, task.temperature, task.top_p, task.anchor)
     if hasattr(model, "forecast"):
         if getattr(model, "name", None) == name:
             return model  # type: ignore[no-any-return]
@@ -145,16 +156,10 @@ def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device
         return make_peer(kind, rest, device)
     if colon and kind == "python":
         return as_forecaster(rest.replace(":", "."), _imported(rest))
-    from kronos.hub.loading import load, pair_settings
+    from kronos.hub.loading import load
 
-    advice = pair_settings(spec)
-    return KronosForecaster(
-        spec,
-        load(spec, tokenizer=tokenizer, device=device),
-        advice.temperature if task.temperature is None else task.temperature,
-        advice.top_p if task.top_p is None else task.top_p,
-        task.anchor,
-    )
+    predictor = load(spec, tokenizer=tokenizer, device=device)
+    return KronosForecaster(spec, predictor, task.temperature, task.top_p, task.anchor)
 
 
 def _imported(path: str) -> Any:

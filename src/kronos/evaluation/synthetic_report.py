@@ -100,11 +100,9 @@ def run_synthetic(
     for name, content in pictures.items():
         write_file(out / FIGURES / f"{name}.png", content)
     write_file(out / "judged.json", json.dumps(judged, indent=1).encode())
-    facts = (
-        f"{len(origins):,} sequences; temperature {forecaster.temperature:g}, top-p {forecaster.top_p:g}, seed {seed}."
-        if forecaster.top_p
-        else f"{len(origins):,} sequences; seed {seed}."
-    )
+    drawn = forecaster.sampling
+    top_p = "" if drawn.top_p is None else f", top-p {drawn.top_p:g}"
+    facts = f"{len(origins):,} sequences; temperature {drawn.temperature:g}{top_p}, seed {seed}."
     write_file(out / REPORT, render(f"Synthetic K-lines of {model}", facts, found, sections).encode())
     return found, out / REPORT
 

@@ -64,6 +64,8 @@ def export_onnx(predictor: KronosPredictor, folder: str | Path, source: str = ""
         "source": source,
         "max_context": predictor.max_context,
         "clip": predictor.clip,
+        "temperature": predictor.sampling.temperature,
+        "top_p": predictor.sampling.top_p,
         "s1_bits": model.s1_bits,
         "s2_bits": model.s2_bits,
         "opset": OPSET,

@@ -92,11 +92,15 @@ class OnnxKronos:
         times: np.ndarray,
         future: np.ndarray,
         paths: int = 30,
-        temperature: float = 1.0,
-        top_p: float = 0.9,
+        temperature: float | None = None,
+        top_p: float | None = None,
         seed: int = 0,
     ) -> np.ndarray:
-        """Sample paths of one series: bars [L, 6] in prices, times datetime64 [L], future [H] -> [P, H, 6] in prices."""
+        """Sample paths of one series: bars [L, 6] in prices, times datetime64 [L], future [H] -> [P, H, 6] in prices.
+
+        temperature, top_p: None takes the model's own.
+        """
+        own = {"temperature": 1.0, "top_p": 0.9, **self.settings}  # older exports do not say
         bars = np.asfortranarray(bars, np.float32)
         unit = units(bars)
         scaled = np.asfortranarray(bars * unit)
@@ -109,8 +113,8 @@ class OnnxKronos:
             np.repeat(s2, paths, 0),
             np.repeat(stamp[None], paths, 0),
             len(future),
-            temperature,
-            top_p,
+            own["temperature"] if temperature is None else temperature,
+            (own["top_p"] or 1.0) if top_p is None else top_p,
             np.random.default_rng(seed),
         )
         drawn = (self.decode(*tokens)[:, len(bars) :] * std + mean) / unit

@@ -15,6 +15,7 @@ import torch
 from kronos.evaluation.metrics import crps_paths
 from kronos.finetune.config import FinetuneConfig
 from kronos.generation.sampling import Sampling
+from kronos.hub.loading import pair_settings
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.judging import Sample, forecast_closes, sample_of
 from kronos.training.objectives import ModelObjective, tokens_of
@@ -61,6 +62,12 @@ def draw_sample(store: Store, lookback: int, horizon: int, clip: float, most: in
     return sample_of(windows, numbers)
 
 
+def sampling_of(config: FinetuneConfig) -> Sampling:
+    """What the settings say, else what the pretrained pair is best drawn with."""
+    own = pair_settings(config.pretrained_predictor_path).sampling
+    return own.with_(config.inference_T, config.inference_top_k, config.inference_top_p)
+
+
 def compare(
     pairs: list[Pair],
     parts: dict[str, Store],
@@ -76,7 +83,7 @@ def compare(
     (``mae_ratio``, ``crps_ratio``: below 1 is better), ``rank_ic`` of the return over the horizon (across symbols by day, or over
     all windows where days have too few symbols), ``windows``.
     """
-    sampling = Sampling(config.inference_T, config.inference_top_k or None, config.inference_top_p)
+    sampling = sampling_of(config)
     rows = []
     each: dict[tuple[str, str], np.ndarray] = {}
     days: dict[str, np.ndarray] = {}

@@ -122,8 +122,8 @@ class FinetuneConfig:
     backtest_result_path: str = setting("./outputs/backtest_results", "folder of backtests")
     backtest_save_folder_name: str = setting("finetune_backtest_demo", "this backtest, in backtest_result_path")
     # ---- forecasts and backtest
-    inference_T: float = setting(0.6, "temperature")
-    inference_top_p: float = setting(0.9, "top-p")
+    inference_T: float | None = setting(None, "temperature; none: that of the pretrained pair")
+    inference_top_p: float | None = setting(None, "top-p; none: that of the pretrained pair")
     inference_top_k: int = setting(0, "top-k; 0 is off")
     inference_sample_count: int = setting(5, "paths a forecast")
     backtest_batch_size: int = setting(1000, "windows that are forecast, and saved, together (at least a day)")
@@ -294,12 +294,12 @@ def check_numbers(config: FinetuneConfig) -> None:
         if not getattr(config, name) > 0:
             raise ValueError(f"{name} must be above zero, found {getattr(config, name)!r}")
     for name in NOT_NEGATIVE:
-        if getattr(config, name) < 0:
+        if (getattr(config, name) or 0) < 0:
             raise ValueError(f"{name} must be at least zero, found {getattr(config, name)!r}")
     for name in ("adam_beta1", "adam_beta2", "ema"):
         if not 0 <= getattr(config, name) < 1:
             raise ValueError(f"{name} must lie in [0, 1), found {getattr(config, name)!r}")
-    if not 0 < config.inference_top_p <= 1:
+    if config.inference_top_p is not None and not 0 < config.inference_top_p <= 1:
         raise ValueError(f"inference_top_p must lie in (0, 1], found {config.inference_top_p!r}")
     if config.lookback_window < 2:
         raise ValueError(f"lookback_window must be at least 2, found {config.lookback_window}")

@@ -47,7 +47,7 @@ def judge(config: FinetuneConfig, world: World, say: Callable[[str], None] = pri
     Raises:
         ValueError: a stage has not been trained yet.
     """
-    from kronos.finetune.comparison import Pair, compare, verdict
+    from kronos.finetune.comparison import Pair, compare, sampling_of, verdict
 
     if not (Path(config.finetuned_predictor_path) / "config.json").is_file():
         raise ValueError(f"there is no fine-tuned model in {config.finetuned_predictor_path}: train it first")
@@ -69,7 +69,8 @@ def judge(config: FinetuneConfig, world: World, say: Callable[[str], None] = pri
     folder = Path(config.save_path)
     save_checkpoint(kept.tokenizer.cpu(), folder / PAIR / "tokenizer")
     save_checkpoint(kept.model.cpu(), folder / PAIR / "model")
-    advice = {"max_context": config.max_context, "temperature": config.inference_T, "top_p": config.inference_top_p}
+    drawn = sampling_of(config)
+    advice = {"max_context": config.max_context, "temperature": drawn.temperature, "top_p": drawn.top_p}
     write_file(folder / PAIR / "pair.json", json_bytes(advice))
     summary = {
         "better": better,

@@ -8,12 +8,14 @@ Legend: P paths, L lookback, K horizon.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from kronos.generation.engine import pick
@@ -21,10 +23,16 @@ from kronos.generation.planning import Window
 from kronos.generation.reference import decode_tail
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.nn import layers as nn_layers
+from kronos.nn import model as nn_model
+from kronos.nn import quantizer as nn_quantizer
+from kronos.nn import tokenizer as nn_tokenizer
+from kronos.nn.config import NetworkConfig
 
-PLAIN_LAYERS = (nn.Linear, nn.Embedding, nn.ModuleList, nn.Dropout, nn.Identity)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
+SPECIAL_NAMES = ("__call__", "__getattr__", "__getattribute__")
+"""Methods with underscores around that take part in a forecast; `__init__` and others do not."""
 
 
 def unwrapped(network: Any) -> Any:
@@ -32,8 +40,8 @@ def unwrapped(network: Any) -> Any:
     for _ in range(4):
         if isinstance(getattr(network, "_orig_mod", None), nn.Module):  # torch.compile
             network = network._orig_mod
-        elif hasattr(network, "peft_config") and hasattr(network, "get_base_model"):
-            network = network.get_base_model()
+        elif hasattr(network, "peft_config") and isinstance(getattr(network, "model", None), nn.Module):
+            network = network.model
         elif isinstance(network, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
             network = network.module
         else:
@@ -41,39 +49,101 @@ def unwrapped(network: Any) -> Any:
     return network
 
 
+def _methods(kind: type) -> dict[str, Any]:
+    """Functions and properties that a class itself defines; class methods (`from_pretrained`) take no part in a forecast."""
+    return {
+        name: value
+        for name, value in vars(kind).items()
+        if (callable(value) or hasattr(value, "__get__"))
+        and not isinstance(value, classmethod)
+        and (name in SPECIAL_NAMES or not name.startswith("__"))
+    }
+
+
+KINDS = {nn.Linear, nn.Embedding, nn.ModuleList} | {
+    kind
+    for file in (nn_layers, nn_model, nn_quantizer, nn_tokenizer)
+    for kind in vars(file).values()
+    if isinstance(kind, type) and issubclass(kind, nn.Module)
+}
+"""All classes that plain networks are made of."""
+OWN_METHODS = {kind: _methods(kind) for kind in KINDS}
+"""As they are when this file is read: a method that is replaced in the class itself is told from these."""
+
+
+@lru_cache(maxsize=16)
+def _plain(kind: type, config: NetworkConfig) -> dict[str, tuple[type, dict[str, torch.Size]]]:
+    """Class and weights' shapes of every part of a network of this configuration, by name."""
+    with torch.device("meta"):
+        network = kind(**config.to_dict())
+    return {name: (type(part), _shapes(part)) for name, part in network.named_modules()}
+
+
+def _shapes(part: nn.Module) -> dict[str, torch.Size]:
+    own = (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))
+    return {name: weight.shape for name, weight in own}
+
+
 def special_part(network: nn.Module) -> str | None:
-    """What makes a network more than its weights, in words; None where nothing does."""
+    """What makes a network more than the weights of its configuration, in words; None where nothing does.
+
+    Compared with a network built anew: the class, the weights' names and shapes, the hooks and the methods of every part.
+    """
     for name in GLOBAL_HOOKS:
         if getattr(torch_module, name):
             return "a global forward hook"
+    config = getattr(network, "config", None)
+    if not isinstance(network, (Kronos, KronosTokenizer)) or not isinstance(config, network.config_class):
+        return f"a configuration of type {type(config).__name__}"
+    plain = dict(_plain(Kronos if isinstance(network, Kronos) else KronosTokenizer, config))
     for name, part in network.named_modules():
         where = f" at {name}" if name else ""
-        kind = type(part)
-        if not (kind in PLAIN_LAYERS or kind.__module__.startswith("kronos.nn.")):
-            base = next((b for b in kind.__mro__ if b.__module__.startswith("kronos.nn.")), None)
-            changed = _overridden(kind, base) if base is not None else [kind.__name__]
-            if changed:
-                return f"{kind.__name__}{where}" if base is None else f"{kind.__name__}.{changed[0]}{where}"
+        kind, (expected, shapes) = type(part), plain.pop(name, (None, {}))
+        if expected is None or not issubclass(kind, expected):
+            return f"{kind.__name__}{where}"
+        if changed := _changed_method(kind, expected):
+            return f"{kind.__name__}.{changed}{where}"
         if any(getattr(part, hooks) for hooks in HOOKS):
             return f"a forward hook{where}"
         patched = [key for key, value in vars(part).items() if callable(value) and callable(getattr(kind, key, None))]
         if patched:
             return f"a replaced method {patched[0]}{where}"
+        if _shapes(part) != shapes:
+            return f"{kind.__name__ if kind is not expected else 'weights of other names or shapes'}{where}"
+        for key, weight in part.named_parameters(recurse=False):
+            if type(weight) not in (nn.Parameter, Tensor):
+                return f"a weight {key} of type {type(weight).__name__}{where}"
+    return f"no part {next(iter(plain))}" if plain else None
+
+
+def _changed_method(kind: type, expected: type) -> str | None:
+    """A method that is not that of the class expected: overridden by a subclass, or replaced in the class itself."""
+    for one in kind.__mro__:
+        if one in OWN_METHODS:
+            for name, value in _methods(one).items():
+                if OWN_METHODS[one].get(name) is not value:
+                    return name
+        elif not issubclass(expected, one):
+            for name in _methods(one):
+                if hasattr(expected, name):
+                    return name
     return None
 
 
-def _overridden(kind: type, base: type) -> list[str]:
-    """Methods of ``base`` that a subclass has in another form."""
-    below = kind.__mro__[: kind.__mro__.index(base)]
-    return [
-        name
-        for one in below
-        for name, value in vars(one).items()
-        if name != "__init__" and callable(value) and hasattr(base, name)
-    ]
+@contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Without dropout; the modes of all parts are given back."""
+    training = [part for network in networks for part in network.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample_by_modules(
     tokenizer: KronosTokenizer,
     model: Kronos,
@@ -85,7 +155,7 @@ def sample_by_modules(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paths of one series by the same draws as the engine's, and its last observed bars as reconstructed.
 
-    The window slides by one bar a step, as in the reference.
+    The window slides by one bar a step, as in the reference. ``advance`` is called with 1 after every step.
 
     Returns:
         float32 [P, K, 6] and [k, 6], normalised.

@@ -9,17 +9,17 @@ import hashlib
 import itertools
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from kronos.generation import engine
 from kronos.generation.fused import Precision
-from kronos.generation.modules import sample_by_modules, special_part
-from kronos.generation.planning import Batch, Window, memory_budget, plan
+from kronos.generation.modules import evaluating, sample_by_modules, special_part, unwrapped
+from kronos.generation.planning import Batch, Window, bytes_of, memory_budget, plan
 from kronos.generation.reference import decode_tail
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
@@ -172,6 +172,7 @@ def sample_paths(
     from tqdm.auto import tqdm
 
     stride = stride_of(sliding, max_context)
+    tokenizer, model = unwrapped(tokenizer), unwrapped(model)
     found = special_part(tokenizer) or special_part(model)
     if found is not None:
         _warn_of_special_part(model, found)
@@ -181,7 +182,8 @@ def sample_paths(
             )
     budget = memory_budget(next(model.parameters()).device) if memory is None else memory
     seeds = [seed] * len(windows) if isinstance(seed, int) else list(seed)
-    todo = list(plan(model, windows, paths, max_context, budget))
+    cut = plan if found is None else _one_by_one
+    todo = list(cut(model, windows, paths, max_context, budget))
     log.info("%d series in %d batches of at most %.2f GiB", len(windows), len(todo), budget / 2**30)
     steps = lambda batch: max(windows[i].horizon for i in batch.members)
     what = "forecasting" if len(todo) == 1 else f"forecasting, {len(todo)} batches of {budget / 2**30:.2g} GiB"
@@ -205,8 +207,9 @@ def sample_paths(
                 if on_bar is not None and batch.paths == slice(0, paths):
                     watch = lambda i, step, drawn, members=batch.members: on_bar(members[i], step, drawn)
                 if found is not None:
-                    drawn = _by_modules(tokenizer, model, part, batch.paths, max_context, sampling, own)
-                    advance(steps(batch))
+                    drawn = [
+                        _by_modules(tokenizer, model, part[0], batch.paths, max_context, sampling, own[0], advance)
+                    ]
                 else:
                     drawn = sample_batch(
                         tokenizer,
@@ -235,32 +238,41 @@ def sample_paths(
     return results
 
 
+def _one_by_one(model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int) -> Iterator[Batch]:
+    """As `planning.plan`, for generation without caches: one series a batch, every path of which reads a window of its own."""
+    for i, window in enumerate(windows):
+        longest = min(window.lookback + window.horizon, max_context)
+        together = max(1, memory // bytes_of(model, longest, 0, 0))
+        for start in range(0, paths, together):
+            yield Batch([i], slice(start, min(paths, start + together)))
+
+
 def _by_modules(
     tokenizer: KronosTokenizer,
     model: Kronos,
-    windows: Sequence[Window],
+    window: Window,
     paths: slice,
     max_context: int,
     sampling: Sampling,
-    seeds: Sequence[int],
-) -> list[Drawn]:
-    """What `sample_batch` gives, one series after the other, through the networks' modules."""
-    result = []
-    for window, seed in zip(windows, seeds, strict=True):
-        numbers = np.zeros((paths.stop - paths.start, window.horizon, 2))
-        if not sampling.greedy:
-            numbers = uniforms(window, seed, paths)
-        result.append(Drawn(*sample_by_modules(tokenizer, model, window, numbers, max_context, sampling)))
-    return result
+    seed: int,
+    advance: engine.Progress,
+) -> Drawn:
+    """What `sample_batch` gives for one series, through the networks' modules."""
+    numbers = np.zeros((paths.stop - paths.start, window.horizon, 2))
+    if not sampling.greedy:
+        numbers = uniforms(window, seed, paths)
+    with evaluating(tokenizer, model):
+        return Drawn(*sample_by_modules(tokenizer, model, window, numbers, max_context, sampling, advance))
 
 
-_warned: WeakSet[torch.nn.Module] = WeakSet()
+_warned: WeakKeyDictionary[torch.nn.Module, set[str]] = WeakKeyDictionary()
 
 
 def _warn_of_special_part(model: Kronos, found: str) -> None:
-    """Once for each model."""
-    if model not in _warned:
-        _warned.add(model)
+    """Once for each model and what was found."""
+    known = _warned.setdefault(model, set())
+    if found not in known:
+        known.add(found)
         warnings.warn(
             f"the networks have {found}, which their weights alone do not show: they are run module by module, exactly, "
             "at the speed of the reference (merge adapters into the weights to get the fast engine back)",

@@ -129,7 +129,7 @@ def auto_regressive_inference(
             max_context,
             pred_len,
             clip,
-            Sampling(T, top_k, top_p),
+            Sampling.published(T, top_k, top_p),
             sample_count,
             verbose=verbose,
         )

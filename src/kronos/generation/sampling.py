@@ -5,8 +5,9 @@ Legend: B rows, V codes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,26 @@ class Sampling:
             raise ValueError(f"top_k must be a whole number of at least 0, or None for off, found {self.top_k!r}")
         if self.top_p is not None and (not _is_real(self.top_p) or not 0 < self.top_p <= 1):
             raise ValueError(f"top_p must lie in (0, 1], or None for off, found {self.top_p!r}")
+
+    @classmethod
+    def published(cls, T: float, top_k: int | None, top_p: float | None) -> Sampling:
+        """The arguments of the published interface: a top_k below 1 and a top_p above 1 are off, as None is; a top_p of 0 or
+        less leaves the likeliest code alone.
+
+        Raises:
+            ValueError: a temperature below 0, or an argument that is no number.
+        """
+        if top_p is not None and _is_real(top_p):
+            if top_p <= 0:
+                top_k, top_p = 1, None
+            elif top_p > 1:
+                top_p = None
+        return cls(T, 0 if top_k is not None and _is_whole(top_k) and top_k < 0 else top_k, top_p)
+
+    def with_(self, temperature: float | None = None, top_k: int | None = None, top_p: float | None = None) -> Sampling:
+        """This, with what is not None in place of its own: how a model's own sampling and what a caller asks for are merged."""
+        given: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     @property
     def greedy(self) -> bool:
@@ -93,7 +114,7 @@ def sample_from_logits(
     top_p: float | None = None,
     sample_logits: bool = True,
 ) -> Tensor:
-    """Kept interface: logits [B, V] -> ids [B, 1]; sample_logits=False takes the likeliest code instead of drawing."""
+    """Kept interface: logits [B, V] -> ids [B, 1], by `Sampling.published`; sample_logits=False takes the likeliest code."""
     if not sample_logits:
         return logits.argmax(-1, keepdim=True)
-    return draw(logits, Sampling(temperature, top_k, top_p))
+    return draw(logits, Sampling.published(temperature, top_k, top_p))

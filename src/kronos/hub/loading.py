@@ -45,6 +45,10 @@ class PairSettings:
         """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
         return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
 
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, top_p=self.top_p)
+
     @classmethod
     def read(cls, folder: Path) -> PairSettings:
         path = folder / PAIR_FILE
@@ -69,7 +73,7 @@ class PairSettings:
         if isinstance(context, bool) or not isinstance(context, int) or context < 1:
             raise CheckpointError(f"max_context in {path} must be a whole number of at least 1, found {context!r}")
         try:
-            Sampling(settings.temperature, top_p=settings.top_p)
+            _ = settings.sampling
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
         return settings
@@ -146,7 +150,7 @@ def load(
         sliding=sliding,
         precision=precision,
         memory=memory,
-        sampling=Sampling(settings.temperature, top_p=settings.top_p),
+        sampling=settings.sampling,
         trained_bars=settings.trained_bars,
         calibration=pair_calibration(name_or_path),
     )

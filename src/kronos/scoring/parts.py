@@ -79,13 +79,10 @@ class PartScorer:
     def __init__(self, data: str, out: str, settings: dict[str, Any]) -> None:
         import torch
 
-        from kronos.hub.loading import load, pair_settings
+        from kronos.hub.loading import load
 
         self.settings = told = ScoreSettings.from_dict(settings)
         torch.set_num_threads(told.threads)
-        advice = pair_settings(told.model)
-        self.temperature = advice.temperature if told.temperature is None else told.temperature
-        self.top_p = advice.top_p if told.top_p is None else told.top_p
         self.predictor: KronosPredictor = load(
             told.model,
             tokenizer=told.tokenizer,
@@ -155,9 +152,9 @@ class PartScorer:
             [window.past[[c for c in VALUE_COLUMNS if c in window.past]] for window in windows],
             [window.past["timestamps"] for window in windows],
             [window.future for window in windows],
-            T=self.temperature,
+            T=told.temperature,
             top_k=told.top_k,
-            top_p=self.top_p,
+            top_p=told.top_p,
             sample_count=told.paths,
             seed=told.seed,
             verbose=False,

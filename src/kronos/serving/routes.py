@@ -111,8 +111,8 @@ async def models(request: Request) -> Response:
                     "name": offered.name,
                     "context": offered.predictor.max_context,
                     "parameters": sum(p.numel() for p in offered.predictor.model.parameters()),
-                    "temperature": offered.advice.temperature,
-                    "top_p": offered.advice.top_p,
+                    "temperature": offered.predictor.sampling.temperature,
+                    "top_p": offered.predictor.sampling.top_p,
                 }
                 for offered in state.offered.values()
             ],

@@ -30,7 +30,7 @@ def load_models(names: Sequence[str], device: str | None = None, precision: str 
     Raises:
         ValueError: a name twice, or a model that cannot be loaded.
     """
-    from kronos.hub.loading import load, pair_settings
+    from kronos.hub.loading import load
 
     result: dict[str, Offered] = {}
     for name in names:
@@ -38,7 +38,7 @@ def load_models(names: Sequence[str], device: str | None = None, precision: str 
         if short in result:
             raise ValueError(f"two models would be called {short}; give each once")
         predictor = load(name, device=device, precision=precision)  # type: ignore[arg-type]
-        result[short] = Offered(short, predictor, pair_settings(name))
+        result[short] = Offered(short, predictor)
     return result
 
 
@@ -54,7 +54,7 @@ def suited(
     On a CPU two lanes with a core each do more than one with two, and what a batch of more than 16 series needs is in no cache.
     A GPU takes one large batch at a time.
     """
-    if any(one.predictor.device != "cpu" for one in offered.values()):
+    if any(str(one.predictor.device) != "cpu" for one in offered.values()):
         return replace(settings, batch=batch or 64, lanes=lanes or 1, threads=threads)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     lanes = lanes or cores

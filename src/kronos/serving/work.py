@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from kronos.calendars import future_timestamps
-from kronos.generation.sampling import Sampling
 from kronos.klines import VALUE_COLUMNS
 from kronos.klines.notes import future_notes, notes_of
 from kronos.predictor import default_lookback
@@ -21,17 +20,15 @@ from kronos.serving.schemas import Options
 from kronos.serving.settings import Limits
 
 if TYPE_CHECKING:
-    from kronos.hub.loading import PairSettings
     from kronos.predictor import KronosPredictor
 
 
 @dataclass(frozen=True)
 class Offered:
-    """A model that the service has in memory, with the sampling that it is best drawn with."""
+    """A model that the service has in memory."""
 
     name: str
     predictor: KronosPredictor
-    advice: PairSettings
 
 
 @dataclass(frozen=True)
@@ -101,17 +98,13 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
         raise ValueError(f"lookback {lookback} is more than the {len(known)} bars there are to look back on")
     past = known.iloc[-lookback:]
     future = _future(bars["timestamps"], truth["timestamps"], horizon, options.calendar)
-    sampling = Sampling(
-        offered.advice.temperature if options.temperature is None else options.temperature,
-        options.top_k,
-        offered.advice.top_p if options.top_p is None else options.top_p,
-    )
+    sampling = offered.predictor.sampling.with_(options.temperature, options.top_k, options.top_p)
     values = past[[name for name in VALUE_COLUMNS if name in past.columns]]
     series = offered.predictor.prepare(values, past["timestamps"], future)
     job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline)
     notes = tuple(str(bars.attrs[name]) for name in ("cleaning", "validation") if name in bars.attrs)
     notes += (
-        *series.doubts_of_prices(),
+        *series.doubts_of_prices().values(),
         *notes_of(bars),
         *(() if held else future_notes(bars["timestamps"], future, options.calendar)),
     )

@@ -1,0 +1,200 @@
+"""``kronos calibrate``: spreads and means that fit what came, from past windows of one's own data."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kronos.cli.options import device_option
+
+if TYPE_CHECKING:
+    from kronos.calibration.fitting import FitWindows, PastWindow
+
+HELD_OUT = 0.3
+"""Share of the windows, the latest ones, that the verdict is given on."""
+
+
+@click.command(short_help="Fit the spread and mean of a model's forecasts to your data.")
+@click.argument("data", required=False, type=click.Path(exists=True))
+@click.option("--store", type=click.Path(exists=True), help="The held-out bars of a training store instead of DATA.")
+@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
+@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@click.option("--out", required=True, type=click.Path(), help="Write the calibration: .json.")
+@click.option(
+    "--lookback", type=click.IntRange(32), default=256, show_default=True, help="Bars that forecasts look back on."
+)
+@click.option("--horizon", type=click.IntRange(1), default=24, show_default=True, help="Bars that they forecast.")
+@click.option(
+    "--windows", type=click.IntRange(40), default=2000, show_default=True, help="Past windows to forecast, at most."
+)
+@click.option("--paths", type=click.IntRange(10), default=50, show_default=True, help="Paths of each.")
+@click.option("--until", help="Use no bars after this day: the beginning of what you will test on.")
+@device_option
+@click.option("--quiet", is_flag=True, help="No progress.")
+def calibrate(data: str | None, store: str | None, out: str, windows: int, quiet: bool, **options: Any) -> None:
+    """Forecast past windows of DATA (a file or a folder of bars), compare with what came, and write parameters that make later
+    forecasts of such data better: how far to trust the mean, and how wide to be. The verdict is given on the latest windows, which
+    are not fitted on; where the score does not fall there, nothing is written.
+
+    \b
+    Examples:
+      kronos calibrate prices/ --out cal.json
+      kronos forecast prices/a.csv --calibration cal.json
+
+    A run that was stopped goes on where it was: forecasts are kept in OUT.windows until the calibration is written.
+    """
+    from kronos.calibration.fitting import fit, judge
+    from kronos.hub.loading import load
+
+    if (data is None) == (store is None):
+        raise ValueError("give DATA, a file or folder of bars, or --store, and not both")
+    target = Path(out)
+    if target.suffix != ".json" or not target.resolve().parent.is_dir():
+        raise ValueError(f"--out {out}: give a .json file in a folder that exists")
+    lookback, horizon = options["lookback"], options["horizon"]
+    source = (
+        _of_store(Path(store), lookback, horizon, windows)
+        if store
+        else _of_files(Path(str(data)), lookback, horizon, windows, options["until"])
+    )
+    chosen = list(source)
+    if len(chosen) < 40:
+        raise ValueError(
+            f"{data or store} has {len(chosen)} windows of {lookback} + {horizon} bars that do not overlap much; 40 are needed: "
+            "give more series, or a smaller --lookback or --horizon"
+        )
+    predictor = load(options["model"], tokenizer=options["tokenizer"], device=options["device"])
+    told = {"model": options["model"], "lookback": lookback, "horizon": horizon, "data": str(data or store)}
+    made = _collected(predictor, chosen, options["paths"], told, target.with_suffix(".windows"), quiet)
+    import numpy as np
+
+    order = np.argsort(made.time, kind="stable")
+    cut = int(len(order) * (1 - HELD_OUT))
+    verdict = judge(made.part(order[cut:]), fit(made.part(order[:cut])))
+    click.echo(f"{len(made):,} windows; verdict on the latest {verdict.windows:,}, fitted on the others")
+    low, high = verdict.interval
+    click.echo(f"CRPS of close, after over before: {verdict.crps:.3f} (95 % interval {low:.3f} to {high:.3f})")
+    click.echo(f"80 % intervals cover: {verdict.covers[0]:.1%} before, {verdict.covers[1]:.1%} after")
+    click.echo("by frequency, after: " + ", ".join(f"{n} {v:.0%}" for n, v in verdict.covers_by_frequency.items()))
+    if not verdict.helps:
+        raise ValueError(
+            f"the calibration does not help on the held-out windows (CRPS {verdict.crps:.3f} of what it was): nothing is written"
+        )
+    from dataclasses import asdict, replace
+
+    whole = fit(made, told)
+    replace(whole, verdict=json.loads(json.dumps(asdict(verdict)))).save(target)
+    _forget(target.with_suffix(".windows"))
+    click.echo(f"the calibration is in {out}: kronos forecast FILE --calibration {out}")
+
+
+def _collected(
+    predictor: Any, chosen: list[PastWindow], paths: int, told: dict[str, Any], folder: Path, quiet: bool
+) -> FitWindows:
+    """Forecasts of all windows; those of a stopped run are read from its folder."""
+    import hashlib
+
+    import numpy as np
+    from tqdm.auto import tqdm
+
+    from kronos.calibration.fitting import BATCH, FitWindows, collect
+    from kronos.files import json_bytes, write_file
+
+    content = hashlib.sha256(b"".join(one.truth.tobytes() for one in chosen)).hexdigest()
+    settings = json_bytes({**told, "paths": paths, "windows": len(chosen), "truth": content})
+    folder.mkdir(exist_ok=True)
+    marker = folder / "settings.json"
+    if marker.exists() and marker.read_bytes() != settings:
+        raise ValueError(f"{folder} holds forecasts of another run: delete it, or take another --out")
+    write_file(marker, settings)
+    parts = []
+    names = list(FitWindows.__dataclass_fields__)
+    bar = tqdm(
+        total=len(chosen), desc="forecasting", unit="window", disable=quiet or not sys.stderr.isatty(), leave=False
+    )
+    for first in range(0, len(chosen), BATCH):
+        file = folder / f"{first:06}.npz"
+        if not file.exists():
+            part = collect(predictor, chosen[first : first + BATCH], paths)
+            import io
+
+            buffer = io.BytesIO()
+            np.savez(buffer, **{name: getattr(part, name) for name in names})
+            write_file(file, buffer.getvalue())
+        with np.load(file, allow_pickle=False) as kept:
+            parts.append(FitWindows(*(kept[name] for name in names)))
+        bar.update(len(chosen[first : first + BATCH]))
+    bar.close()
+    return FitWindows.joined(parts)
+
+
+def _forget(folder: Path) -> None:
+    for file in (*folder.glob("*.npz"), folder / "settings.json"):
+        file.unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _of_files(place: Path, lookback: int, horizon: int, most: int, until: str | None) -> Iterator[PastWindow]:
+    """Windows evenly spread over every series of a file or folder."""
+    import numpy as np
+    import pandas as pd
+
+    from kronos.calibration.fitting import PastWindow
+    from kronos.klines import VALUE_COLUMNS, KlineError, iter_klines
+    from kronos.klines.files import table_files
+
+    series = []
+    for file in table_files(place):
+        for name, bars in iter_klines(file):
+            if isinstance(bars, KlineError):
+                click.echo(f"left out: {name}: {bars.summary}", err=True)
+                continue
+            if until is not None:
+                end = pd.Timestamp(until)
+                zone = bars["timestamps"].dt.tz
+                bars = bars[bars["timestamps"] <= (end if zone is None else end.tz_localize(zone))]
+            if len(bars) >= lookback + horizon:
+                series.append(bars)
+    each = max(1, most // max(1, len(series)))
+    for bars in series:
+        room = len(bars) - lookback - horizon
+        count = min(each, room // horizon + 1)
+        columns = [name for name in VALUE_COLUMNS if name in bars]
+        times = pd.DatetimeIndex(bars["timestamps"])
+        for start in np.unique(np.linspace(0, room, count).astype(int)):
+            stop, end = start + lookback, start + lookback + horizon
+            past = bars.iloc[start:stop][columns].reset_index(drop=True)
+            yield PastWindow(past, times[start:stop], times[stop:end], bars["close"].to_numpy()[stop:end])
+
+
+def _of_store(folder: Path, lookback: int, horizon: int, most: int) -> Iterator[PastWindow]:
+    """As many held-out windows of every group of a training store."""
+    import numpy as np
+    import pandas as pd
+
+    from kronos.calibration.fitting import PastWindow
+    from kronos.klines.features import FEATURES
+    from kronos.training.pretrain import parts_of
+    from kronos.training.store import Store
+
+    held = parts_of(Store.open(folder), 512)[1]
+    groups: dict[int, list[Any]] = {}
+    for segment in held.segments:
+        if segment.stop - segment.start >= lookback + horizon:
+            groups.setdefault(segment.group, []).append(segment)
+    rng = np.random.default_rng(0)
+    for segments in groups.values():
+        for _ in range(max(1, most // len(groups))):
+            segment = segments[rng.integers(len(segments))]
+            first = int(rng.integers(segment.start, segment.stop - lookback - horizon + 1))
+            stop, end = first + lookback, first + lookback + horizon
+            past = pd.DataFrame(np.asarray(held.bars[first:stop], np.float64), columns=list(FEATURES))
+            if not past["volume"].any():
+                past = past.drop(columns=["volume", "amount"])
+            times = pd.DatetimeIndex(pd.to_datetime(held.times[first:end]))
+            yield PastWindow(past, times[:lookback], times[lookback:], np.asarray(held.bars[stop:end, 3], np.float64))

@@ -115,6 +115,7 @@ def test_the_return_is_that_of_the_predictors_anchored_forecast(
             sample_count=2,
             seed=3,
             verbose=False,
+            calibration=None,  # signals are those of the paths as drawn
         )
         close = paths[0, :, :, 3].mean(axis=0)
         last = rows["close"].iloc[-1]

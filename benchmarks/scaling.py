@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 from kronos.nn import Kronos
 from kronos.picture import figure_bytes
 from kronos.training.trackers import read_log

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 import kronos
 from kronos.cli import main
+from kronos.io.storage import Storage
 from kronos.scoring import ScoreSettings, parse_cutoffs, read_scores, score
 from kronos.scoring.settings import LATEST, cutoff_label
-from kronos.scoring.store import Store
 from kronos.scoring.universe import find_series, table_files
 from tests.processes import run_process, started
 
@@ -217,7 +217,7 @@ def test_the_layout_of_the_data_does_not_change_the_scores(form, tmp_path, setti
 def test_a_symbol_at_two_frequencies_is_two_series(tmp_path):
     bars("BTC").to_parquet(tmp_path / "daily.parquet", index=False)
     bars("BTC", freq="h").to_parquet(tmp_path / "hourly.parquet", index=False)
-    store = Store(str(tmp_path))
+    store = Storage(str(tmp_path))
     universe = find_series(store, table_files(store), None)
     assert [member.name for member in universe.members] == ["BTC", "BTC@hourly"]
 
@@ -227,12 +227,12 @@ def test_a_uri_is_read_and_written_as_a_path_is(data, tmp_path, settings):
     _, found = run(Path(data).as_uri(), (tmp_path / "b").as_uri(), settings())
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
     with pytest.raises(ValueError, match="cannot be opened"):
-        Store("nosuch://bucket/x")
+        Storage("nosuch://bucket/x")
 
 
 def test_object_storage_is_read_and_written_through_arrows_file_systems(data, tmp_path, settings):
     place = "fsspec+memory://desk"  # objects in this process, which appear when their upload is complete
-    Store(place).write("bars/part=1/0.parquet", Path(data).read_bytes())
+    Storage(place).write("bars/part=1/0.parquet", Path(data).read_bytes())
     _, expected = run(data, tmp_path / "a", settings())
     report, found = run(f"{place}/bars", f"{place}/scores", settings())
     pd.testing.assert_frame_equal(found, expected, check_exact=True)

@@ -13,7 +13,7 @@ import kronos
 from kronos.calendars import future_timestamps
 from kronos.cli import main as cli
 from kronos.cli.options import as_options
-from kronos.files import inputs_kept, whole_folder, write_file
+from kronos.io.atomic import inputs_kept, whole_folder, write_file
 from kronos.klines import KlineError, read_klines
 from kronos.klines.notes import future_notes, missing_bars, notes_of
 

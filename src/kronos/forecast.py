@@ -218,8 +218,8 @@ class Forecast(ForecastPaths):
 
         Other programs see the long table of `to_frame`.
         """
-        from kronos.files import write_file
         from kronos.forecast_file import to_parquet
+        from kronos.io.atomic import write_file
 
         target = output_path(path, (".parquet",))
         write_file(target, to_parquet(self))
@@ -260,7 +260,7 @@ class Forecast(ForecastPaths):
             samples: how many single paths to draw as thin lines.
             title: default the id.
         """
-        from kronos.files import write_file
+        from kronos.io.atomic import write_file
         from kronos.picture import FORMATS, charts_of, forecast_picture
 
         one = self._one(id)
@@ -298,7 +298,7 @@ class Forecast(ForecastPaths):
             ValueError: more than 50 series, or a wrong argument.
         """
         from kronos.chart import chart_page
-        from kronos.files import write_file
+        from kronos.io.atomic import write_file
         from kronos.picture import charts_of
 
         if len(self) > MOST_ON_A_PAGE:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.backtest.qlib_folder import qlib_freq
-from kronos.files import whole_folder
+from kronos.io.atomic import whole_folder
 from kronos.klines import KlineError, iter_klines
 from kronos.klines.cleaning import Policy
 from kronos.klines.files import table_files

@@ -17,9 +17,9 @@ import pandas as pd
 
 from kronos.backtest.qlib_folder import QlibFolder, check_qlib
 from kronos.backtest.session import start_qlib
-from kronos.files import json_bytes, write_file
 from kronos.finetune.config import FEATURES, FinetuneConfig
 from kronos.finetune.splits import COLUMNS, Dropped, Splits, split_by_time
+from kronos.io.atomic import json_bytes, write_file
 
 GROUP = 50
 """Instruments that are read together, between two steps of the progress bar."""

@@ -18,8 +18,8 @@ from kronos.backtest.signals import SIGNALS, SignalSettings, generate_signals, r
 from kronos.backtest.simulate import check_held, curves_of, last_tradable, risk_of, simulate, totals_of
 from kronos.backtest.verdict import verdict
 from kronos.backtest.windows import Panel
-from kronos.files import write_file
 from kronos.finetune.config import FinetuneConfig
+from kronos.io.atomic import write_file
 
 if TYPE_CHECKING:
     from kronos.predictor import KronosPredictor

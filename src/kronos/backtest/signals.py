@@ -24,7 +24,7 @@ import pandas as pd
 
 from kronos.anchoring import above_zero
 from kronos.backtest.windows import CLOSE, Chunk, Panel
-from kronos.files import json_bytes, write_file
+from kronos.io.atomic import json_bytes, write_file
 
 if TYPE_CHECKING:
     from kronos.generation.paths import Drawn

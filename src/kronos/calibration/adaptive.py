@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kronos.files import json_bytes, write_file
+from kronos.io.atomic import json_bytes, write_file
 
 
 @dataclass

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calibration.features import FEATURES, features_of, lookback_volatility
-from kronos.files import json_bytes, write_file
+from kronos.io.atomic import json_bytes, write_file
 
 VERSION = 1
 LEAST_PATHS = 8

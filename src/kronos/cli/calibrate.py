@@ -103,7 +103,7 @@ def _collected(
     from tqdm.auto import tqdm
 
     from kronos.calibration.fitting import BATCH, FitWindows, collect
-    from kronos.files import json_bytes, write_file
+    from kronos.io.atomic import json_bytes, write_file
 
     content = hashlib.sha256(b"".join(one.truth.tobytes() for one in chosen)).hexdigest()
     settings = json_bytes({**told, "paths": paths, "windows": len(chosen), "truth": content})

@@ -143,8 +143,8 @@ def _prepare(
     """Split the files, unless that was done already from the same files in the same way."""
     import json
 
-    from kronos.files import write_file
     from kronos.finetune.run import prepare_files
+    from kronos.io.atomic import write_file
     from kronos.klines.files import table_files
 
     files = [file for source in data for file in table_files(source)]

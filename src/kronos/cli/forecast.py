@@ -242,7 +242,7 @@ def _compare(forecast: Forecast, truth: pd.DataFrame | None) -> None:
 
 def write_table(result: pd.DataFrame, target: Path) -> None:
     """As the ending says."""
-    from kronos.files import write_file
+    from kronos.io.atomic import write_file
 
     table = result.reset_index()
     if target.suffix.lower() == ".csv":

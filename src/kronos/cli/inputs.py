@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kronos.files import check_not_input, inputs_kept
+from kronos.io.atomic import check_not_input, inputs_kept
 
 INPUTS = ("file", "data", "train", "valid", "yaml", "qlib_data_path", "signals", "sources", "places", "folder", "reference",
           "distribution_reference", "token_file", "calibration", "store")  # fmt: skip

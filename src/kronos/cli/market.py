@@ -78,7 +78,7 @@ def forecast_all(source: Path, options: Options) -> None:
 
 def _begin(out: Path, files: list[Path], options: Options) -> None:
     """Make the folder, or see that what is in it was made with the same settings from the same files."""
-    from kronos.files import write_file
+    from kronos.io.atomic import write_file
 
     settings: dict[str, Any] = {k: v for k, v in options._asdict().items() if k not in NOT_SETTINGS}
     stats = {str(file.resolve()): file.stat() for file in files}
@@ -186,7 +186,7 @@ def _finish(out: Path, done: int, skipped: list[tuple[str, str]], options: Optio
     """The summary of all tables in the folder, best expected return first, and what was skipped and why."""
     import pandas as pd
 
-    from kronos.files import write_file
+    from kronos.io.atomic import write_file
 
     rows = [
         pd.read_csv(file, dtype={"symbol": "str"}).iloc[-1:]

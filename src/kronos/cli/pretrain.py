@@ -71,7 +71,7 @@ def model(tokenizer: str | None, **options: Any) -> None:
 @click.option("--horizon", type=int, default=24, show_default=True, help="Bars that each of them forecasts.")
 def advise(store: Path, out: Path, windows: int, lookback: int, horizon: int) -> None:
     """Choose the temperature and top-p that forecast the held-out bars best (least CRPS); `export` writes them down as defaults."""
-    from kronos.files import json_bytes, write_file
+    from kronos.io.atomic import json_bytes, write_file
     from kronos.training.advice import advise as choose
     from kronos.training.pretrain import ADVICE, context_of, load_pair, parts_of
     from kronos.training.store import Store

@@ -16,7 +16,7 @@ from kronos.evaluation.series import Dataset
 from kronos.evaluation.table import QUANTILES
 from kronos.evaluation.tasks import LEVELS
 from kronos.evaluation.verdict import headline, judged, sentences
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 
 REPORT, FIGURES = "report.html", "figures"
 MOST_LINES = 6

@@ -28,7 +28,7 @@ from kronos.evaluation.series import Data, Dataset, read_series
 from kronos.evaluation.table import SCHEMA, read_part, rows_of, write_combined
 from kronos.evaluation.tasks import LEVELS, Task, task_of
 from kronos.evaluation.windows import Planned, Spot, chunks_of, plan_windows
-from kronos.files import parquet_bytes, write_file
+from kronos.io.atomic import parquet_bytes, write_file
 
 if TYPE_CHECKING:
     from kronos.evaluation.scores import Scores

@@ -18,7 +18,7 @@ import pandas as pd
 from kronos.evaluation.series import Dataset
 from kronos.evaluation.tasks import Task
 from kronos.evaluation.windows import Origin, Spot, chunks_of, cut_points
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 from kronos.klines import FEATURES
 
 if TYPE_CHECKING:

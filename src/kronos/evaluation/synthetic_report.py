@@ -17,7 +17,7 @@ from kronos.evaluation.report import FIGURES, REPORT
 from kronos.evaluation.series import Dataset
 from kronos.evaluation.synthetic import Sequences, bar_bootstrap, generate, pairs
 from kronos.evaluation.tasks import Task
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 
 REPEATS = 3
 """Trainings of each LSTM, whose mean and spread are reported."""

@@ -24,7 +24,7 @@ from torch import nn
 
 from kronos.export.onnx_graphs import Decoder, Encoder, Fine, Prefill, Step
 from kronos.export.onnx_run import SETTINGS, OnnxKronos
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 
 if TYPE_CHECKING:
     from kronos.predictor import KronosPredictor

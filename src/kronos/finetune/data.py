@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 from kronos.training.distributed import World
 from kronos.training.store import Store
 

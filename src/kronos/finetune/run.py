@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from kronos.files import json_bytes, write_file
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.data import open_parts
 from kronos.finetune.stages import tokenizer_for, train_predictor, train_tokenizer
 from kronos.hub.loading import load_model, load_tokenizer
+from kronos.io.atomic import json_bytes, write_file
 from kronos.nn import save_checkpoint
 from kronos.training.distributed import World
 

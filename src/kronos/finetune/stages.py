@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kronos.files import write_file
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.data import open_parts
 from kronos.hub.loading import load_model, load_tokenizer
 from kronos.hub.pairing import check_pair
+from kronos.io.atomic import write_file
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training.distributed import World
 from kronos.training.loop import Batch, LoopSettings, Task, train

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from kronos.files import parquet_bytes, write_file
+from kronos.io.atomic import parquet_bytes, write_file
 from kronos.live.intervals import Interval, union
 
 KEY = b"kronos.live"

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 from kronos.nn.config import ConfigError, NetworkConfig
 
 CONFIG_NAME = constants.CONFIG_NAME

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kronos.files import parquet_bytes
+from kronos.io.atomic import parquet_bytes
+from kronos.io.storage import Storage
 from kronos.scoring.settings import ScoreSettings
 from kronos.scoring.signals import signals_of
-from kronos.scoring.store import Store
 from kronos.scoring.universe import Member, Piece
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class PartScorer:
             precision=told.precision,
             memory=told.batch_bytes,
         )
-        self.data, self.out = Store(data), Store(out)
+        self.data, self.out = Storage(data), Storage(out)
 
     def __call__(self, part: Part) -> dict[str, Any]:
         """Score a part unless it is done; what its marker says: scores, rejected, seconds."""

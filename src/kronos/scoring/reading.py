@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kronos.scoring.store import Store
+from kronos.io.storage import Storage
 from kronos.scoring.universe import Member, as_text, first_line, is_parquet, local_copy, roles_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ READ_TOGETHER = 64
 
 
 def read_members(
-    store: Store, members: Sequence[Member], tz: str | None, columns: Mapping[str, str] | None
+    store: Storage, members: Sequence[Member], tz: str | None, columns: Mapping[str, str] | None
 ) -> Iterator[tuple[str, pd.DataFrame | str]]:
     """(name, its rows as the reader gives them, not judged), in order; a text in place of rows is why they cannot be read."""
     for start in range(0, len(members), READ_TOGETHER):
@@ -28,7 +28,7 @@ def read_members(
 
 
 def _read_group(
-    store: Store, group: Sequence[Member], tz: str | None, columns: Mapping[str, str] | None
+    store: Storage, group: Sequence[Member], tz: str | None, columns: Mapping[str, str] | None
 ) -> dict[str, pd.DataFrame | str]:
     import pandas as pd
 
@@ -57,7 +57,7 @@ def _read_group(
 
 
 def _read_file(
-    store: Store, file: str, symbols: list[str | None], tz: str | None, columns: Mapping[str, str] | None
+    store: Storage, file: str, symbols: list[str | None], tz: str | None, columns: Mapping[str, str] | None
 ) -> dict[str | None, pd.DataFrame | str]:
     """Rows by the text of the symbol column. Rows that the reader refuses cost their own series, not the others."""
     from kronos.klines import KlineError, read_table
@@ -89,7 +89,7 @@ def _said(error: Exception, file: str) -> str:
 
 
 def _extract(
-    store: Store, file: str, symbols: list[str | None], columns: Mapping[str, str] | None, folder: Path
+    store: Storage, file: str, symbols: list[str | None], columns: Mapping[str, str] | None, folder: Path
 ) -> Path:
     """The rows of some symbols as a Parquet file of their own; row groups without them are not read."""
     import pyarrow as pa

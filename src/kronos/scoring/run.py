@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kronos.io.storage import Entry, Storage
 from kronos.scoring.parts import DONE, SCORES, Part, PartScorer, parts_of
 from kronos.scoring.settings import ScoreSettings
-from kronos.scoring.store import Entry, Store
 from kronos.scoring.universe import Universe, find_series, table_files
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def score(
     """Score every series of ``data`` at every cut-off into the folder ``out``; what is there of the same run is kept.
 
     Args:
-        data: a folder of tables, or a table of many series: a path or a URI (see `kronos.scoring.store`).
+        data: a folder of tables, or a table of many series: a path or a URI (see `kronos.io.storage`).
         execute: where the parts are scored; `kronos.scoring.on_ray.on_ray` for a cluster.
         overwrite: begin anew.
 
@@ -72,7 +72,7 @@ def score(
     from tqdm.auto import tqdm
 
     began = time.monotonic()
-    source, target = Store(data), Store(out)
+    source, target = Storage(data), Storage(out)
     files = table_files(source)
     begin(target, files, settings, overwrite)
     universe = find_series(source, files, dict(settings.columns) or None, verbose)
@@ -91,7 +91,7 @@ def score(
     return ScoreReport(scores, rejected, len(parts), len(parts) - len(todo), time.monotonic() - began)
 
 
-def begin(target: Store, files: Sequence[Entry], settings: ScoreSettings, overwrite: bool) -> None:
+def begin(target: Storage, files: Sequence[Entry], settings: ScoreSettings, overwrite: bool) -> None:
     """Record the run, or see that the folder holds the same one.
 
     Raises:
@@ -119,7 +119,7 @@ def begin(target: Store, files: Sequence[Entry], settings: ScoreSettings, overwr
     target.write(RECORD, json.dumps(record, indent=1).encode())
 
 
-def _finish(target: Store, parts: Sequence[Part], universe: Universe) -> tuple[int, int]:
+def _finish(target: Storage, parts: Sequence[Part], universe: Universe) -> tuple[int, int]:
     """Gather the rejected ones of all parts; the number of scores and of them."""
     scores = 0
     rejected = [(file, "", reason) for file, reason in universe.refused]
@@ -145,7 +145,7 @@ def read_scores(out: str) -> pd.DataFrame:
     """
     import pyarrow.dataset as ds
 
-    store = Store(out)
+    store = Storage(out)
     if store.read(RECORD) is None:
         raise ValueError(f"{out} is no folder of scores")
     data = ds.dataset(store.path(SCORES), filesystem=store.fs, format="parquet", partitioning=_partitioning())

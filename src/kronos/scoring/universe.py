@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kronos.scoring.store import Entry, Store
+from kronos.io.storage import Entry, Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +50,7 @@ def is_parquet(name: str) -> bool:
     return name.lower().endswith((".parquet", ".pq"))
 
 
-def table_files(store: Store) -> list[Entry]:
+def table_files(store: Storage) -> list[Entry]:
     """The files of the store that the reader reads.
 
     Raises:
@@ -66,7 +66,9 @@ def table_files(store: Store) -> list[Entry]:
     return files
 
 
-def find_series(store: Store, files: list[Entry], columns: Mapping[str, str] | None, verbose: bool = False) -> Universe:
+def find_series(
+    store: Storage, files: list[Entry], columns: Mapping[str, str] | None, verbose: bool = False
+) -> Universe:
     """Look through the files.
 
     A file without a symbol column is one series, called after a folder symbol=NAME, or after the file. A symbol in several
@@ -115,7 +117,7 @@ def follow_each_other(parts: list[_Found]) -> bool:
         return False
 
 
-def _series_in(store: Store, file: str, columns: Mapping[str, str] | None) -> Iterator[_Found]:
+def _series_in(store: Storage, file: str, columns: Mapping[str, str] | None) -> Iterator[_Found]:
     if not is_parquet(file):
         yield from _in_text(store, file, columns)
         return
@@ -193,7 +195,7 @@ def as_text(column: pa.Array) -> pa.Array:
     return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
-def _in_text(store: Store, file: str, columns: Mapping[str, str] | None) -> Iterator[_Found]:
+def _in_text(store: Storage, file: str, columns: Mapping[str, str] | None) -> Iterator[_Found]:
     """A text or Feather file is read as a whole."""
     from kronos.klines import list_symbols, read_table
 
@@ -221,7 +223,7 @@ def _name_of(file: str) -> str:
 class local_copy:
     """The file itself where it lies on a disk, else a copy of it for as long as the block lasts."""
 
-    def __init__(self, store: Store, file: str) -> None:
+    def __init__(self, store: Storage, file: str) -> None:
         self.store, self.file = store, file
         self.folder: tempfile.TemporaryDirectory[str] | None = None
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 from kronos.klines.features import FEATURES, time_features
 from kronos.klines.splitting import (
     PAPER_RULES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 from kronos.training.trackers import read_log
 
 PICTURE = "curves.png"

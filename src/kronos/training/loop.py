@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kronos.files import json_bytes, write_file
+from kronos.io.atomic import json_bytes, write_file
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.distributed import World
 from kronos.training.schedule import SCHEDULES, Schedule, learning_rate

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kronos.files import json_bytes, write_file
+from kronos.io.atomic import json_bytes, write_file
 from kronos.klines.features import FEATURES
 from kronos.nn import Kronos, KronosTokenizer, ModelConfig, TokenizerConfig, save_checkpoint
 from kronos.training.distributed import World

@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 from kronos.training.distributed import World
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)

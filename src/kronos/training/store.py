@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kronos.files import whole_folder, write_file
+from kronos.io.atomic import whole_folder, write_file
 from kronos.klines.features import FEATURES, time_features, to_matrix
 
 ARRAYS = ("bars", "stamp", "times", "segments")

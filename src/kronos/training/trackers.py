@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 
 LOG, TABLE = "log.jsonl", "log.csv"
 

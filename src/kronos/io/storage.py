@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kronos.files import write_file
+from kronos.io.atomic import write_file
 
 if TYPE_CHECKING:
     import pyarrow.fs as pa_fs
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     changed: int
 
 
-class Store:
+class Storage:
     """A folder, or one file as a folder that holds just it.
 
     Raises:

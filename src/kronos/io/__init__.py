@@ -1,0 +1,1 @@
+"""Reading and writing files and folders: atomic writes, local and object storage, resumable output folders."""

@@ -127,7 +127,9 @@ def test_the_same_command_again_keeps_what_is_there_and_another_one_is_refused(d
     assert report.resumed == 2 and report.parts == 3
     pd.testing.assert_frame_equal(first, second, check_exact=True)
     assert (out / "scores/cutoff=latest/part-000000.parquet").stat().st_mtime_ns == kept
-    with pytest.raises(ValueError, match="made with other seed; give another folder, or overwrite=True"):
+    with pytest.raises(
+        ValueError, match="made with other settings: seed was 0 and is 1; give another folder, or overwrite=True"
+    ):
         score(data, str(out), settings(seed=1))
     _, other = run(data, out, settings(seed=1), overwrite=True)
     assert len(other) == 7 and not other["return"].equals(first["return"])
@@ -136,16 +138,26 @@ def test_the_same_command_again_keeps_what_is_there_and_another_one_is_refused(d
 def test_a_changed_file_is_noticed(data, tmp_path, settings):
     run(data, tmp_path / "out", settings())
     market(count=6).to_parquet(data, index=False)
-    with pytest.raises(ValueError, match="made with other bytes, data"):
+    with pytest.raises(ValueError, match=r"made with other settings: bytes was \d+ and is \d+, data was"):
         score(data, str(tmp_path / "out"), settings())
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(data, tmp_path, settings):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("x")
-    with pytest.raises(ValueError, match="holds other files"):
-        score(data, str(tmp_path / "mine"), settings())
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"holds other files.*notes\.txt"):
+            score(data, str(tmp_path / "mine"), settings(), overwrite=overwrite)
     assert os.listdir(tmp_path / "mine") == ["notes.txt"]
+
+
+def test_run_begun_by_the_version_before_goes_on(data, tmp_path, settings):
+    out = tmp_path / "out"
+    run(data, out, settings())
+    record = out / "settings.json"
+    record.write_text(json.dumps(json.loads(record.read_text()), indent=1))  # as it was written then
+    report, _ = run(data, out, settings())
+    assert report.resumed == report.parts
 
 
 def test_rejected_series_are_listed_with_their_reasons_and_cost_no_other(tmp_path, settings):

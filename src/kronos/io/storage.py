@@ -1,4 +1,4 @@
-"""A folder on disk or in object storage, through Arrow's file systems: what a run reads from and writes to.
+"""Files of a folder on disk or in object storage, through the file systems of Arrow.
 
 A place is a path, or a URI that `pyarrow.fs` knows: file:///..., s3://bucket/..., gs://..., hdfs://...
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kronos.io.atomic import write_file
+from kronos.io.atomic import check_not_input, write_file
 
 if TYPE_CHECKING:
     import pyarrow.fs as pa_fs
@@ -23,7 +23,10 @@ class Entry(NamedTuple):
 
 
 class Storage:
-    """A folder, or one file as a folder that holds just it.
+    """A folder on disk or in object storage, or one file as a folder that holds just it.
+
+    Args:
+        place: a path or a URI.
 
     Raises:
         ValueError: the URI cannot be understood or its storage cannot be reached.
@@ -86,8 +89,32 @@ class Storage:
         with self.fs.open_output_stream(target) as stream:
             stream.write(content)
 
-    def delete(self, folder: str) -> None:
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name."""
         import pyarrow.fs as pa_fs
 
-        if self.fs.get_file_info(self.path(folder)).type == pa_fs.FileType.Directory:
-            self.fs.delete_dir(self.path(folder))
+        return bool(self.fs.get_file_info(self.path(name)).type == pa_fs.FileType.File)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there; on a disk the folders that become empty too, up to the storage's own.
+
+        Raises:
+            ValueError: the file is an input of the running command.
+        """
+        if not self.is_local:
+            if self.has(name):
+                self.fs.delete_file(self.path(name))
+            return
+        path = Path(self.path(name))
+        check_not_input(path)
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == Path(self.root) or not folder.is_dir() or any(folder.iterdir()):
+                break
+            folder.rmdir()
+
+    def remove_if_empty(self) -> None:
+        """Delete the folder itself where nothing is in it, on a disk; object storage has no folders."""
+        root = Path(self.root)
+        if self.is_local and root.is_dir() and not any(root.iterdir()):
+            root.rmdir()

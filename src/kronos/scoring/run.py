@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kronos.io.run_folder import SETTINGS, RunFolder
 from kronos.io.storage import Entry, Storage
 from kronos.scoring.parts import DONE, SCORES, Part, PartScorer, parts_of
 from kronos.scoring.settings import ScoreSettings
@@ -24,7 +25,9 @@ from kronos.scoring.universe import Universe, find_series, table_files
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD, REJECTED = "settings.json", "rejected.csv"
+REJECTED = "rejected.csv"
+OWNS = (f"{DONE}/part-[0-9]*.json", f"{SCORES}/cutoff=*/part-[0-9]*.parquet", REJECTED)
+"""Files of a run, besides its settings."""
 
 Executor = Callable[[Sequence[Part], str, str, ScoreSettings], Iterator[dict[str, Any]]]
 
@@ -64,7 +67,7 @@ def score(
     Args:
         data: a folder of tables, or a table of many series: a path or a URI (see `kronos.io.storage`).
         execute: where the parts are scored; `kronos.scoring.on_ray.on_ray` for a cluster.
-        overwrite: begin anew.
+        overwrite: begin anew where ``out`` holds a run; what is not of a run is never deleted.
 
     Raises:
         ValueError: no data, nothing could be scored, or ``out`` holds something else.
@@ -74,10 +77,10 @@ def score(
     began = time.monotonic()
     source, target = Storage(data), Storage(out)
     files = table_files(source)
-    begin(target, files, settings, overwrite)
+    folder = begin(target, files, settings, overwrite)
     universe = find_series(source, files, dict(settings.columns) or None, verbose)
     parts = list(parts_of(universe.members, settings.cutoffs, settings.part))
-    done = {entry.name for entry in target.list(DONE)}
+    done = set(folder.done(f"{DONE}/*.json"))
     todo = [part for part in parts if part.marker not in done]
     windows = {part.number: part.windows for part in parts}
     total = sum(windows.values())
@@ -85,46 +88,29 @@ def score(
         bar.update(total - sum(part.windows for part in todo))
         for report in execute(todo, data, out, settings) if todo else ():
             bar.update(windows[report["number"]])
-    scores, rejected = _finish(target, parts, universe)
+    scores, rejected = _finish(folder, parts, universe)
     if not scores:
         raise ValueError(f"nothing could be scored; see {out}/{REJECTED}")
     return ScoreReport(scores, rejected, len(parts), len(parts) - len(todo), time.monotonic() - began)
 
 
-def begin(target: Storage, files: Sequence[Entry], settings: ScoreSettings, overwrite: bool) -> None:
-    """Record the run, or see that the folder holds the same one.
+def begin(target: Storage, files: Sequence[Entry], settings: ScoreSettings, overwrite: bool) -> RunFolder:
+    """Open the folder of the run that scores these files.
 
     Raises:
         ValueError: the folder holds other files, or a run of other settings or data.
     """
-    if target.file is not None:
-        raise ValueError(f"{target.place} is a file; give a folder for the scores")
     listing = hashlib.sha256(json.dumps([list(entry) for entry in files]).encode()).hexdigest()
     record = {**settings.to_dict(), "files": len(files), "bytes": sum(e.size for e in files), "data": listing}
-    record = json.loads(json.dumps(record))
-    text = target.read(RECORD)
-    if text is None:
-        if target.list():
-            raise ValueError(f"{target.place}: the folder holds other files; give an empty or a new one")
-    else:
-        before = json.loads(text)
-        differ = sorted(key for key in record.keys() | before.keys() if record.get(key) != before.get(key))
-        if differ and not overwrite:
-            raise ValueError(
-                f"{target.place} was made with other {', '.join(differ)}; give another folder, or overwrite=True to begin anew"
-            )
-        if overwrite:
-            for folder in (DONE, SCORES):
-                target.delete(folder)
-    target.write(RECORD, json.dumps(record, indent=1).encode())
+    return RunFolder(target, record, overwrite, OWNS)
 
 
-def _finish(target: Storage, parts: Sequence[Part], universe: Universe) -> tuple[int, int]:
+def _finish(folder: RunFolder, parts: Sequence[Part], universe: Universe) -> tuple[int, int]:
     """Gather the rejected ones of all parts; the number of scores and of them."""
     scores = 0
     rejected = [(file, "", reason) for file, reason in universe.refused]
     for part in parts:
-        text = target.read(part.marker)
+        text = folder.read(part.marker)
         if text is None:
             raise ValueError(f"part {part.number} is not done although the run has ended; start it again")
         report = json.loads(text)
@@ -134,7 +120,7 @@ def _finish(target: Storage, parts: Sequence[Part], universe: Universe) -> tuple
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(("series", "cutoff", "reason"))
     writer.writerows(rejected)
-    target.write(REJECTED, lines.getvalue().encode())
+    folder.write(REJECTED, lines.getvalue().encode())
     return scores, len(rejected)
 
 
@@ -146,7 +132,7 @@ def read_scores(out: str) -> pd.DataFrame:
     import pyarrow.dataset as ds
 
     store = Storage(out)
-    if store.read(RECORD) is None:
+    if not store.has(SETTINGS):
         raise ValueError(f"{out} is no folder of scores")
     data = ds.dataset(store.path(SCORES), filesystem=store.fs, format="parquet", partitioning=_partitioning())
     table = data.to_table().to_pandas()

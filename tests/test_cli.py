@@ -323,13 +323,45 @@ def test_a_stopped_run_goes_on_and_other_settings_are_refused(market, folder, pa
     run("forecast", market, *options, "--horizon", 3)
     assert (folder / "all" / "single.csv").is_file()
     assert (folder / "all" / "AAA.csv").stat().st_mtime_ns == kept
-    assert "other horizon" in refused("forecast", market, *options, "--horizon", 4)
+    said = refused("forecast", market, *options, "--horizon", 4)
+    assert "all was made with other settings: horizon was 3 and is 4; give another folder, or --overwrite to" in said
     assert (folder / "all" / "AAA.csv").read_bytes() == whole
     run("forecast", market, *options, "--horizon", 4, "--overwrite")
     assert len(pd.read_csv("all/AAA.csv")) == 4
+
+
+def test_forecasts_go_into_a_folder_whose_parents_are_made(market, folder, pair):
+    run("forecast", market, "--model", pair, "--horizon", 3, "--paths", 2, "--out", "no/such", "--quiet")
+    assert (folder / "no" / "such" / "summary.csv").is_file()
+
+
+def test_overwrite_leaves_a_folder_of_other_files_alone(market, folder, pair):
     (folder / "mine").mkdir()
     (folder / "mine" / "thesis.txt").write_text("precious")
-    assert "holds other files" in refused("forecast", market, "--model", pair, "--out", "mine", "--overwrite")
+    said = refused("forecast", market, "--model", pair, "--out", "mine", "--overwrite")
+    assert "mine holds other files, which are not of this run: thesis.txt;" in said
+    assert [file.name for file in (folder / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_user_s_csv_among_forecasts_is_neither_deleted_nor_ranked(market, folder, pair):
+    options = ("--model", pair, "--paths", 2, "--out", "all", "--quiet")
+    run("forecast", market, *options, "--horizon", 3)
+    (folder / "all" / "positions.csv").write_text("timestamps,symbol,size\n2024-01-01,AAA,7\n")
+    before = {file.name: file.read_bytes() for file in (folder / "all").iterdir()}
+    run("forecast", market, *options, "--horizon", 3)
+    assert {file.name: file.read_bytes() for file in (folder / "all").iterdir()} == before
+    assert "positions.csv" in refused("forecast", market, *options, "--horizon", 4, "--overwrite")
+    assert {file.name: file.read_bytes() for file in (folder / "all").iterdir()} == before
+
+
+def test_settings_of_forecasts_that_are_cut_off_are_refused_in_a_line(market, folder, pair):
+    options = ("--model", pair, "--paths", 2, "--horizon", 3, "--out", "all", "--quiet")
+    run("forecast", market, *options)
+    record = folder / "all" / "settings.json"
+    record.write_bytes(record.read_bytes()[:40])
+    for more in ((), ("--overwrite",)):
+        assert "settings.json cannot be read as JSON" in refused("forecast", market, *options, *more)
+    assert (folder / "all" / "AAA.csv").is_file()
 
 
 @pytest.mark.parametrize(
@@ -341,7 +373,6 @@ def test_a_stopped_run_goes_on_and_other_settings_are_refused(market, folder, pa
         (["bars.csv", "--save", "f.csv"], "--save f.csv: the ending must be one of .parquet"),
         (["market"], "with --out FOLDER"),
         (["market", "--out", "all", "--plot", "f.png"], "--plot is for one series"),
-        (["market", "--out", "no/such"], "there is no folder"),
         (["market/many.csv"], "--out FOLDER"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 import kronos
 from kronos.anchoring import POSITIVE_BELOW, GapMap, above_zero, align_opens, keep_positive
-from kronos.cli.forecast import write_table
+from kronos.cli.forecast import table_bytes
 from kronos.klines import validate
 from kronos.klines.jumps import find_jumps
 from kronos.prepared import KlineWarning
@@ -100,7 +100,7 @@ def test_prices_stay_where_the_last_close_is_not_positive():
 def test_written_tables_keep_tiny_prices(tmp_path, ending):
     index = pd.date_range("2024-01-01", periods=2, name="timestamps")
     table = pd.DataFrame({"close": [1.2345678e-13, 2.5e-11], "close_q10": [1e-19, 2e-12]}, index=index)
-    write_table(table, tmp_path / f"f.{ending}")
+    (tmp_path / f"f.{ending}").write_bytes(table_bytes(table, f".{ending}"))
     read = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet}[ending](tmp_path / f"f.{ending}")
     np.testing.assert_allclose(read[["close", "close_q10"]], table, rtol=1e-7)
     assert list(pd.to_datetime(read["timestamps"])) == list(index)

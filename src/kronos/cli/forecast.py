@@ -179,7 +179,9 @@ def _forecast(path: str, name: str, options: Options) -> None:
         _show(result, window.truth, title)
         _compare(forecast, window.truth)
     if options.out is not None:
-        write_table(result, Path(options.out))
+        from kronos.io.atomic import write_file
+
+        write_file(Path(options.out), table_bytes(result, Path(options.out).suffix.lower()))
         click.echo(f"forecast written to {options.out}", err=True)
     if options.save is not None:
         forecast.save(options.save)
@@ -240,18 +242,12 @@ def _compare(forecast: Forecast, truth: pd.DataFrame | None) -> None:
         click.echo(f"{inside} of {len(actual)} closes fell between the paths' 10 % and 90 % quantiles")
 
 
-def write_table(result: pd.DataFrame, target: Path) -> None:
-    """As the ending says."""
-    from kronos.io.atomic import write_file
-
+def table_bytes(result: pd.DataFrame, ending: str) -> bytes:
+    """A table in the format of a file's ending: .csv, .json or .parquet."""
     table = result.reset_index()
-    if target.suffix.lower() == ".csv":
-        content = table.to_csv(index=False, float_format="%.8g").encode()
-    elif target.suffix.lower() == ".json":
-        content = _as_json(table)
-    else:
-        content = table.to_parquet(index=False)
-    write_file(target, content)
+    if ending == ".csv":
+        return table.to_csv(index=False, float_format="%.8g").encode()
+    return _as_json(table) if ending == ".json" else table.to_parquet(index=False)
 
 
 def _as_json(table: pd.DataFrame) -> bytes:

@@ -7,7 +7,6 @@ same settings and files it goes on with what is missing.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -23,17 +22,20 @@ if TYPE_CHECKING:
 
     from kronos.cli.window import SeriesWindow
     from kronos.forecast import Forecast
+    from kronos.io.run_folder import RunFolder
     from kronos.predictor import KronosPredictor
 
 GROUP = 64
 """Series that are forecast together, and lost together when the run is stopped."""
-SETTINGS, SUMMARY, SKIPPED = "settings.json", "summary.csv", "skipped.csv"
+SUMMARY, SKIPPED = "summary.csv", "skipped.csv"
+HEADER, FIGURES = ["timestamps", "symbol"], ("last_close", "expected_return", "prob_up", "value_at_risk")
+"""First and last columns of a series' table."""
 NOT_SETTINGS = ("out", "quiet", "overwrite", "device", "plot", "save", "timeframe")
 
 
 class _Member(NamedTuple):
     name: str
-    file: Path
+    part: str
     window: SeriesWindow
 
 
@@ -49,7 +51,7 @@ def forecast_all(source: Path, options: Options) -> None:
     files = table_files(source)
     assert options.out is not None
     out = Path(options.out)
-    _begin(out, files, options)
+    folder = _begin(out, files, options)
     from tqdm.auto import tqdm
 
     from kronos.hub.loading import load
@@ -60,47 +62,42 @@ def forecast_all(source: Path, options: Options) -> None:
     done, group = 0, []
     verbose = not options.quiet and sys.stderr.isatty()
     with tqdm(desc="forecasting", unit="series", disable=not verbose) as bar:
-        for member in _members(files, out, options, predictor.trained_context, skipped):
+        for member in _members(files, folder, options, predictor.trained_context, skipped):
             if isinstance(member, str):  # there already
                 bar.update(1)
                 done += 1
                 continue
             group.append(member)
             if len(group) == GROUP:
-                done += _forecast_group(group, predictor, options)
+                done += _forecast_group(group, folder, predictor, options)
                 bar.update(len(group))
                 group = []
         if group:
-            done += _forecast_group(group, predictor, options)
+            done += _forecast_group(group, folder, predictor, options)
             bar.update(len(group))
-    _finish(out, done, skipped, options)
+    _finish(folder, done, skipped, options)
 
 
-def _begin(out: Path, files: list[Path], options: Options) -> None:
-    """Make the folder, or see that what is in it was made with the same settings from the same files."""
-    from kronos.io.atomic import write_file
+def _begin(out: Path, files: list[Path], options: Options) -> RunFolder:
+    """Open the folder of forecasts from these files and options."""
+    from kronos.io.run_folder import RunFolder
 
     settings: dict[str, Any] = {k: v for k, v in options._asdict().items() if k not in NOT_SETTINGS}
     stats = {str(file.resolve()): file.stat() for file in files}
     settings["files"] = {file: [stat.st_size, stat.st_mtime_ns] for file, stat in stats.items()}
-    settings = json.loads(json.dumps(settings))
-    record = out / SETTINGS
-    if out.is_dir() and any(out.iterdir()):
-        if not record.is_file():
-            raise ValueError(f"--out {out}: the folder holds other files; give an empty or a new one")
-        before = json.loads(record.read_text())
-        differ = sorted(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
-        if differ and not options.overwrite:
-            raise ValueError(
-                f"--out {out} was made with other {', '.join(differ)}; give another folder, or --overwrite to begin anew"
-            )
-        if options.overwrite:
-            for file in out.glob("*.csv"):
-                file.unlink()
-    if not out.resolve().parent.is_dir():
-        raise ValueError(f"--out {out}: there is no folder {out.resolve().parent}")
-    out.mkdir(exist_ok=True)
-    write_file(record, json.dumps(settings, indent=1).encode())
+    return RunFolder(out, settings, options.overwrite, (SUMMARY, SKIPPED, *_tables(out)))
+
+
+def _tables(out: Path) -> list[str]:
+    """Names of the tables of forecasts in a folder, by their header; a user's own CSV is none."""
+    names = [file.name for file in sorted(out.glob("*.csv")) if file.name not in (SUMMARY, SKIPPED)]
+    return [name for name in names if _is_table(out / name)]
+
+
+def _is_table(file: Path) -> bool:
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        header = lines.readline().rstrip("\n").split(",")
+    return header[:2] == HEADER and header[-len(FIGURES) :] == list(FIGURES)
 
 
 def _file_name(symbol: str) -> str:
@@ -111,7 +108,7 @@ def _file_name(symbol: str) -> str:
 
 
 def _members(
-    files: list[Path], out: Path, options: Options, context: int, skipped: list[tuple[str, str]]
+    files: list[Path], folder: RunFolder, options: Options, context: int, skipped: list[tuple[str, str]]
 ) -> Iterator[_Member | str]:
     """Series to forecast; the name alone where its table is there already."""
     from kronos.cli.window import window_of
@@ -127,14 +124,14 @@ def _members(
                     skipped.append((symbol, f"{file.name} has it twice"))
                     continue
                 seen.add(symbol)
-                target = out / _file_name(symbol)
+                part = _file_name(symbol)
                 if isinstance(bars, KlineError):
                     skipped.append((symbol, _said(bars)))
-                elif target.is_file():
+                elif folder.is_done(part):
                     yield symbol
                 else:
                     try:
-                        yield _Member(symbol, target, window_of(bars, options, context))
+                        yield _Member(symbol, part, window_of(bars, options, context))
                     except ValueError as error:
                         skipped.append((symbol, _said(error)))
         except KlineError as error:
@@ -145,8 +142,8 @@ def _said(error: Exception) -> str:
     return as_options(str(error).splitlines()[0])
 
 
-def _forecast_group(group: list[_Member], predictor: KronosPredictor, options: Options) -> int:
-    from kronos.cli.forecast import table_of, write_table
+def _forecast_group(group: list[_Member], folder: RunFolder, predictor: KronosPredictor, options: Options) -> int:
+    from kronos.cli.forecast import table_bytes, table_of
     from kronos.klines import VALUE_COLUMNS
 
     values = [[c for c in VALUE_COLUMNS if c in member.window.past.columns] for member in group]
@@ -172,38 +169,33 @@ def _forecast_group(group: list[_Member], predictor: KronosPredictor, options: O
         table.insert(0, "symbol", member.name)
         for name, value in _figures(one).items():
             table[name] = value
-        write_table(table, member.file)
+        folder.write(member.part, table_bytes(table, ".csv"))
     return len(group)
 
 
 def _figures(one: Forecast) -> dict[str, float]:
     """What the summary ranks by, repeated on every row of a series' table so that a resumed run need not recompute it."""
     row = one.summary().iloc[0]
-    return {name: float(row[name]) for name in ("last_close", "expected_return", "prob_up", "value_at_risk")}
+    return {name: float(row[name]) for name in FIGURES}
 
 
-def _finish(out: Path, done: int, skipped: list[tuple[str, str]], options: Options) -> None:
+def _finish(folder: RunFolder, done: int, skipped: list[tuple[str, str]], options: Options) -> None:
     """The summary of all tables in the folder, best expected return first, and what was skipped and why."""
     import pandas as pd
 
-    from kronos.io.atomic import write_file
-
-    rows = [
-        pd.read_csv(file, dtype={"symbol": "str"}).iloc[-1:]
-        for file in sorted(out.glob("*.csv"))
-        if file.name not in (SUMMARY, SKIPPED)
-    ]
+    out = Path(str(folder))
+    rows = [pd.read_csv(out / name, dtype={"symbol": "str"}).iloc[-1:] for name in _tables(out)]
     if rows:
         table = pd.concat(rows, ignore_index=True).sort_values("expected_return", ascending=False, kind="stable")
-        write_file(out / SUMMARY, table.to_csv(index=False, float_format="%.8g").encode())
+        folder.write(SUMMARY, table.to_csv(index=False, float_format="%.8g").encode())
     if skipped:
         reasons = pd.DataFrame(skipped, columns=["series", "reason"])
-        write_file(out / SKIPPED, reasons.to_csv(index=False).encode())
+        folder.write(SKIPPED, reasons.to_csv(index=False).encode())
         click.echo(
             f"{len(skipped)} skipped, the first: {skipped[0][0]}: {skipped[0][1]} (all in {out / SKIPPED})", err=True
         )
     else:
-        (out / SKIPPED).unlink(missing_ok=True)
+        folder.clear(SKIPPED)
     if not done:
         raise ValueError(f"nothing could be forecast; see {out / SKIPPED}")
     click.echo(f"{done} series forecast into {out}, ranked in {out / SUMMARY}", err=True)

@@ -41,6 +41,7 @@ class RunFolder:
         shared: patterns of files that other steps keep in the same folder; they are left alone and are no fault.
         free: names of settings that may differ when a run goes on.
         record: name of the file of settings.
+        remedy: what an error about other settings advises.
 
     Raises:
         ValueError: ``place`` is a file, holds foreign files, a run with other settings, or settings that cannot be read.
@@ -56,10 +57,12 @@ class RunFolder:
         shared: Sequence[str] = (),
         free: Sequence[str] = (),
         record: str = SETTINGS,
+        remedy: str = "give another folder, or overwrite=True to begin anew",
     ) -> None:
         self.storage = place if isinstance(place, Storage) else Storage(str(place))
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        self.owns, self.shared, self.free, self.record = tuple(owns), tuple(shared), tuple(free), record
+        self.owns, self.shared, self.free = tuple(owns), tuple(shared), tuple(free)
+        self.record, self.remedy = record, remedy
         if self.storage.file is not None:
             raise ValueError(f"{self.storage.place} is a file; give a folder")
         self._begin(overwrite)
@@ -104,9 +107,7 @@ class RunFolder:
         before = self._settings_before()
         changes = [] if before is None else self._changes(before)
         if changes and not overwrite:
-            raise ValueError(
-                f"{self} was made with other settings: {_listed(changes)}; give another folder, or overwrite=True to begin anew"
-            )
+            raise ValueError(f"{self} was made with other settings: {_listed(changes)}; {self.remedy}")
         if before is None or overwrite:
             self._refuse_foreign(() if before is None else self.owns)
         if before is not None and overwrite:

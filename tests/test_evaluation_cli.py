@@ -105,12 +105,11 @@ def test_running_again_computes_nothing_and_gives_the_same_files(folder):
         (["evaluate", "market", "--out", "x", "--model", "nobody"], "no model 'nobody'"),
         (["evaluate", "market", "--out", "x", "--model", "python:os"], "write python:module:attribute"),
         (["evaluate", "market", "--out", "x", "--model", "python:nowhere:f"], "cannot be imported"),
-        (["evaluate", "market", "--out", "no/where"], "there is no folder"),
         (["evaluate", "market", "--out", "x", "--paths", "0"], "--paths must be a whole number of at least 1"),
         (["evaluate", "market", "--out", "x", "--windows", "-1"], "--windows must be a whole number"),
         (["evaluate", "market", "--out", "x", "--lookback", "5000", "--horizon", "9"], "no series is long enough"),
         (["evaluate", "market", "--out", "x", "--reference", "luck"], "the reference 'luck' is not among the models"),
-        (["evaluate", "market", "--out", "market"], "the folder holds other files"),
+        (["evaluate", "market", "--out", "market"], "market holds other files, which are not of this run: a.csv"),
         (["generate", "market", "--out", "x", "--lookback", "5"], "give --lookback and --horizon together"),
     ],
 )

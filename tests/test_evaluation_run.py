@@ -1,5 +1,6 @@
 """Rolling origins, resuming, and models of which theory says where they must land."""
 
+import json
 import shutil
 
 import numpy as np
@@ -179,13 +180,38 @@ def test_a_model_added_later_is_all_that_is_computed(tmp_path, market):
 def test_a_folder_made_with_other_settings_or_other_files_is_refused(tmp_path, market):
     task = TASKS["forecast"].with_(lookback=40, horizon=12, n_windows=2, paths=10)
     evaluate(market, [], task=task, baselines=("last",), out=tmp_path / "a", progress=False)
-    with pytest.raises(ValueError, match="was made with other seed"):
+    with pytest.raises(ValueError, match=r"a was made with other settings: settings\.seed was 0 and is 1; "):
         evaluate(market, [], task=task, baselines=("last",), out=tmp_path / "a", seed=1, progress=False)
     evaluate(market, [], task=task, baselines=("last",), out=tmp_path / "a", seed=1, overwrite=True, progress=False)
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "letter.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds other files"):
-        evaluate(market, [], task=task, baselines=("last",), out=tmp_path / "c", progress=False)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"holds other files.*letter\.txt"):
+            evaluate(
+                market, [], task=task, baselines=("last",), out=tmp_path / "c", overwrite=overwrite, progress=False
+            )
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["letter.txt"]
+
+
+def test_settings_that_are_cut_off_or_of_another_command_are_refused(tmp_path, market):
+    task = TASKS["forecast"].with_(lookback=40, horizon=12, n_windows=2, paths=10)
+    for content, says in (('{"settings": {', "cannot be read as JSON"), ('{"model": "nano"}', "of such a run")):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a" / "settings.json").write_text(content)
+        for overwrite in (False, True):
+            with pytest.raises(ValueError, match=says):
+                evaluate(
+                    market, [], task=task, baselines=("last",), out=tmp_path / "a", overwrite=overwrite, progress=False
+                )
+
+
+def test_evaluation_begun_by_the_version_before_goes_on(tmp_path, market):
+    task = TASKS["forecast"].with_(lookback=40, horizon=12, n_windows=2, paths=10)
+    evaluate(market, [], task=task, baselines=("last",), out=tmp_path / "a", progress=False)
+    for name in ("settings.json", "parts/last/model.json"):  # indented by one, or not at all, as they were then
+        record = tmp_path / "a" / name
+        record.write_text(json.dumps(json.loads(record.read_text()), indent=None if "parts" in name else 1))
+    assert evaluate(market, [], task=task, baselines=("last",), out=tmp_path / "a", progress=False).computed == 0
 
 
 def test_a_broken_part_is_named(tmp_path, market):

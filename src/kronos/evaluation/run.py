@@ -28,12 +28,19 @@ from kronos.evaluation.series import Data, Dataset, read_series
 from kronos.evaluation.table import SCHEMA, read_part, rows_of, write_combined
 from kronos.evaluation.tasks import LEVELS, Task, task_of
 from kronos.evaluation.windows import Planned, Spot, chunks_of, plan_windows
-from kronos.io.atomic import parquet_bytes, write_file
+from kronos.io.atomic import json_bytes, parquet_bytes
+from kronos.io.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from kronos.evaluation.scores import Scores
 
-FORECASTS, SETTINGS, TIMES = "forecasts.parquet", "settings.json", "seconds.json"
+FORECASTS, TIMES, PARTS = "forecasts.parquet", "seconds.json", "parts"
+NUMBER = "[0-9]" * 5
+OWNS = (
+    *(f"{PARTS}/*/{name}" for name in (f"{NUMBER}.parquet", "model.json")),
+    *(FORECASTS, TIMES, "leaderboard.csv", "groups.csv", "report.html", "figures/*.png"),
+)
+"""Files of an evaluation, besides its settings."""
 log = logging.getLogger(__name__)
 
 
@@ -118,7 +125,7 @@ def evaluate(
         baselines: names in `BASELINES`.
         out: a folder to keep the forecasts in, which makes the run resumable; None keeps them in memory alone.
         jobs: processes for the slow baselines.
-        overwrite: begin anew in a folder made with other settings.
+        overwrite: begin anew in a folder that holds an evaluation; what is not of it is never deleted.
         tokenizer, device: for Kronos pairs.
 
     Raises:
@@ -138,7 +145,8 @@ def evaluate(
         reason = planned.short[0] if planned.short else "no lookback has any movement"
         raise ValueError(f"no series is long enough for a window: {reason}")
     chunks = chunks_of(planned.spots)
-    store = None if out is None else _Store(Path(out), _settings(dataset, task, seed, windows), overwrite)
+    settings = {"settings": _settings(dataset, task, seed, windows)}
+    store = None if out is None else _Forecasts(RunFolder(out, settings, overwrite, OWNS))
     result = Evaluation(pd.DataFrame(), [f.name for f in forecasters], task, seed, _left_out(dataset, planned))
     tables: list[pa.Table] = []
     with _workers(forecasters, jobs), _bar(len(chunks) * len(forecasters), progress) as bar:
@@ -155,8 +163,9 @@ def evaluate(
         result.forecasts = pa.concat_tables(tables, promote_options="none").unify_dictionaries().to_pandas()
     else:
         parts = [store.part(f.name, number) for f in forecasters for number in range(len(chunks))]
-        write_combined(parts, store.folder / FORECASTS)
-        result.forecasts = read_part(store.folder / FORECASTS).to_pandas()
+        combined = store.folder.path(FORECASTS)
+        write_combined(map(store.folder.path, parts), combined)
+        result.forecasts = read_part(combined).to_pandas()
         result.seconds = store.seconds
     return result
 
@@ -167,11 +176,11 @@ def _chunk(
     chunk: list[Spot],
     paths: int,
     seed: int,
-    store: _Store | None,
+    store: _Forecasts | None,
     result: Evaluation,
 ) -> pa.Table | None:
     """Forecast one chunk, or leave the one that is there."""
-    if store is not None and store.part(forecaster.name, number).is_file():
+    if store is not None and store.folder.is_done(store.part(forecaster.name, number)):
         return None
     clock = time.perf_counter()
     origins = [spot.origin() for spot in chunk]
@@ -205,66 +214,38 @@ def _settings(dataset: Dataset, task: Task, seed: int, windows: dict[str, tuple[
     return {"data": dataset.digest, **asked, "windows": windows, "seed": seed, "levels": LEVELS, "schema": SCHEMA.names}
 
 
-class _Store:
-    """The folder of a run: settings, parts by model, and the seconds that they took."""
+class _Forecasts:
+    """Parts of forecasts by model in the folder of a run, and the seconds that they took."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        settings = json.loads(json.dumps(settings))
-        record = folder / SETTINGS
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"out {folder} is a file; give a folder")
-        if not folder.resolve().parent.is_dir():
-            raise ValueError(f"out {folder}: there is no folder {folder.resolve().parent}")
-        if folder.is_dir() and any(folder.iterdir()):
-            if not record.is_file():
-                raise ValueError(f"out {folder}: the folder holds other files; give an empty or a new one")
-            before = json.loads(record.read_text())["settings"]
-            differ = sorted(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
-            if differ and not overwrite:
-                raise ValueError(
-                    f"out {folder} was made with other {', '.join(differ)}; give another folder, or --overwrite to begin anew"
-                )
-            if overwrite:
-                self._clear()
-        folder.mkdir(exist_ok=True)
-        (folder / "parts").mkdir(exist_ok=True)
-        write_file(record, json.dumps({"settings": settings}, indent=1).encode())
-        times = folder / TIMES
-        self.seconds: dict[str, float] = json.loads(times.read_text()) if times.is_file() else {}
+        self.seconds: dict[str, float] = json.loads(folder.read(TIMES) or "{}")
 
-    def _clear(self) -> None:
-        for path in self.folder.glob("parts/*/*"):
-            if path.suffix in (".parquet", ".json"):
-                path.unlink()
-        for name in (FORECASTS, TIMES):
-            (self.folder / name).unlink(missing_ok=True)
-
-    def _of(self, model: str) -> Path:
+    def _of(self, model: str) -> str:
         """A folder name of its own, whatever the model is called."""
         plain = re.sub(r"[^\w.-]", "_", model).strip(".")[:60] or "model"
-        return self.folder / "parts" / (plain if plain == model else f"{plain}-{zlib.crc32(model.encode()):08x}")
+        return f"{PARTS}/{plain if plain == model else f'{plain}-{zlib.crc32(model.encode()):08x}'}"
 
-    def part(self, model: str, number: int) -> Path:
-        return self._of(model) / f"{number:05d}.parquet"
+    def part(self, model: str, number: int) -> str:
+        """Name of the part of a model's chunk."""
+        return f"{self._of(model)}/{number:05d}.parquet"
 
     def begin(self, forecaster: Forecaster) -> None:
-        """See that the parts which are there were made by this very model."""
-        folder = self._of(forecaster.name)
-        folder.mkdir(exist_ok=True)
-        record = folder / "model.json"
-        now = {"name": forecaster.name, "fingerprint": str(getattr(forecaster, "fingerprint", ""))}
-        if record.is_file() and json.loads(record.read_text()) != now:
+        """Delete the parts that another model of the same name has made."""
+        record = f"{self._of(forecaster.name)}/model.json"
+        now = json_bytes({"name": forecaster.name, "fingerprint": str(getattr(forecaster, "fingerprint", ""))})
+        before = self.folder.read(record)
+        if before is not None and json.loads(before) != json.loads(now):
             log.warning("%s is not the model that earlier forecasts came from; they are made anew", forecaster.name)
-            for path in folder.glob("*.parquet"):
-                path.unlink()
+            self.folder.clear(f"{self._of(forecaster.name)}/{NUMBER}.parquet")
             self.seconds.pop(forecaster.name, None)
-        write_file(record, json.dumps(now).encode())
+        self.folder.write(record, now)
 
     def write(self, model: str, number: int, table: pa.Table, seconds: float) -> None:
-        write_file(self.part(model, number), parquet_bytes(table))
+        """Write a part, and add its seconds to those of the model."""
+        self.folder.write(self.part(model, number), parquet_bytes(table))
         self.seconds[model] = round(self.seconds.get(model, 0.0) + seconds, 2)
-        write_file(self.folder / TIMES, json.dumps(self.seconds).encode())
+        self.folder.write(TIMES, json_bytes(self.seconds))
 
 
 @contextmanager

@@ -133,7 +133,24 @@ def test_generate_writes_valid_candles_that_the_reader_reads_and_goes_on_where_i
     assert (folder / "one" / "synthetic.parquet").read_bytes() == content
     assert (folder / "one" / "parts" / "00000.parquet").stat().st_mtime_ns == kept
     refused = run("generate", "bars.csv", *ARGUMENTS, "--count", 200, "--out", "one", code=2)
-    assert "made with other sequences" in refused
+    assert (
+        "one was made with other settings: sequences was 300 and is 200; give another folder, or --overwrite" in refused
+    )
+
+
+def test_generate_makes_parents_and_overwrites_its_own_files_alone(folder):
+    arguments = ["generate", "bars.csv", *ARGUMENTS, "--out", "deep/one"]
+    run(*arguments, "--count", 13)
+    before = (folder / "deep" / "one" / "synthetic.parquet").read_bytes()
+    run(*arguments, "--count", 12, "--overwrite")
+    assert (folder / "deep" / "one" / "synthetic.parquet").read_bytes() != before
+    (folder / "deep" / "one" / "parts" / "mine.parquet").write_bytes(b"mine")
+    said = run(*arguments, "--count", 13, "--overwrite", code=2)
+    assert "holds other files, which are not of this run: parts/mine.parquet" in said
+    (folder / "deep" / "one" / "settings.json").write_text("{")
+    for more in ((), ("--overwrite",)):
+        said = run(*arguments, "--count", 12, *more, code=2)
+        assert "settings.json cannot be read as JSON" in said and len(said.splitlines()) == 1
 
 
 def test_the_synthetic_task_ends_in_a_report_that_says_what_was_found(folder):

@@ -5,12 +5,10 @@ Legend: N sequences, H bars, 6 features, 5 shapes of a candle.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,13 +16,15 @@ import pandas as pd
 from kronos.evaluation.series import Dataset
 from kronos.evaluation.tasks import Task
 from kronos.evaluation.windows import Origin, Spot, chunks_of, cut_points
-from kronos.io.atomic import write_file
+from kronos.io.run_folder import RunFolder
 from kronos.klines import FEATURES
 
 if TYPE_CHECKING:
     from kronos.evaluation.models import KronosForecaster
 
-SYNTHETIC, SETTINGS = "synthetic.parquet", "settings.json"
+SYNTHETIC = "synthetic.parquet"
+OWNS = ("parts/[0-9][0-9][0-9][0-9][0-9].parquet", SYNTHETIC, "judged.json", "report.html", "figures/*.png")
+"""Files of a run, besides its settings; the last three are those of the task synthetic."""
 
 
 @dataclass(frozen=True)
@@ -121,23 +121,30 @@ def generate(
     Returns:
         The windows, and the long table: symbol ("series@cutoff"), timestamps, the six features as drawn made into valid candles,
         and valid_as_drawn.
+
+    Raises:
+        ValueError: ``out`` holds other files, or a run of other settings and ``overwrite`` is not given.
     """
     from tqdm.auto import tqdm
 
     chunks = chunks_of(windows_for(dataset, task))
-    folder = _folder(out, {
+    folder = RunFolder(out, {
         "data": dataset.digest, "model": forecaster.fingerprint, "seed": seed, "task": task.kind, "sequences": task.sequences,
         "windows": {c[0].series.frequency: [c[0].lookback, c[0].horizon] for c in chunks},
-    }, overwrite)  # fmt: skip
+    }, overwrite, OWNS)  # fmt: skip
     tables = []
     for number, chunk in enumerate(tqdm(chunks, desc="generating", unit="chunk", disable=not progress, leave=False)):
-        part = folder / f"{number:05d}.parquet"
-        if not part.is_file():
-            write_file(part, _drawn(forecaster, chunk, seed).to_parquet(index=False, compression="zstd"))
-        tables.append(pd.read_parquet(part))
+        part = f"parts/{number:05d}.parquet"
+        if not folder.is_done(part):
+            folder.write(part, _parquet(_drawn(forecaster, chunk, seed)))
+        tables.append(pd.read_parquet(folder.path(part)))
     table = pd.concat(tables, ignore_index=True)
-    write_file(out / SYNTHETIC, table.to_parquet(index=False, compression="zstd"))
+    folder.write(SYNTHETIC, _parquet(table))
     return [spot.origin() for chunk in chunks for spot in chunk], table
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    return table.to_parquet(index=False, compression="zstd")
 
 
 def _drawn(forecaster: KronosForecaster, chunk: list[Spot], seed: int) -> pd.DataFrame:
@@ -168,32 +175,6 @@ def _drawn(forecaster: KronosForecaster, chunk: list[Spot], seed: int) -> pd.Dat
         part["valid_as_drawn"] = prices & (volumes | ("volume" not in origin.past.bars))
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
-
-
-def _folder(out: Path, settings: dict[str, Any], overwrite: bool) -> Path:
-    """out/parts, empty or made with the same settings."""
-    settings = json.loads(json.dumps(settings))
-    record, parts = out / SETTINGS, out / "parts"
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; give a folder")
-    if not out.resolve().parent.is_dir():
-        raise ValueError(f"--out {out}: there is no folder {out.resolve().parent}")
-    if out.is_dir() and any(out.iterdir()):
-        if not record.is_file():
-            raise ValueError(f"--out {out}: the folder holds other files; give an empty or a new one")
-        before = json.loads(record.read_text())
-        differ = sorted(k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k))
-        if differ and not overwrite:
-            raise ValueError(
-                f"--out {out} was made with other {', '.join(differ)}; give another folder, or --overwrite"
-            )
-        if differ or overwrite:
-            for file in parts.glob("*.parquet"):
-                if re.fullmatch(r"\d{5}\.parquet", file.name):
-                    file.unlink()
-    parts.mkdir(parents=True, exist_ok=True)
-    write_file(record, json.dumps(settings, indent=1).encode())
-    return parts
 
 
 def pairs(origins: Sequence[Origin], table: pd.DataFrame) -> tuple[Sequences, Sequences]:

@@ -194,18 +194,40 @@ def test_signals_made_with_other_settings_or_bars_are_not_mixed(
     table: pd.DataFrame, panel: Panel, predictor: kronos.KronosPredictor, tmp_path: Path
 ) -> None:
     generate_signals(panel, predictor, SETTINGS, tmp_path, verbose=False)
-    with pytest.raises(ValueError, match=r"other settings.*--overwrite"):
+    with pytest.raises(ValueError, match=r"other settings: settings\.paths was 2 and is 3; .*overwrite=True"):
         generate_signals(
             panel, predictor, SignalSettings(LOOKBACK, HORIZON, paths=3, seed=3, batch=30), tmp_path, verbose=False
         )
     changed = table.assign(close=table["close"] * 1.001)
     calendar = pd.DatetimeIndex(backtest_bars.bars(0)["timestamps"])
     other = Panel.of(changed, calendar, LOOKBACK, HORIZON, FIRST, LAST)
-    with pytest.raises(ValueError, match="other bars"):
+    with pytest.raises(ValueError, match=r"other settings: bars was '\w+' and is"):
         generate_signals(other, predictor, SETTINGS, tmp_path, verbose=False)
     before = pd.read_parquet(tmp_path / signals_module.TABLE)
     after = generate_signals(other, predictor, SETTINGS, tmp_path, overwrite=True, verbose=False)
     assert not before["last"].equals(after["last"])
+
+
+def test_signals_are_not_written_among_files_of_others(
+    panel: Panel, predictor: kronos.KronosPredictor, tmp_path: Path
+) -> None:
+    (tmp_path / "report.json").write_text("{}")
+    (tmp_path / "signals.parquet").write_bytes(b"of a run without settings")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"holds other files, which are not of this run: signals\.parquet;"):
+            generate_signals(
+                panel, predictor, SETTINGS, tmp_path, overwrite=overwrite, verbose=False, shared=("report.json",)
+            )
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.json", "signals.parquet"]
+
+
+def test_signals_whose_settings_are_cut_off_are_refused(
+    panel: Panel, predictor: kronos.KronosPredictor, tmp_path: Path
+) -> None:
+    (tmp_path / signals_module.RECORD).write_text('{"settings": {"look')
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"signals\.json cannot be read as JSON"):
+            generate_signals(panel, predictor, SETTINGS, tmp_path, overwrite=overwrite, verbose=False)
 
 
 def test_predictions_are_tables_of_day_and_instrument_by_signal(

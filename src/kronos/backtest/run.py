@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kronos.predictor import KronosPredictor
 
 REPORT, DAILY, PICTURE, PAGE = "report.json", "report.parquet", "backtest.png", "report.html"
+OUTPUTS = (REPORT, DAILY, PICTURE, PAGE)
 Say = Callable[[str], None]
 
 
@@ -66,8 +67,7 @@ def run_backtest(
         panel = _panel(config, folder, verbose)
         check_held(config, len(set(panel.symbols_N[panel.ends])))
         predictor = load_pair(config, model, tokenizer)
-        out.mkdir(parents=True, exist_ok=True)
-        table = generate_signals(panel, predictor, signal_settings(config), out, overwrite, verbose)
+        table = generate_signals(panel, predictor, signal_settings(config), out, overwrite, verbose, shared=OUTPUTS)
     else:
         source, table = str(signals), known
         check_held(config, table["instrument"].nunique())

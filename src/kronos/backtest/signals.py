@@ -12,9 +12,8 @@ Legend: W windows, P paths, H horizon.
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
-import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +23,7 @@ import pandas as pd
 
 from kronos.anchoring import above_zero
 from kronos.backtest.windows import CLOSE, Chunk, Panel
-from kronos.io.atomic import json_bytes, write_file
+from kronos.io.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from kronos.generation.paths import Drawn
@@ -34,6 +33,9 @@ SIGNALS = ("return", "last", "mean", "max", "min")
 CPU_MEMORY = 2**27
 """Bytes of a batch on a CPU: windows this short are a fifth faster in batches that stay nearer to its caches."""
 TABLE, PREDICTIONS, RECORD, PARTS = "signals.parquet", "predictions.pkl", "signals.json", "signals.parts"
+PART = f"{PARTS}/[0-9]*.parquet"
+OWNS = (PART, TABLE, PREDICTIONS)
+"""Files of a run, besides its settings."""
 
 
 @dataclass(frozen=True)
@@ -91,34 +93,39 @@ def generate_signals(
     folder: Path,
     overwrite: bool = False,
     verbose: bool = True,
+    shared: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Forecast all windows of a panel and write their signals to a folder; a stopped run goes on where it was.
 
     Written are ``signals.parquet`` (datetime, instrument, a column a signal), ``predictions.pkl`` (a dict of signal -> table of
     day x instrument, as existing scripts load it) and ``signals.json`` (what they were made with).
 
+    Args:
+        overwrite: forecast anew where the folder has signals; what is not theirs is never deleted.
+        shared: names of files that others keep in the folder.
+
     Raises:
-        ValueError: the folder has signals made with other settings, bars or weights, and ``overwrite`` is not given.
+        ValueError: the folder holds other files, or signals made with other settings, bars or weights, and ``overwrite`` is not
+            given.
     """
     from tqdm.auto import tqdm
 
     chunks = panel.chunks(settings.batch)
-    parts = _begin(folder, record_of(panel, predictor, settings), overwrite)
-    if (folder / TABLE).is_file() and (folder / PREDICTIONS).is_file():
-        shutil.rmtree(parts, ignore_errors=True)
-        return pd.read_parquet(folder / TABLE)
-    parts.mkdir(exist_ok=True)
-    files = [parts / f"{number:06d}.parquet" for number in range(len(chunks))]
+    run = RunFolder(folder, record_of(panel, predictor, settings), overwrite, OWNS, shared=shared, record=RECORD)
+    if run.is_done(TABLE) and run.is_done(PREDICTIONS):
+        run.clear(PART)
+        return pd.read_parquet(run.path(TABLE))
+    parts = [f"{PARTS}/{number:06d}.parquet" for number in range(len(chunks))]
     with tqdm(total=len(panel.ends), desc="forecasting", unit="window", disable=not verbose) as bar:
-        for ends, file in zip(chunks, files, strict=True):
-            if not file.is_file():
+        for ends, part in zip(chunks, parts, strict=True):
+            if not run.is_done(part):
                 done = forecast_chunk(panel.take(ends, predictor.clip), predictor, settings)
-                write_file(file, done.to_parquet(index=False))
+                run.write(part, done.to_parquet(index=False))
             bar.update(len(ends))
-    table = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
-    write_file(folder / PREDICTIONS, as_predictions(table))
-    write_file(folder / TABLE, table.to_parquet(index=False))
-    shutil.rmtree(parts)
+    table = pd.concat([pd.read_parquet(run.path(part)) for part in parts], ignore_index=True)
+    run.write(PREDICTIONS, as_predictions(table))
+    run.write(TABLE, table.to_parquet(index=False))
+    run.clear(PART)
     return table
 
 
@@ -159,25 +166,6 @@ def record_of(panel: Panel, predictor: KronosPredictor, settings: SignalSettings
         "bars": panel.digest(),
         "windows": len(panel.ends),
     }
-
-
-def _begin(folder: Path, record: dict[str, Any], overwrite: bool) -> Path:
-    """Make the folder and that of the parts, or see that what is there was made in the same way."""
-    folder.mkdir(parents=True, exist_ok=True)
-    known, parts = folder / RECORD, folder / PARTS
-    if known.is_file():
-        before = json.loads(known.read_text())
-        differ = sorted(key for key in record.keys() | before.keys() if record.get(key) != before.get(key))
-        if differ and not overwrite:
-            raise ValueError(
-                f"{folder} has signals made with other {', '.join(differ)}; give another folder, or --overwrite to make them anew"
-            )
-        if differ or overwrite:
-            shutil.rmtree(parts, ignore_errors=True)
-            for name in (TABLE, PREDICTIONS):
-                (folder / name).unlink(missing_ok=True)
-    write_file(known, json_bytes(record))
-    return parts
 
 
 def as_predictions(table: pd.DataFrame) -> bytes:

@@ -99,5 +99,14 @@ def test_a_stopped_run_goes_on_with_the_forecasts_it_has(folder):
     kept = {p.name: p.stat().st_mtime_ns for p in folder.glob("cal.windows/*.npz")}
     assert kept and not (folder / "cal.json").exists()
     other = run("calibrate", "prices", "--out", "cal.json", "--windows", "100", *FAST)
-    assert other.exit_code == 2 and "holds forecasts of another run" in other.stderr
+    assert other.exit_code == 2 and "was made with other settings: paths was 60 and is 10" in other.stderr
+    assert "delete it, or take another --out" in other.stderr and len(other.stderr.strip().splitlines()) == 1
     assert json.loads((folder / "cal.windows" / "settings.json").read_text())["paths"] == 60
+
+
+def test_a_calibration_leaves_a_folder_of_other_files_alone(folder):
+    (folder / "cal.windows").mkdir()
+    (folder / "cal.windows" / "000000.npz").write_bytes(b"mine")
+    done = run("calibrate", "prices", "--out", "cal.json", "--windows", "60", *FAST)
+    assert done.exit_code == 2 and "cal.windows holds other files, which are not of this run: 000000.npz" in done.stderr
+    assert (folder / "cal.windows" / "000000.npz").read_bytes() == b"mine"

@@ -14,6 +14,7 @@ from kronos.cli.options import device_option
 
 if TYPE_CHECKING:
     from kronos.calibration.fitting import FitWindows, PastWindow
+    from kronos.io.run_folder import RunFolder
 
 HELD_OUT = 0.3
 """Share of the windows, the latest ones, that the verdict is given on."""
@@ -70,7 +71,8 @@ def calibrate(data: str | None, store: str | None, out: str, windows: int, quiet
         )
     predictor = load(options["model"], tokenizer=options["tokenizer"], device=options["device"])
     told = {"model": options["model"], "lookback": lookback, "horizon": horizon, "data": str(data or store)}
-    made = _collected(predictor, chosen, options["paths"], told, target.with_suffix(".windows"), quiet)
+    run = _folder(target.with_suffix(".windows"), chosen, {**told, "paths": options["paths"]})
+    made = _collected(predictor, chosen, options["paths"], run, quiet)
     import numpy as np
 
     order = np.argsort(made.time, kind="stable")
@@ -89,54 +91,45 @@ def calibrate(data: str | None, store: str | None, out: str, windows: int, quiet
 
     whole = fit(made, told)
     replace(whole, verdict=json.loads(json.dumps(asdict(verdict)))).save(target)
-    _forget(target.with_suffix(".windows"))
+    run.remove()
     click.echo(f"the calibration is in {out}: kronos forecast FILE --calibration {out}")
 
 
-def _collected(
-    predictor: Any, chosen: list[PastWindow], paths: int, told: dict[str, Any], folder: Path, quiet: bool
-) -> FitWindows:
-    """Forecasts of all windows; those of a stopped run are read from its folder."""
+def _folder(place: Path, chosen: list[PastWindow], told: dict[str, Any]) -> RunFolder:
+    """Open the folder of these windows' forecasts, which is kept until the calibration is written."""
     import hashlib
+
+    from kronos.io.run_folder import RunFolder
+
+    truth = hashlib.sha256(b"".join(one.truth.tobytes() for one in chosen)).hexdigest()
+    settings = {**told, "windows": len(chosen), "truth": truth}
+    return RunFolder(place, settings, owns=("[0-9]*.npz",), remedy="delete it, or take another --out")
+
+
+def _collected(predictor: Any, chosen: list[PastWindow], paths: int, run: RunFolder, quiet: bool) -> FitWindows:
+    """Forecasts of all windows; those of a stopped run are read from its folder."""
+    import io
 
     import numpy as np
     from tqdm.auto import tqdm
 
     from kronos.calibration.fitting import BATCH, FitWindows, collect
-    from kronos.io.atomic import json_bytes, write_file
 
-    content = hashlib.sha256(b"".join(one.truth.tobytes() for one in chosen)).hexdigest()
-    settings = json_bytes({**told, "paths": paths, "windows": len(chosen), "truth": content})
-    folder.mkdir(exist_ok=True)
-    marker = folder / "settings.json"
-    if marker.exists() and marker.read_bytes() != settings:
-        raise ValueError(f"{folder} holds forecasts of another run: delete it, or take another --out")
-    write_file(marker, settings)
-    parts = []
+    kept = []
     names = list(FitWindows.__dataclass_fields__)
-    bar = tqdm(
-        total=len(chosen), desc="forecasting", unit="window", disable=quiet or not sys.stderr.isatty(), leave=False
-    )
-    for first in range(0, len(chosen), BATCH):
-        file = folder / f"{first:06}.npz"
-        if not file.exists():
-            part = collect(predictor, chosen[first : first + BATCH], paths)
-            import io
-
-            buffer = io.BytesIO()
-            np.savez(buffer, **{name: getattr(part, name) for name in names})
-            write_file(file, buffer.getvalue())
-        with np.load(file, allow_pickle=False) as kept:
-            parts.append(FitWindows(*(kept[name] for name in names)))
-        bar.update(len(chosen[first : first + BATCH]))
-    bar.close()
-    return FitWindows.joined(parts)
-
-
-def _forget(folder: Path) -> None:
-    for file in (*folder.glob("*.npz"), folder / "settings.json"):
-        file.unlink(missing_ok=True)
-    folder.rmdir()
+    hidden = quiet or not sys.stderr.isatty()
+    with tqdm(total=len(chosen), desc="forecasting", unit="window", disable=hidden, leave=False) as bar:
+        for first in range(0, len(chosen), BATCH):
+            windows, part = chosen[first : first + BATCH], f"{first:06}.npz"
+            if not run.is_done(part):
+                made = collect(predictor, windows, paths)
+                buffer = io.BytesIO()
+                np.savez(buffer, **{name: getattr(made, name) for name in names})
+                run.write(part, buffer.getvalue())
+            with np.load(run.path(part), allow_pickle=False) as arrays:
+                kept.append(FitWindows(*(arrays[name] for name in names)))
+            bar.update(len(windows))
+    return FitWindows.joined(kept)
 
 
 def _of_files(place: Path, lookback: int, horizon: int, most: int, until: str | None) -> Iterator[PastWindow]:

@@ -118,9 +118,10 @@ def test_foreign_file_does_not_stop_a_run_from_going_on(place):
 
 
 def test_shared_files_do_not_stop_a_run_from_beginning(place):
-    Storage(place).write("log.txt", b"of another step")
-    opened(place, shared=("log.*",), overwrite=True)
-    assert files(place)["log.txt"] == b"of another step"
+    for name in ("log.txt", "wandb/run-1/files/a.json"):
+        Storage(place).write(name, b"of another step")
+    opened(place, shared=("log.*", "wandb/"), overwrite=True)
+    assert sorted(files(place)) == ["log.txt", "settings.json", "wandb/run-1/files/a.json"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -91,6 +91,14 @@ def test_a_run_says_what_it_was_trained_on_and_draws_its_curves(store, run):
     assert {"mse", "mse_coarse", "used_s1", "entropy_s2", "mse walks 1d"} <= set(validated[-1])
 
 
+def test_refused_recipe_leaves_the_description_of_the_run(store, run):
+    before = (run / "model" / "recipe.json").read_bytes()
+    done = training_run.launch([*command("model", store, run), "--set", "learning_rate=0.5"])
+    assert done.returncode == 2 and "learning_rate was" in done.stderr, done.stdout + done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert (run / "model" / "recipe.json").read_bytes() == before
+
+
 def test_advice_is_chosen_on_held_out_bars_and_goes_into_the_pair(store, run, tmp_path):
     said = kronos_says(
         "pretrain", "advise", "--store", store, "--out", run, "--windows", 8, "--lookback", 40, "--horizon", 5

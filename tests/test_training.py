@@ -324,6 +324,31 @@ def test_other_settings_are_refused_by_name_before_anything_is_trained(tmp_path)
             training_run.run(tmp_path, process, steps=5, learning_rate=0.02)
 
 
+def test_training_does_not_begin_among_files_of_others(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "train.log").write_text("the shell's")
+    with world("cpu") as process, pytest.raises(ValueError, match=r"holds other files.*: thesis\.tex; give"):
+        training_run.run(tmp_path, process, steps=5)
+    assert not (tmp_path / "settings.json").exists()
+
+
+def test_training_settings_that_are_cut_off_are_refused(tmp_path):
+    with world("cpu") as process:
+        training_run.run(tmp_path, process, steps=5)
+        (tmp_path / "settings.json").write_text('{"steps": 5, "lea')
+        with pytest.raises(ValueError, match=r"settings\.json cannot be read as JSON"):
+            training_run.run(tmp_path, process, steps=5)
+
+
+def test_saving_deletes_older_states_alone(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "mine-4.safetensors").write_bytes(b"mine")
+    with world("cpu") as process:
+        training_run.run(tmp_path, process, steps=8)  # saved after 4 and 8 steps
+    names = sorted(file.name for file in (tmp_path / "state").glob("*.safetensors"))
+    assert names == ["mine-4.safetensors", "optimiser-8.safetensors", "weights-8.safetensors"]
+
+
 def test_without_progress_for_the_patience_a_run_ends_early(tmp_path):
     with world("cpu") as process:
         assert training_run.run(tmp_path, process, steps=60, learning_rate=1e-9, patience=2, validate_every=1)

@@ -31,7 +31,8 @@ class RunFolder:
     Whatever is neither the run's own nor ``shared`` is foreign. A run is not begun, and nothing is deleted, in a folder that
     holds foreign files; they do not keep a run with the same settings from going on. Names that begin with . or _ do not count.
 
-    Patterns are those of `fnmatch`, for each part of a path: ``*`` does not match a slash.
+    Patterns are those of `fnmatch`, for each part of a path: ``*`` does not match a slash. One that ends in a slash names a folder
+    and all that is in it.
 
     Args:
         place: a path, a URI (see `kronos.io.storage`) or an opened storage.
@@ -152,7 +153,9 @@ class RunFolder:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a relative name matches a pattern part by part."""
+    """Whether a relative name matches a pattern part by part, or lies in the folder that a pattern ending in a slash names."""
+    if pattern.endswith("/"):
+        return name.startswith(pattern)
     names, patterns = name.split("/"), pattern.split("/")
     return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 

@@ -7,11 +7,10 @@ resumed run repeats what an uninterrupted one would have done.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,12 +22,30 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kronos.io.atomic import json_bytes, write_file
+from kronos.io.run_folder import RunFolder
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.distributed import World
 from kronos.training.schedule import SCHEDULES, Schedule, learning_rate
 from kronos.training.state import State, whole_weights
 from kronos.training.trackers import Tracker, open_trackers
+
+FREE = ("report_every", "save_every", "precision", "compiled")
+"""Settings that may change when a run goes on."""
+FILES = (
+    *(
+        "recipe.json",
+        "data.json",
+        "advice.json",
+        "summary.json",
+        "log.jsonl",
+        "log.csv",
+        "curves.png",
+        "*.log",
+        "*.out",
+    ),
+    *("state/", "checkpoints/", "tensorboard/", "wandb/"),
+)
+"""Files of a run, of its trackers and of the shell that started it; none is ever cleared."""
 
 Metrics = dict[str, float]
 Batch = tuple[Tensor, ...]
@@ -302,14 +319,18 @@ def train(
     trackers: Sequence[str] = (),
     tracker_settings: dict[str, Any] | None = None,
     say: Callable[[str], None] = print,
+    describing: Mapping[str, bytes] | None = None,
 ) -> bool:
     """Train until ``settings.steps``, going on from what the folder holds.
+
+    Args:
+        describing: files by name that say what is trained on what; written once the folder is known to be this run's.
 
     Returns:
         True when the run is complete (all steps, or no better figure within the patience), False when it was stopped and saved.
 
     Raises:
-        ValueError: there is nothing to validate on, or the folder holds a run with other settings.
+        ValueError: there is nothing to validate on, or the folder holds other files or a run with other settings.
         FloatingPointError: the gradient is not finite.
         OSError: the state cannot be saved; what was saved before is kept.
     """
@@ -320,7 +341,9 @@ def train(
     speak = say if world.first else _silent
     logs: list[Tracker] = []
     if world.first:
-        _same_settings(Path(folder), settings, step)
+        run = _open_folder(Path(folder), settings, step)
+        for name, content in (describing or {}).items():
+            run.write(name, content)
         logs = open_trackers(trackers, Path(folder), tracker_settings, step)
     if step:
         speak(f"resumed at step {step:,} of {settings.steps:,}")
@@ -385,15 +408,7 @@ def _silent(text: str) -> None:
     """Processes other than the first have nothing to say."""
 
 
-def _same_settings(folder: Path, settings: LoopSettings, step: int) -> None:
-    """Write the settings down, or hold them against those that the folder's state was made with."""
-    path = folder / "settings.json"
-    now = json.loads(json.dumps(asdict(settings)))
-    if step and path.exists():
-        then = json.loads(path.read_text())
-        free = ("report_every", "save_every", "precision", "compiled")
-        other = {k: (then.get(k), v) for k, v in now.items() if then.get(k) != v and k not in free}
-        if other:
-            changes = ", ".join(f"{k} was {a!r} and is {b!r}" for k, (a, b) in other.items())
-            raise ValueError(f"{folder} holds a run with other settings ({changes}): use its settings, or a new folder")
-    write_file(path, json_bytes(now))
+def _open_folder(folder: Path, settings: LoopSettings, step: int) -> RunFolder:
+    """Open the folder of a run that has done ``step`` steps; one of which nothing is saved may begin with other settings."""
+    remedy = "use its settings, or a new folder"
+    return RunFolder(folder, asdict(settings), overwrite=not step, shared=FILES, free=FREE, remedy=remedy)

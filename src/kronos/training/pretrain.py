@@ -176,17 +176,14 @@ def pretrain(
     )
     sizes = sum(p.numel() for p in network.parameters())
     if world.first:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / "recipe.json", json_bytes(asdict(recipe)))
-        first, last = store.span()
-        write_file(
-            folder / DATA, json_bytes({"first": first, "last": last, "bars": _bars(training), "store": store.digest()})
-        )
         say(
             f"{stage}: {sizes:,} weights; {len(training.segments):,} segments, {_bars(training):,} bars in {len(store.names)} "
             f"groups; {recipe.steps:,} steps of {recipe.bars_a_step:,} bars"
         )
-    done = train(task, recipe.loop(), folder, world, recipe.trackers, None, say)
+    first, last = store.span()
+    data = {"first": first, "last": last, "bars": _bars(training), "store": store.digest()}
+    describing = {"recipe.json": json_bytes(asdict(recipe)), DATA: json_bytes(data)}
+    done = train(task, recipe.loop(), folder, world, recipe.trackers, None, say, describing)
     if world.first:
         from kronos.training.curves import draw_curves
 

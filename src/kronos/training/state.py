@@ -8,6 +8,7 @@ old state or the new one. Only safetensors and JSON.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,7 +83,8 @@ class State:
                 error.errno, f"cannot save step {progress.step:,} in {self.folder}: {error.strerror}; {kept}"
             ) from error
         for file in self.folder.glob("*.safetensors"):
-            if old.step != progress.step and not file.stem.endswith(f"-{progress.step}"):
+            saved = re.fullmatch(r"(?:weights|optimiser|averaged)-(\d+)", file.stem)
+            if old.step != progress.step and saved and int(saved[1]) != progress.step:
                 file.unlink()
 
     def restore(self, network: nn.Module, optimiser: torch.optim.Optimizer, averaged: nn.Module | None) -> Progress:

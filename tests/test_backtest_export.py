@@ -137,11 +137,17 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_left_behind(tmp_path: 
     assert not list(tmp_path.iterdir())
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds other things"):
+    with pytest.raises(ValueError, match="full holds other files"):
         export_qlib({"a": bars}, tmp_path / "full", overwrite=True)
     export_qlib({"a": bars}, tmp_path / "q")
-    with pytest.raises(ValueError, match="--overwrite"):
+    with pytest.raises(ValueError, match="overwrite=True"):
         export_qlib({"a": bars}, tmp_path / "q")
+    mine = tmp_path / "q" / "features" / "notes.txt"
+    mine.write_text("mine")
+    with pytest.raises(ValueError, match=r"q holds other files.*: features/notes\.txt"):
+        export_qlib({"b": bars}, tmp_path / "q", overwrite=True)
+    assert mine.read_text() == "mine"
+    mine.unlink()
     export_qlib({"b": bars}, tmp_path / "q", overwrite=True)
     assert [p.name for p in (tmp_path / "q/features").iterdir()] == ["b"]
 

@@ -18,11 +18,14 @@ import pandas as pd
 
 from kronos.backtest.qlib_folder import qlib_freq
 from kronos.io.atomic import whole_folder
+from kronos.io.run_folder import refuse_foreign
 from kronos.klines import KlineError, iter_klines
 from kronos.klines.cleaning import Policy
 from kronos.klines.files import table_files
 
 FIELDS = ("open", "high", "low", "close", "volume", "amount", "vwap", "change", "factor")
+OWNS = ("calendars/*.txt", "instruments/*.txt", "features/*/*.bin", "symbols.csv")
+"""Files of a Qlib data folder."""
 MOST_TIMES = 2**24
 """Larger positions are no exact float32."""
 WINDOWS_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
@@ -128,16 +131,19 @@ def export_qlib(
 
 
 def check_target(out: Path, overwrite: bool) -> None:
-    """Only nothing, an empty folder or, when told so, a Qlib folder is written over."""
+    """Refuse to write over anything but an empty folder or, where told so, a Qlib data folder.
+
+    Raises:
+        ValueError: it is a file, holds other files, or is a Qlib data folder and ``overwrite`` is not given.
+    """
     if not out.exists():
         return
     if not out.is_dir():
-        raise ValueError(f"--out {out} is a file; give a folder")
-    there = {path.name for path in out.iterdir()}
-    if there and not (there <= {"calendars", "instruments", "features", "symbols.csv"}):
-        raise ValueError(f"--out {out}: the folder holds other things; give an empty or a new one")
-    if there and not overwrite:
-        raise ValueError(f"--out {out} is there already; give another folder, or --overwrite to replace it")
+        raise ValueError(f"{out} is a file; give a folder")
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir())
+    refuse_foreign(str(out), files, OWNS)
+    if files and not overwrite:
+        raise ValueError(f"{out} is there already; give another folder, or overwrite=True to replace it")
 
 
 def _minutes(bars: pd.DataFrame) -> float:

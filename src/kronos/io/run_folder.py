@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,8 @@ class RunFolder:
         if changes and not overwrite:
             raise ValueError(f"{self} was made with other settings: {_listed(changes)}; {self.remedy}")
         if before is None or overwrite:
-            self._refuse_foreign(() if before is None else self.owns)
+            own = () if before is None else self.owns
+            refuse_foreign(str(self), (entry.name for entry in self.storage.list()), (self.record, *own, *self.shared))
         if before is not None and overwrite:
             self.clear()
         if before != self.settings:
@@ -143,13 +144,20 @@ class RunFolder:
             if old.get(name, ABSENT) != new.get(name, ABSENT)
         ]
 
-    def _refuse_foreign(self, own: Sequence[str]) -> None:
-        allowed = (self.record, *own, *self.shared)
-        foreign = [e.name for e in self.storage.list() if not any(matches(e.name, pattern) for pattern in allowed)]
-        if foreign:
-            raise ValueError(
-                f"{self} holds other files, which are not of this run: {_listed(foreign)}; give an empty or a new folder"
-            )
+
+def refuse_foreign(place: str, names: Iterable[str], allowed: Sequence[str]) -> None:
+    """Raise ValueError where files of a folder match none of the allowed patterns.
+
+    Args:
+        place: the folder, as the error names it.
+        names: of its files, relative to it.
+        allowed: patterns as in `RunFolder`.
+    """
+    foreign = [name for name in names if not any(matches(name, pattern) for pattern in allowed)]
+    if foreign:
+        raise ValueError(
+            f"{place} holds other files, which are not of this run: {_listed(foreign)}; give an empty or a new folder"
+        )
 
 
 def matches(name: str, pattern: str) -> bool:

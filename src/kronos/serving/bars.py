@@ -14,8 +14,8 @@ from kronos.klines import VALUE_COLUMNS, KlineError, clean, list_symbols, read_k
 from kronos.klines.cleaning import Policy
 from kronos.klines.columns import parse_timestamps, set_zone
 from kronos.klines.files import read_raw
+from kronos.samples import SAMPLES, sample_path
 from kronos.serving.problems import Problem, faults_of, unfit
-from kronos.serving.samples import SAMPLES, sample_path
 from kronos.serving.schemas import Bar, Columns
 from kronos.serving.settings import Limits
 from kronos.serving.uploads import shown_name, stored

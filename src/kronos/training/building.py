@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 
 from kronos.files import write_file
+from kronos.klines.catalog import INDEX as INDEX_CSV
+from kronos.klines.catalog import read_catalog
 from kronos.klines.features import FEATURES, time_features
 from kronos.klines.splitting import (
     PAPER_RULES,
@@ -75,22 +77,10 @@ def find_sources(places: Iterable[Path]) -> list[Source]:
 
     sources: list[Source] = []
     for place in map(Path, places):
-        files = table_files(place, leave_out="index.csv", deep=True)
-        known = _index(place / "index.csv")
-        sources += [Source(str(file), **known.get(file.name, {"market": file.name.split(".")[0]})) for file in files]
+        files = table_files(place, leave_out=INDEX_CSV, deep=True)
+        known = read_catalog(place)
+        sources += [Source(str(file), *known.get(file.name, (file.name.split(".")[0],))) for file in files]
     return sources
-
-
-def _index(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    names = {"market": "market", "freq": "frequency", "licence": "licence", "source": "origin"}
-    if not {"file", "market"} <= set(table.columns):
-        return {}
-    found = table.rename(columns=names)[["file", *(v for k, v in names.items() if k in table.columns)]]
-    rows: list[dict[str, str]] = found.to_dict("records")  # type: ignore[assignment]
-    return {Path(row.pop("file")).name: row for row in rows}
 
 
 def make_shards(source: Source, folder: Path, least: int | None) -> dict[str, Any]:

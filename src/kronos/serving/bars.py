@@ -12,8 +12,9 @@ import pandas as pd
 from kronos.calendars import describe_calendar, infer_frequency
 from kronos.klines import VALUE_COLUMNS, KlineError, clean, list_symbols, read_klines, validate
 from kronos.klines.cleaning import Policy
-from kronos.klines.columns import parse_timestamps, set_zone
 from kronos.klines.files import read_raw
+from kronos.klines.read_options import ReadOptions
+from kronos.klines.timestamps import parse_timestamps, set_zone
 from kronos.serving.problems import Problem, faults_of, unfit
 from kronos.serving.samples import SAMPLES, sample_path
 from kronos.serving.schemas import Bar, Columns
@@ -154,7 +155,7 @@ def _inspected(
     calendar: str | None,
 ) -> dict[str, Any]:
     try:
-        raw = read_raw(file, columns)
+        raw = read_raw(file, ReadOptions(columns=columns))
         symbols = list_symbols(file, columns=columns) if "symbol" in raw.found else []
         if symbols and symbol is None:
             symbol = symbols[0]

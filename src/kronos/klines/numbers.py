@@ -29,7 +29,7 @@ _PATTERN = (
     r"(?P<after>-)?(?P<close>\))?$"
 )
 _PLAIN = re.compile(
-    r"[\s\"(+\-−$€£¥₹]*\d[\d.,' \u00a0\u2009\u202f’]*(?:[eE][+\-]?\d+)?\s*(?:[KMBTkmbt万亿萬億%)元円]|USDT?|EUR)*\s*"
+    r"[\s\"(+\-−$€£¥₹]*\d[\d.,' \u00a0\u2009\u202f’]*(?:[eE][+\-]?\d+)?\s*(?:[KMBTkmbt万亿萬億%)元円원€$£¥₹₽₩ ]|USDT?|EUR)*\s*"
 )
 DECIMALS = (".", ",")
 MOST_DROP = 50.0

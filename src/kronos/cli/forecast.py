@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kronos.cli.options import Options, as_options, device_option, precision_option
+from kronos.cli.options import Options, as_options, device_option, precision_option, reading_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,9 +80,7 @@ SAMPLES = {"sp500": "S&P 500, daily", "nasdaq": "NASDAQ Composite, daily"}
     type=click.Choice(["drop", "split", "sort"]),
     help="What to do with faulty rows (see: kronos check FILE).",
 )
-@click.option(
-    "--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last. Repeatable."
-)
+@reading_options
 @click.option(
     "--out",
     type=click.Path(),
@@ -144,7 +142,7 @@ def _source(file: str | None, sample: str | None, options: Options) -> tuple[str
 def _forecast(path: str, name: str, options: Options) -> None:
     from kronos.klines import VALUE_COLUMNS, read_klines
 
-    bars = read_klines(path, symbol=options.symbol, tz=options.tz, clean=options.clean, columns=options.columns())
+    bars = read_klines(path, options=options.reading())
     if not options.quiet and "cleaning" in bars.attrs:
         click.echo(as_options(bars.attrs["cleaning"]), err=True)
     from kronos.cli.window import window_of

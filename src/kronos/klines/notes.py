@@ -14,7 +14,7 @@ MOST_BARS = 20_000
 
 def notes_of(bars: pd.DataFrame) -> list[str]:
     """Columns of the file that were left out, and bars that a market without pauses lacks."""
-    notes = []
+    notes = list(bars.attrs.get("notes", ()))
     unused = bars.attrs.get("unused")
     if unused:
         notes.append(f"columns left out: {', '.join(unused)}")

@@ -19,7 +19,7 @@ from kronos.klines.columns import (
     missing_roles,
     normalise_name,
 )
-from kronos.klines.numbers import MISSING, looks_like_number
+from kronos.klines.numbers import MISSING, looks_like_number, parse_numbers
 
 SEPARATORS = (",", ";", "\t", "|")
 HEADER_LINES = 20
@@ -226,7 +226,13 @@ def array_names(rows: pd.DataFrame) -> list[str]:
 
 
 def _rough_numbers(cells: pd.Series) -> pd.Series:
-    """Numbers for comparing prices with each other: a comma alone counts as a point."""
+    """Numbers for comparing prices with each other; where the convention is open, a comma alone counts as a point."""
+    try:
+        found = parse_numbers(cells, "")
+        if not cells.astype("str").str.fullmatch(r"\D*\d{1,3},\d{3}\D*").all():
+            return found
+    except KlineError:
+        pass  # what is no number counts as missing here, and is refused by the reader
     plain = cells.astype("str").str.replace(r"[^\d.,\-eE+]", "", regex=True)
     comma = plain.str.contains(",").any() and not plain.str.contains(".", regex=False).any()
     return pd.to_numeric(plain.str.replace(",", "." if comma else "", regex=False), errors="coerce").astype("float64")

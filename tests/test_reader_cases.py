@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kronos.calendars import future_timestamps
 from kronos.klines import KlineError, list_symbols, read_klines
+from kronos.klines.zones import is_utc
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason=f"the shared cases are not at {CASES}")
@@ -310,3 +312,32 @@ def test_turnover_that_fits_price_times_volume_is_money(tmp_path, factor):
     frame.assign(turnover=0.31).to_csv(tmp_path / "b.csv", index=False)
     got = read_klines(tmp_path / "b.csv")
     assert "amount" not in got and any("turnover" in note for note in got.attrs["notes"])
+
+
+def half_hours(zone: str | None) -> pd.Series:
+    """Half-hour bars of New York's sessions up to the change of the clock of 10 March 2024."""
+    days = pd.bdate_range("2024-02-20", "2024-03-08")
+    local = [pd.date_range(f"{day:%Y-%m-%d} 09:30", periods=13, freq="30min", tz="America/New_York") for day in days]
+    times = pd.DatetimeIndex(np.concatenate([one.tz_convert(zone or one.tz).tz_localize(None) for one in local]))
+    return pd.Series(times)
+
+
+def test_naive_utc_is_told_from_local_time_by_the_sessions():
+    utc, local = half_hours("UTC"), half_hours(None)
+    assert is_utc(utc, "XNYS") and not is_utc(local, "XNYS")
+    assert not is_utc(utc, None) and not is_utc(utc, "24/7") and not is_utc(utc.dt.tz_localize("UTC"), "XNYS")
+    first = future_timestamps(utc.dt.tz_localize("UTC"), 1, "XNYS")[0]
+    assert first == pd.Timestamp("2024-03-11 13:30", tz="UTC")
+
+
+@needs_cases
+def test_shared_naive_utc_is_recognised_with_a_calendar():
+    times = read_klines(CASES / "us_30m_naive_utc.csv")["timestamps"]
+    assert is_utc(times, "XNYS")
+    assert future_timestamps(times.dt.tz_localize("UTC"), 1, "XNYS")[0] == pd.Timestamp("2024-03-11 13:30", tz="UTC")
+
+
+@needs_cases
+def test_shared_split_is_named_with_its_ratio():
+    report = str(read_klines(CASES / "unadjusted_split.csv").attrs["validation"])
+    assert "jump" in report and "10:1" in report

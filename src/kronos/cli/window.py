@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import pandas as pd
 
 from kronos.calendars import future_timestamps
 from kronos.cli.options import Options
+from kronos.klines.zones import is_utc
 from kronos.predictor import default_lookback
 
 
@@ -21,6 +23,12 @@ class SeriesWindow(NamedTuple):
 
 def window_of(bars: pd.DataFrame, options: Options, context: int) -> SeriesWindow:
     """Cut a series as --lookback, --horizon and --holdout say."""
+    if is_utc(bars["timestamps"], options.calendar):
+        warnings.warn(
+            f"the times lie in the sessions of {options.calendar} only as UTC, and are read so; say tz= if they are not",
+            stacklevel=2,
+        )
+        bars = bars.assign(timestamps=bars["timestamps"].dt.tz_localize("UTC"))
     known, truth = bars, None
     if options.holdout:
         if len(bars) < options.horizon + 2:

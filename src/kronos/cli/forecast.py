@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kronos.cli.options import Options, as_options, device_option, precision_option
+from kronos.cli.options import Options, as_options, device_option, precision_option, reading_options
 from kronos.samples import SAMPLES, sample_path
 
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ if TYPE_CHECKING:
     type=click.Choice(["drop", "split", "sort"]),
     help="What to do with faulty rows (see: kronos check FILE).",
 )
-@click.option(
-    "--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last. Repeatable."
-)
+@reading_options
 @click.option(
     "--out",
     type=click.Path(),
@@ -138,7 +136,7 @@ def _source(file: str | None, sample: str | None, options: Options) -> tuple[str
 def _forecast(path: str, name: str, options: Options) -> None:
     from kronos.klines import VALUE_COLUMNS, read_klines
 
-    bars = read_klines(path, symbol=options.symbol, tz=options.tz, clean=options.clean, columns=options.columns())
+    bars = read_klines(path, options=options.reading())
     if not options.quiet and "cleaning" in bars.attrs:
         click.echo(as_options(bars.attrs["cleaning"]), err=True)
     from kronos.cli.window import window_of

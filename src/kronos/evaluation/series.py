@@ -19,6 +19,7 @@ from kronos.klines.catalog import INDEX, CatalogEntry, read_catalog
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
 from kronos.klines.files import table_files
+from kronos.klines.read_options import ReadOptions
 
 Data = str | Path | pd.DataFrame | Mapping[str, pd.DataFrame]
 
@@ -67,6 +68,7 @@ def read_series(
     clean: Policy | None = None,
     columns: Mapping[str, str] | None = None,
     market: str | None = None,
+    options: ReadOptions | None = None,
 ) -> Dataset:
     """Read what is to be evaluated on.
 
@@ -74,6 +76,7 @@ def read_series(
         source: a file or a folder of files that the reader knows, a long table with a column symbol, or {name: table}.
         tz, clean, columns: as in `kronos.read_klines`. A series with faults is left out, with the reason, unless ``clean``
             says what to do with them; with "split", each segment is a series of its own.
+        options: how the files are written; tz, clean and columns of their own win over it.
         market: name of the group instead of the file's.
 
     Raises:
@@ -84,7 +87,8 @@ def read_series(
     series: list[Series] = []
     skipped: list[tuple[str, str]] = []
     digest = hashlib.sha256()
-    tables = _tables(source, tz, clean, columns) if isinstance(source, (str, Path)) else _given(source)
+    told = (options or ReadOptions()).but(tz=tz, clean=clean, columns=columns)
+    tables = _tables(source, told) if isinstance(source, (str, Path)) else _given(source)
     for name, table, about in tables:
         if isinstance(table, ValueError):
             skipped.append((name, str(table).splitlines()[0]))
@@ -141,21 +145,21 @@ def _season(local: pd.DatetimeIndex, frequency: str) -> int:
     return int(max(1, np.median(days)))
 
 
-def _tables(source: str | Path, tz: str | None, clean: Policy | None, columns: Mapping[str, str] | None) -> Any:
+def _tables(source: str | Path, options: ReadOptions) -> Any:
     """(name, table or error, what the index says) of every series of a file or folder."""
     path = Path(source)
     about = read_catalog(path)
     for file in table_files(path, leave_out=INDEX):
         stem = file.name.split(".")[0]
         try:
-            table = read_table(file, tz=tz, columns=columns)
+            table = read_table(file, options=options)
         except KlineError as error:
             yield stem, error, None
             continue
         for symbol, rows in table.groupby("symbol", sort=False):
             name = stem if symbol == stem else f"{stem}/{symbol}"
             known = about.get(file.name, CatalogEntry(stem if path.is_dir() else name))
-            for part, frame in _sound(name, rows.drop(columns="symbol"), clean):
+            for part, frame in _sound(name, rows.drop(columns="symbol"), options.clean):
                 yield part, frame, known
 
 

@@ -75,7 +75,7 @@ def score(
     source, target = Store(data), Store(out)
     files = table_files(source)
     begin(target, files, settings, overwrite)
-    universe = find_series(source, files, dict(settings.columns) or None, verbose)
+    universe = find_series(source, files, dict(settings.columns) or None, verbose, settings.reading())
     parts = list(parts_of(universe.members, settings.cutoffs, settings.part))
     done = {entry.name for entry in target.list(DONE)}
     todo = [part for part in parts if part.marker not in done]

@@ -87,6 +87,10 @@ async def inspect_file(request: Request) -> Response:
         tz=wanted.tz,
         policy=wanted.clean,
         columns=wanted.columns,
+        encoding=wanted.encoding,
+        decimal=wanted.decimal,
+        thousands=wanted.thousands,
+        names=wanted.names,
         calendar=wanted.calendar,
     )
     return _json(await in_thread(state, _judged(make)))

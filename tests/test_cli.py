@@ -167,10 +167,10 @@ def test_quiet_prints_nothing_on_standard_output(folder, pair):
 
 
 def test_columns_can_be_mapped(folder, pair):
-    table = pd.read_csv("bars.csv").rename(columns={"Close": "Settle"})
+    table = pd.read_csv("bars.csv").rename(columns={"Close": "Target"})
     table.to_csv("odd.csv", index=False)
     assert "close" in refused("forecast", "odd.csv", "--model", pair)
-    run("forecast", "odd.csv", "--model", pair, "--horizon", 2, "--paths", 1, "--map", "close=Settle")
+    run("forecast", "odd.csv", "--model", pair, "--horizon", 2, "--paths", 1, "--map", "close=Target")
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_rejected_series_are_listed_with_their_reasons_and_cost_no_other(tmp_pat
     rejected = pd.read_csv(tmp_path / "out/rejected.csv").set_index("series")
     assert report.rejected == len(rejected) == 4
     assert "non-positive price 1" in rejected.loc["S02", "reason"]
-    assert rejected.loc["S04", "reason"] == "a lookback of 20 bars was asked for, 9 are there"
+    assert rejected.loc["S04", "reason"] == "lookback 20 is more than the 9 bars there are to look back on"
     assert "damaged Parquet" in rejected.loc["broken.parquet", "reason"]
     assert "no column for timestamps" in rejected.loc["words.csv", "reason"]
     _, mended = run(str(folder), tmp_path / "mended", settings(clean="drop"))

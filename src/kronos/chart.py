@@ -98,11 +98,11 @@ def chart_page(
         # autocomplete: or a browser keeps the old choice when the page is loaded again.
         choice = f'<label>Series <select id="series" autocomplete="off">{options}</select></label>'
     return PAGE.format(
-        title=html.escape(heading), choice=choice, ink=INK, library=get_plotlyjs(), charts=_script_json(items)
+        title=html.escape(heading), choice=choice, ink=INK, library=get_plotlyjs(), charts=script_json(items)
     )
 
 
-def _script_json(value: object) -> str:
+def script_json(value: object) -> str:
     """JSON that cannot end the script element it stands in."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 

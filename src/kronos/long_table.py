@@ -15,6 +15,7 @@ from kronos.calendars import future_timestamps
 from kronos.forecast import Forecast
 from kronos.klines.columns import PRICE_COLUMNS
 from kronos.klines.features import FEATURES, as_timestamps
+from kronos.klines.window import chosen_lookback
 from kronos.quantiles import path_quantiles
 
 ID_COLUMNS = ("item_id", "unique_id", "symbol", "id")
@@ -51,17 +52,13 @@ class LongTable:
 
     def part(self, number: int, lookback: int | None, max_context: int) -> Part:
         """The latest ``lookback`` bars of a series, or what `default_lookback` takes."""
-        from kronos.predictor import default_lookback
-
         name, rows = list(self._series.items())[number]
         future = self._futures[number]
         if lookback is not None and (
             isinstance(lookback, bool) or not isinstance(lookback, (int, np.integer)) or lookback < 2
         ):
             raise ValueError(f"lookback must be a whole number of at least 2, found {lookback!r}")
-        kept = rows.iloc[
-            -(default_lookback(len(rows), len(future), max_context) if lookback is None else int(lookback)) :
-        ]
+        kept = rows.iloc[-chosen_lookback(lookback, len(rows), len(future), max_context, shorten=True) :]
         if len(kept) < 2:
             raise ValueError(f"{self._named(name)} has {len(rows)} bar; at least 2 are needed to forecast from")
         values = kept[[c for c in FEATURES if c in kept.columns]]

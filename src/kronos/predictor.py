@@ -28,11 +28,11 @@ from kronos.generation.planning import Window
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
 from kronos.klines.features import FEATURES, TIME_FIELDS
+from kronos.klines.window import DEFAULT_LOOKBACK, default_lookback  # noqa: F401 (imported from here by callers)
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.quantiles import path_quantiles
 
-DEFAULT_LOOKBACK = 400
 Calibrating = Calibration | Literal["auto"] | str | Path | None
 """How paths are calibrated: the pair's own calibration ("auto"), none, one that is given, or one in a file."""
 
@@ -42,11 +42,6 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def default_lookback(bars: int, horizon: int, max_context: int) -> int:
-    """A sensible lookback where none is asked for: within the context together with the horizon, if half of it is left."""
-    return min(bars, DEFAULT_LOOKBACK, max(max_context - horizon, max_context // 2))
 
 
 def _is_whole(value: object) -> bool:

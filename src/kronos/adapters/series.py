@@ -14,7 +14,8 @@ import pandas as pd
 
 from kronos.klines.columns import PRICE_COLUMNS, find_columns
 from kronos.klines.features import FEATURES
-from kronos.predictor import KronosPredictor, default_lookback
+from kronos.klines.window import chosen_lookback
+from kronos.predictor import KronosPredictor
 
 ORIGIN = pd.Timestamp("2000-01-01")
 """Where a table is numbered instead of dated, its rows are taken for days from here on."""
@@ -89,10 +90,8 @@ def sample(histories: Sequence[History], settings: Settings) -> list[np.ndarray]
     predictor = predictor_of(settings.model, settings.tokenizer, settings.device)
     frames, pasts, futures, places = [], [], [], []
     for number, history in enumerate(histories):
-        length = min(
-            len(history.values),
-            settings.lookback or default_lookback(len(history.values), len(history.future), predictor.trained_context),
-        )
+        bars, horizon = len(history.values), len(history.future)
+        length = chosen_lookback(settings.lookback, bars, horizon, predictor.trained_context, shorten=True)
         values, past = history.values.iloc[-length:], history.past[-length:]
         candles = candle_columns(list(values.columns))
         parts: list[tuple[pd.DataFrame, int | None]]

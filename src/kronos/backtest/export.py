@@ -22,6 +22,7 @@ from kronos.io.run_folder import refuse_foreign
 from kronos.klines import KlineError, iter_klines
 from kronos.klines.cleaning import Policy
 from kronos.klines.files import table_files
+from kronos.klines.read_options import ReadOptions
 
 FIELDS = ("open", "high", "low", "close", "volume", "amount", "vwap", "change", "factor")
 OWNS = ("calendars/*.txt", "instruments/*.txt", "features/*/*.bin", "symbols.csv")
@@ -63,13 +64,14 @@ def read_series(
     clean: Policy | None = None,
     columns: Mapping[str, str] | None = None,
     skipped: list[tuple[str, str]] | None = None,
+    options: ReadOptions | None = None,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Every series of files and folders; those with faults are noted in ``skipped``."""
     skipped = [] if skipped is None else skipped
     seen: set[str] = set()
     for file in [file for source in sources for file in table_files(source)]:
         try:
-            for symbol, bars in iter_klines(file, tz=tz, clean=clean, columns=columns):
+            for symbol, bars in iter_klines(file, tz=tz, clean=clean, columns=columns, options=options):
                 if isinstance(bars, KlineError):
                     skipped.append((symbol, str(bars).splitlines()[0]))
                 elif symbol in seen:

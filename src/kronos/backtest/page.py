@@ -15,7 +15,7 @@ import pandas as pd
 from kronos.backtest.picture import COLOURS, LABELS, cumulative, drawdown
 from kronos.backtest.simulate import CURVES, FIGURES
 from kronos.backtest.verdict import CONVINCING
-from kronos.chart import HEAD
+from kronos.chart import HEAD, script_json
 
 GRID, INK = "#e8ebef", "#2b2f36"
 CURVE_NAMES = {
@@ -108,7 +108,7 @@ def report_page(curves: dict[str, pd.DataFrame], report: dict[str, Any], daily: 
         body="\n".join(body),
         settings=html.escape(json.dumps({"signals_from": report["signals_from"], **report["settings"]}, indent=1)),
         library=get_plotlyjs(),
-        charts=_script_json(charts),
+        charts=script_json(charts),
     )
 
 
@@ -117,11 +117,6 @@ def _accent(totals: dict[str, Any]) -> str:
     if not totals["excess_return_with_cost"] > 0:
         return "#b91c1c"
     return "#15803d" if totals["t_of_excess_with_cost"] >= CONVINCING else "#6b7280"
-
-
-def _script_json(value: object) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kronos.cli.options import device_option
+from kronos.cli.options import device_option, read_options, reading_options
 
 
 @click.command(short_help="Look for leaks of the future into a model's forecasts.")
@@ -27,6 +27,7 @@ from kronos.cli.options import device_option
 @device_option
 @click.option("--tz", help="Time zone of the files' timestamps.")
 @click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@reading_options
 def audit(model: str, data: str, **options: Any) -> None:
     """Change the bars after a cutoff and see that no token, logit, normalisation or forecast of the past moves; and see that test,
     validation and training data are apart in time, as far as the model and the options say what they were.
@@ -44,7 +45,8 @@ def audit(model: str, data: str, **options: Any) -> None:
     from kronos.evaluation.series import read_series
     from kronos.evaluation.tasks import TASKS
 
-    read = lambda path: read_series(path, tz=options["tz"], clean=options["clean"])
+    told = read_options(options, tz=options["tz"], clean=options["clean"])
+    read = lambda path: read_series(path, options=told)
     report = run(
         model,
         read(data),

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import device_option
+from kronos.cli.options import device_option, read_options, reading_options
 
 if TYPE_CHECKING:
     from kronos.calibration.fitting import FitWindows, PastWindow
     from kronos.io.run_folder import RunFolder
+    from kronos.klines.read_options import ReadOptions
 
 HELD_OUT = 0.3
 """Share of the windows, the latest ones, that the verdict is given on."""
@@ -35,6 +36,9 @@ HELD_OUT = 0.3
 )
 @click.option("--paths", type=click.IntRange(10), default=50, show_default=True, help="Paths of each.")
 @click.option("--until", help="Use no bars after this day: the beginning of what you will test on.")
+@click.option("--tz", help="Time zone of the files' timestamps, such as Asia/Shanghai.")
+@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@reading_options
 @device_option
 @click.option("--quiet", is_flag=True, help="No progress.")
 def calibrate(data: str | None, store: str | None, out: str, windows: int, quiet: bool, **options: Any) -> None:
@@ -52,6 +56,7 @@ def calibrate(data: str | None, store: str | None, out: str, windows: int, quiet
     from kronos.calibration.fitting import fit, judge
     from kronos.hub.loading import load
 
+    reading = read_options(options, tz=options.pop("tz"), clean=options.pop("clean"))
     if (data is None) == (store is None):
         raise ValueError("give DATA, a file or folder of bars, or --store, and not both")
     target = Path(out)
@@ -61,7 +66,7 @@ def calibrate(data: str | None, store: str | None, out: str, windows: int, quiet
     source = (
         _of_store(Path(store), lookback, horizon, windows)
         if store
-        else _of_files(Path(str(data)), lookback, horizon, windows, options["until"])
+        else _of_files(Path(str(data)), lookback, horizon, windows, options["until"], reading)
     )
     chosen = list(source)
     if len(chosen) < 40:
@@ -132,7 +137,9 @@ def _collected(predictor: Any, chosen: list[PastWindow], paths: int, run: RunFol
     return FitWindows.joined(kept)
 
 
-def _of_files(place: Path, lookback: int, horizon: int, most: int, until: str | None) -> Iterator[PastWindow]:
+def _of_files(
+    place: Path, lookback: int, horizon: int, most: int, until: str | None, reading: ReadOptions | None = None
+) -> Iterator[PastWindow]:
     """Windows evenly spread over every series of a file or folder."""
     import numpy as np
     import pandas as pd
@@ -143,7 +150,7 @@ def _of_files(place: Path, lookback: int, horizon: int, most: int, until: str | 
 
     series = []
     for file in table_files(place):
-        for name, bars in iter_klines(file):
+        for name, bars in iter_klines(file, options=reading):
             if isinstance(bars, KlineError):
                 click.echo(f"left out: {name}: {bars.summary}", err=True)
                 continue

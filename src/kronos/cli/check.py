@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
-from kronos.cli.options import as_options
+from kronos.cli.options import as_options, read_options, reading_options
 
 
 @click.command(short_help="Say what is in a file of K-lines and what is wrong with it.")
 @click.argument("file", type=click.Path())
 @click.option("--symbol", help="Which series of a table that holds several.")
 @click.option("--tz", help="Time zone of the timestamps, such as Asia/Shanghai.")
-def check(file: str, symbol: str | None, tz: str | None) -> None:
+@reading_options
+def check(file: str, symbol: str | None, tz: str | None, **reading: Any) -> None:
     """Read FILE and report its columns, its span, its rhythm and every fault with its rows.
 
     Exit code 0 if it can be forecast from as it is, 2 if not.
@@ -23,7 +25,7 @@ def check(file: str, symbol: str | None, tz: str | None) -> None:
     from kronos.klines.notes import notes_of
 
     try:
-        bars = read_klines(file, symbol=symbol, tz=tz)
+        bars = read_klines(file, options=read_options(reading, tz=tz, symbol=symbol))
     except KlineError as error:
         click.echo(as_options(str(error)))
         sys.exit(2)
@@ -37,4 +39,4 @@ def check(file: str, symbol: str | None, tz: str | None) -> None:
     elif not any("missing" in note for note in notes):
         click.echo("no faults found")
     for note in notes:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {as_options(note)}")

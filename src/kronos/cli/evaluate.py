@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import device_option
+from kronos.cli.options import device_option, read_options, reading_options
 from kronos.cli.settings import time_range
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
     type=click.Choice(["drop", "split", "sort"]),
     help="What to do with faulty rows (see: kronos check FILE).",
 )
+@reading_options
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder made with other settings.")
 @click.option("--quiet", is_flag=True, help="No table, no progress.")
 def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> None:
@@ -105,7 +106,7 @@ def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> No
     baselines = _baselines(options["baselines"], references, models)
     from kronos.evaluation.series import read_series
 
-    dataset = read_series(data, tz=options["tz"], clean=options["clean"])
+    dataset = read_series(data, options=read_options(options, tz=options["tz"], clean=options["clean"]))
     shown = not options["quiet"]
     if shown and dataset.skipped:
         click.echo(

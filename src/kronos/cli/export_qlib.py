@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from kronos.cli.options import as_options, read_options, reading_options
+
 
 @click.command("export-qlib", short_help="Write a Qlib data folder from files of bars.")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(), metavar="FILES_OR_FOLDER...")
@@ -21,9 +23,7 @@ import click
 @click.option(
     "--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows (see: kronos check)."
 )
-@click.option(
-    "--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last. Repeatable."
-)
+@reading_options
 @click.option("--overwrite", is_flag=True, help="Replace a Qlib data folder that is there.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def export_qlib_command(
@@ -34,9 +34,9 @@ def export_qlib_command(
     benchmark: str | None,
     tz: str | None,
     clean: Any,
-    mapping: tuple[str, ...],
     overwrite: bool,
     quiet: bool,
+    **reading: Any,
 ) -> None:
     """Read every series of CSV, TSV, Parquet and Feather files (or of a folder of them) and write calendars, instruments and
     features as Qlib reads them: open, high, low, close, volume, amount, vwap, change, factor. Symbols become safe names
@@ -52,19 +52,13 @@ def export_qlib_command(
 
     from kronos.backtest.export import check_target, export_qlib, read_series
     from kronos.backtest.qlib_folder import qlib_freq
-    from kronos.cli.options import as_options
 
-    pairs = [item.partition("=") for item in mapping]
-    for role, equals, column in pairs:
-        if not (role and equals and column):
-            raise ValueError(f"--map takes ROLE=COLUMN, such as close=Last, found {role + equals + column!r}")
+    told = read_options(reading, tz=tz, clean=clean)
     check_target(Path(out), overwrite)
     freq = None if freq is None else qlib_freq(freq)
     skipped: list[tuple[str, str]] = []
-    reading = read_series(
-        [Path(source) for source in sources], tz, clean, {column: role for role, _, column in pairs} or None, skipped
-    )
-    series = dict(tqdm(reading, desc="reading", unit="series", disable=quiet or not sys.stderr.isatty()))
+    found = read_series([Path(source) for source in sources], skipped=skipped, options=told)
+    series = dict(tqdm(found, desc="reading", unit="series", disable=quiet or not sys.stderr.isatty()))
     for symbol, reason in skipped[:5]:
         about = "" if reason.startswith((symbol, *sources)) else f"{symbol}: "
         click.echo(f"left out: {about}{as_options(reason)}", err=True)

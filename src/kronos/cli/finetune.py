@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from kronos.cli.options import read_options, reading_options
 from kronos.cli.settings import read_settings, settings_options
 
 if TYPE_CHECKING:
     from kronos.finetune.config import FinetuneConfig
+    from kronos.klines.read_options import ReadOptions
 
 ANY_DATES = {
     "dataset_begin_time": "1800-01-01",
@@ -66,6 +68,7 @@ CLEANING = click.Choice(["drop", "sort", "split"])
 )
 @click.option("--keep-tokenizer", is_flag=True, help="Train the model only, on the tokenizer as it is.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto.")
+@reading_options
 @settings_options
 def finetune(data: tuple[Path, ...], out: Path, yaml: str | None, sets: tuple[str, ...], **options: Any) -> None:
     """Fine-tune a pair on your own bars, and see whether it helped.
@@ -83,10 +86,11 @@ def finetune(data: tuple[Path, ...], out: Path, yaml: str | None, sets: tuple[st
     from kronos.finetune.run import finetune as work
     from kronos.training.distributed import world
 
+    reading = read_options(options)
     config = _settings(out, yaml, sets, options)
     with world(config.device) as processes:
         if processes.first:
-            _prepare(data, Path(config.dataset_path), config, options, click.echo)
+            _prepare(data, Path(config.dataset_path), config, options, reading, click.echo)
         processes.wait()
         done = work(_with_dates(config), processes, click.echo)
     assert isinstance(config, FinetuneConfig)
@@ -138,7 +142,12 @@ def _with_dates(config: FinetuneConfig) -> FinetuneConfig:
 
 
 def _prepare(
-    data: tuple[Path, ...], target: Path, config: FinetuneConfig, options: dict[str, Any], say: Callable[[str], None]
+    data: tuple[Path, ...],
+    target: Path,
+    config: FinetuneConfig,
+    options: dict[str, Any],
+    reading: ReadOptions,
+    say: Callable[[str], None],
 ) -> None:
     """Split the files, unless that was done already from the same files in the same way."""
     import json
@@ -155,6 +164,8 @@ def _prepare(
         "until": list(options["until"] or ()),
         "clean": options["clean"],
     }
+    dialect = {name: value for name, value in reading.dialect.items() if value}
+    source |= {"reading": json.loads(json.dumps(dialect))} if dialect else {}
     record = target / "source.json"
     if record.is_file():
         if json.loads(record.read_text()) != source:
@@ -164,7 +175,14 @@ def _prepare(
         return
     say(f"reading {len(files)} file{'s' * (len(files) != 1)}")
     prepare_files(
-        files, target, config.lookback_window, config.predict_window, options["until"] or None, options["clean"], say
+        files,
+        target,
+        config.lookback_window,
+        config.predict_window,
+        options["until"] or None,
+        options["clean"],
+        say,
+        reading,
     )
     write_file(record, json.dumps(source, indent=1).encode())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kronos.cli.options import Options, as_options, device_option, precision_option
+from kronos.cli.options import Options, as_options, device_option, precision_option, reading_options
+from kronos.samples import SAMPLES, sample_path
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from kronos.forecast import Forecast
-
-SAMPLES = {"sp500": "S&P 500, daily", "nasdaq": "NASDAQ Composite, daily"}
-"""Daily bars that ship inside the arch package, 1999 to 2018."""
 
 
 @click.command(short_help="Forecast the next bars of a file.")
@@ -80,9 +77,7 @@ SAMPLES = {"sp500": "S&P 500, daily", "nasdaq": "NASDAQ Composite, daily"}
     type=click.Choice(["drop", "split", "sort"]),
     help="What to do with faulty rows (see: kronos check FILE).",
 )
-@click.option(
-    "--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last. Repeatable."
-)
+@reading_options
 @click.option(
     "--out",
     type=click.Path(),
@@ -134,17 +129,14 @@ def _source(file: str | None, sample: str | None, options: Options) -> tuple[str
             return str(fetch_to_forecast(file, options.timeframe, bars, options.quiet)), file
     if file is not None:
         return file, Path(file).name
-    spec = importlib.util.find_spec("arch")  # found, not imported: it is slow
-    if spec is None or spec.origin is None:
-        raise ValueError("the samples ship inside the arch package, which is not installed: pip install arch")
     assert sample is not None
-    return str(Path(spec.origin).parent / "data" / sample / f"{sample}.csv.gz"), SAMPLES[sample]
+    return str(sample_path(sample)), SAMPLES[sample]
 
 
 def _forecast(path: str, name: str, options: Options) -> None:
     from kronos.klines import VALUE_COLUMNS, read_klines
 
-    bars = read_klines(path, symbol=options.symbol, tz=options.tz, clean=options.clean, columns=options.columns())
+    bars = read_klines(path, options=options.reading())
     if not options.quiet and "cleaning" in bars.attrs:
         click.echo(as_options(bars.attrs["cleaning"]), err=True)
     from kronos.cli.window import window_of

@@ -117,7 +117,7 @@ def _members(
     seen: set[str] = set()
     for file in files:
         try:
-            for symbol, bars in iter_klines(file, tz=options.tz, clean=options.clean, columns=options.columns()):
+            for symbol, bars in iter_klines(file, options=options.reading()):
                 # A folder may hold one symbol at several frequencies.
                 symbol = symbol if symbol not in seen else f"{symbol}@{file.name.split('.')[0]}"
                 if symbol in seen:

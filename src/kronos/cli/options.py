@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from kronos.generation.fused import Precision
+    from kronos.klines.read_options import ReadOptions
 
 TABLE_ENDINGS = (".csv", ".parquet", ".json")
 PICTURE_ENDINGS = (".png", ".svg", ".pdf", ".html")
@@ -26,8 +27,61 @@ precision_option = click.option(
 )
 
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_READING = (
+    click.option(
+        "--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last. Repeatable."
+    ),
+    click.option(
+        "--encoding", help="Encoding of the text, such as gb18030 or cp1252.  [default: told from the content]"
+    ),
+    click.option(
+        "--decimal", type=click.Choice([".", ","]), help="The decimal sign.  [default: told from the columns]"
+    ),
+    click.option(
+        "--thousands",
+        type=click.Choice([".", ",", " ", "'"]),
+        help="The sign between groups of digits.  [default: told]",
+    ),
+    click.option("--names", metavar="A,B,...", help="Names of the columns of a file without a header row."),
+)
+
+
+def reading_options(command: _Command) -> _Command:
+    """The options of how a file is written, for every command that reads files; `read_options` takes them."""
+    for option in reversed(_READING):
+        command = option(command)
+    return command
+
+
+def read_options(
+    given: dict[str, Any], *, tz: str | None = None, symbol: str | None = None, clean: Any = None
+) -> ReadOptions:
+    """Take what `reading_options` was told out of the parameters of a command."""
+    from kronos.klines.read_options import ReadOptions
+
+    names = given.pop("names", None)
+    return ReadOptions(
+        columns=mapped_columns(given.pop("mapping", ())),
+        encoding=given.pop("encoding", None),
+        decimal=given.pop("decimal", None),
+        thousands=given.pop("thousands", None),
+        names=None if names is None else tuple(name.strip() for name in names.split(",")),
+        tz=tz,
+        symbol=symbol,
+        clean=clean,
+    )
+
+
 def as_options(message: str) -> str:
     """The Python spelling of a remedy, as options of the command line."""
+    message = re.sub(r'names=\["date", "open", \.\.\.\]', "--names date,open,...", message)
+    message = re.sub(
+        r"""\b(decimal|thousands|encoding)=(["'])(.*?)\2""",
+        lambda found: f"--{found[1]} {shlex.quote(found[3])}",
+        message,
+    )
+    message = message.replace("encoding=", "--encoding").replace("names= ", "--names ").replace("columns= ", "--map ")
     message = re.sub(r"columns=\{([^}]*)\}", lambda found: _as_maps(found[1]), message)
     message = re.sub(r'clean="(\w+)"', r"--clean \1", message)
     for python, option in (
@@ -78,6 +132,10 @@ class Options(NamedTuple):
     tz: str | None
     clean: Literal["drop", "split", "sort"] | None
     mapping: tuple[str, ...]
+    encoding: str | None
+    decimal: str | None
+    thousands: str | None
+    names: str | None
     out: str | None
     plot: str | None
     save: str | None
@@ -150,6 +208,10 @@ class Options(NamedTuple):
     def columns(self) -> dict[str, str] | None:
         """{column of the file: role} for the reader."""
         return mapped_columns(self.mapping)
+
+    def reading(self) -> ReadOptions:
+        """How the file is to be read."""
+        return read_options(self._asdict(), tz=self.tz, symbol=self.symbol, clean=self.clean)
 
     def check_sampling(self) -> None:
         """Temperature, top-k and top-p; apart from `check` because PyTorch takes a while to import."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kronos.cli.options import read_options, reading_options
+
 if TYPE_CHECKING:
     from kronos.scoring import ScoreReport
 
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--tz", help="Time zone of the data's timestamps, such as Asia/Shanghai.")
 @click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
-@click.option("--map", "mapping", multiple=True, metavar="ROLE=COLUMN", help="Name a column: --map close=Last.")
+@reading_options
 @click.option("--ray", metavar="ADDRESS", help="Score on a Ray cluster: auto, local, or its address.")
 @click.option("--workers", type=int, help="Ray: actors that hold a model.  [default: one a device]")
 @click.option("--overwrite", is_flag=True, help="Begin anew instead of going on.")
@@ -75,7 +77,6 @@ def score(data: str, out: str, **options: Any) -> None:
 
 def _run(data: str, out: str, told: dict[str, Any]) -> ScoreReport:
     """The options as settings, and the run."""
-    from kronos.cli.options import mapped_columns
     from kronos.scoring import ScoreSettings, parse_cutoffs, score
 
     ray, workers, quiet, overwrite = (told.pop(name) for name in ("ray", "workers", "quiet", "overwrite"))
@@ -85,7 +86,8 @@ def _run(data: str, out: str, told: dict[str, Any]) -> ScoreReport:
         from kronos.predictor import best_device
 
         told["device"] = best_device()
-    told["columns"] = tuple((mapped_columns(told.pop("mapping")) or {}).items())
+    reading = read_options(told)
+    told |= reading.dialect | {"columns": tuple((reading.columns or {}).items())}
     told["signals"] = tuple(name.strip() for name in told["signals"].split(",") if name.strip())
     told["cutoffs"] = parse_cutoffs(told["cutoffs"])
     told["memory"] = None if told["memory"] is None else int(told["memory"] * 2**30)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
+
+from kronos.cli.options import read_options, reading_options
 
 
 @click.group()
@@ -26,8 +29,15 @@ def store() -> None:
 @click.option(
     "--workers", type=int, default=lambda: os.cpu_count() or 1, help="Processes that read.  [default: all cores]"
 )
+@reading_options
 def build(
-    places: tuple[Path, ...], out: Path, least: int | None, market: str | None, frequency: str | None, workers: int
+    places: tuple[Path, ...],
+    out: Path,
+    least: int | None,
+    market: str | None,
+    frequency: str | None,
+    workers: int,
+    **reading: Any,
 ) -> None:
     """Read the files and folders PLACES into one store.
 
@@ -39,6 +49,7 @@ def build(
 
     from tqdm.auto import tqdm
 
+    from kronos.klines.read_options import ReadOptions
     from kronos.klines.splitting import nearest_frequency
     from kronos.training.building import COUNTS, build, draw_report, find_sources
 
@@ -49,6 +60,9 @@ def build(
     sources = find_sources(places)
     if market is not None:
         sources = [replace(s, market=market) for s in sources]
+    told = read_options(reading)
+    if told != ReadOptions():
+        sources = [replace(s, reading=told) for s in sources]
     if frequency is not None:
         sources = [replace(s, frequency=frequency) for s in sources]
     with tqdm(total=len(sources), desc="reading", unit="file") as bar:

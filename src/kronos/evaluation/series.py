@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from kronos.klines import OPTIONAL_COLUMNS, VALUE_COLUMNS, KlineError, infer_frequency, read_table, validate
+from kronos.klines.catalog import INDEX, CatalogEntry, read_catalog
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
 from kronos.klines.files import table_files
+from kronos.klines.read_options import ReadOptions
 
-INDEX = "index.csv"
 Data = str | Path | pd.DataFrame | Mapping[str, pd.DataFrame]
 
 
@@ -67,6 +68,7 @@ def read_series(
     clean: Policy | None = None,
     columns: Mapping[str, str] | None = None,
     market: str | None = None,
+    options: ReadOptions | None = None,
 ) -> Dataset:
     """Read what is to be evaluated on.
 
@@ -74,6 +76,7 @@ def read_series(
         source: a file or a folder of files that the reader knows, a long table with a column symbol, or {name: table}.
         tz, clean, columns: as in `kronos.read_klines`. A series with faults is left out, with the reason, unless ``clean``
             says what to do with them; with "split", each segment is a series of its own.
+        options: how the files are written; tz, clean and columns of their own win over it.
         market: name of the group instead of the file's.
 
     Raises:
@@ -84,13 +87,14 @@ def read_series(
     series: list[Series] = []
     skipped: list[tuple[str, str]] = []
     digest = hashlib.sha256()
-    tables = _tables(source, tz, clean, columns) if isinstance(source, (str, Path)) else _given(source)
+    told = (options or ReadOptions()).but(tz=tz, clean=clean, columns=columns)
+    tables = _tables(source, told) if isinstance(source, (str, Path)) else _given(source)
     for name, table, about in tables:
         if isinstance(table, ValueError):
             skipped.append((name, str(table).splitlines()[0]))
             continue
         try:
-            one = make_series(name, table, market or about.get("market"), about.get("frequency"))
+            one = make_series(name, table, market or (about and about.market), about and about.frequency)
         except ValueError as error:
             skipped.append((name, str(error).splitlines()[0]))
             continue
@@ -141,23 +145,21 @@ def _season(local: pd.DatetimeIndex, frequency: str) -> int:
     return int(max(1, np.median(days)))
 
 
-def _tables(source: str | Path, tz: str | None, clean: Policy | None, columns: Mapping[str, str] | None) -> Any:
+def _tables(source: str | Path, options: ReadOptions) -> Any:
     """(name, table or error, what the index says) of every series of a file or folder."""
     path = Path(source)
-    about = _index(path / INDEX) if path.is_dir() else {}
+    about = read_catalog(path)
     for file in table_files(path, leave_out=INDEX):
         stem = file.name.split(".")[0]
         try:
-            table = read_table(file, tz=tz, columns=columns)
+            table = read_table(file, options=options)
         except KlineError as error:
-            yield stem, error, {}
+            yield stem, error, None
             continue
         for symbol, rows in table.groupby("symbol", sort=False):
             name = stem if symbol == stem else f"{stem}/{symbol}"
-            known = about.get(file.name, {}) | (
-                {} if file.name in about else {"market": stem if path.is_dir() else name}
-            )
-            for part, frame in _sound(name, rows.drop(columns="symbol"), clean):
+            known = about.get(file.name, CatalogEntry(stem if path.is_dir() else name))
+            for part, frame in _sound(name, rows.drop(columns="symbol"), options.clean):
                 yield part, frame, known
 
 
@@ -184,21 +186,6 @@ def _sound(name: str, rows: pd.DataFrame, policy: Policy | None) -> Any:
         yield name if len(segments) == 1 else f"{name}#{i + 1}", segment
 
 
-def _index(path: Path) -> dict[str, dict[str, str]]:
-    """{file: {market, frequency}} of an index, where there is one that says so."""
-    if not path.is_file():
-        return {}
-    from kronos.klines import PAPER_RULES
-
-    table = pd.read_csv(path, dtype="str")
-    if not {"file", "market", "freq"} <= set(table.columns):
-        return {}
-    result: dict[str, dict[str, str]] = {}
-    for file, market, freq in table[["file", "market", "freq"]].dropna().itertuples(index=False):
-        result[str(file)] = {"market": str(market)} | ({"frequency": str(freq)} if freq in PAPER_RULES else {})
-    return result
-
-
 def _given(source: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Any:
     if isinstance(source, pd.DataFrame):
         if "symbol" not in source.columns:
@@ -210,7 +197,7 @@ def _given(source: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Any:
     for name, table in source.items():
         if not isinstance(table, pd.DataFrame):
             raise ValueError(f"{name}: expected a pandas DataFrame, found {type(table).__name__}")
-        yield str(name), table, {}
+        yield str(name), table, None
 
 
 def _digest(one: Series) -> bytes:

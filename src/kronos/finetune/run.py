@@ -19,6 +19,7 @@ from kronos.training.distributed import World
 
 if TYPE_CHECKING:
     from kronos.finetune.splits import Splits
+    from kronos.klines.read_options import ReadOptions
 
 BEFORE, AFTER = "as it was", "fine-tuned"
 SUMMARY, PAIR = "summary.json", "pair"
@@ -99,19 +100,21 @@ def prepare_files(
     until: tuple[str, str] | None = None,
     clean: Any = None,
     say: Callable[[str], None] = print,
+    reading: ReadOptions | None = None,
 ) -> Splits:
     """Tables of one or many symbols, split by time, to ``train.parquet``, ``val.parquet`` and ``test.parquet`` in a folder.
 
     Args:
         until: the last dates of the training and of the validation part; None cuts 70, 15 and 15 % of the dates.
         clean: what to do with faulty rows, as in `kronos.read_klines`; None leaves a faulty series out, and says so.
+        reading: how the files are written.
 
     Raises:
         ValueError: a file that cannot be read, two series of one name, no series that is long enough, or parts that would leak.
     """
     from kronos.finetune.splits import cut_dates, split_by_time
 
-    table = read_series(files, lookback + horizon + 1, clean, say)
+    table = read_series(files, lookback + horizon + 1, clean, say, reading)
     ranges: Any
     if until is None:
         ranges = cut_dates(table)
@@ -137,7 +140,9 @@ def prepare_files(
     return splits
 
 
-def read_series(files: Sequence[Path], least: int, clean: Any, say: Callable[[str], None]) -> pd.DataFrame:
+def read_series(
+    files: Sequence[Path], least: int, clean: Any, say: Callable[[str], None], reading: ReadOptions | None = None
+) -> pd.DataFrame:
     """One long table of all series, sorted by symbol and time, with volume and amount."""
     from kronos.klines import iter_klines
     from kronos.klines.features import FEATURES, to_matrix
@@ -145,7 +150,7 @@ def read_series(files: Sequence[Path], least: int, clean: Any, say: Callable[[st
     tables: dict[str, pd.DataFrame] = {}
     faults: list[str] = []
     for file in files:
-        for symbol, rows in iter_klines(file, clean=clean, min_rows=least):
+        for symbol, rows in iter_klines(file, clean=clean, min_rows=least, options=reading):
             if isinstance(rows, ValueError):
                 faults.append(f"{symbol}: {str(rows).splitlines()[0]}")
                 continue

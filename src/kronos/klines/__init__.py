@@ -4,6 +4,7 @@ from kronos.klines.cleaning import CleanResult, clean
 from kronos.klines.columns import ALIASES, OPTIONAL_COLUMNS, PRICE_COLUMNS, VALUE_COLUMNS, KlineError
 from kronos.klines.features import FEATURES, Scale, as_timestamps, time_features, to_matrix
 from kronos.klines.files import MAX_FILE_BYTES
+from kronos.klines.read_options import ReadOptions
 from kronos.klines.reader import iter_klines, list_symbols, read_klines, read_table
 from kronos.klines.splitting import PAPER_RULES, SplitRule, infer_frequency, nearest_frequency, split_segments
 from kronos.klines.validation import Fault, Report, validate
@@ -19,6 +20,7 @@ __all__ = [
     "CleanResult",
     "Fault",
     "KlineError",
+    "ReadOptions",
     "Report",
     "Scale",
     "SplitRule",

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from kronos.klines.columns import PRICE_COLUMNS, VALUE_COLUMNS
+from kronos.klines.normalize import STD_CONSTANT as STD_CONSTANT_64
 
 FEATURES = VALUE_COLUMNS
 LARGEST = 1e30
 """Values beyond it may leave float32 on the way back to prices."""
 LARGEST_SQUARED = 1e16
 """Values beyond it have squares whose sum over a window is no float32; such columns are normalised in a larger unit."""
-STD_CONSTANT = np.float32(1e-5)
+STD_CONSTANT = np.float32(STD_CONSTANT_64)
 """Added to the standard deviation, as in the reference."""
 LEAST_STD = 20 * float(STD_CONSTANT)
 """Columns that vary less are normalised in a smaller unit, since the constant would widen their spread by more than 5 %."""

@@ -1,49 +1,49 @@
-"""From a file to raw cells: CSV, TSV, Parquet and Feather files as users have them.
+"""From a file to raw cells: text, JSON, Parquet, Feather, .xlsx, and any of these in a .gz or .zip file.
 
-`read_raw` is the one entrance; it knows formats, encodings, separators and header lines, and finds the columns by name
-(see `columns.ALIASES`). What their cells mean is the reader's business.
+`read_raw` tells the format by content first, by ending second; `encodings` tells the encoding, `layout` finds the header, and
+`columns` the roles by name. The meaning of the cells is the reader's business.
 """
 
 from __future__ import annotations
 
-import codecs
+import ast
 import csv
 import gzip
 import io
 import re
 import warnings
+import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kronos.klines.columns import (
-    BINANCE_COLUMNS,
-    PRICE_COLUMNS,
-    KlineError,
-    describe_missing,
-    find_columns,
-    missing_roles,
-    normalise_name,
-)
+from kronos.klines.columns import COMMA_LANGUAGES, PRICE_COLUMNS, VALUE_COLUMNS, KlineError, normalise_name
+from kronos.klines.encodings import decode, encodings_of, ranked
+from kronos.klines.json_tables import MAX_JSON_BYTES, read_json
+from kronos.klines.layout import Header, count_footers, find_header, found_or_raise, two_levels
+from kronos.klines.numbers import looks_mixed
+from kronos.klines.read_options import ReadOptions
 
 # Larger files (and .gz files that unpack to more) are refused before they are read: one series of 1-minute bars over
 # twenty years is about 1 GB of CSV, so 2 GiB is generous, and a whole table is held in memory several times over.
 MAX_FILE_BYTES = 2 * 1024**3
 
-TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".tab")
+TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".tab", ".prn")
+JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
+SHEET_ENDINGS = (".xlsx", ".xls", ".zip")
 ARROW_ENDINGS = (".parquet", ".pq", ".feather", ".arrow")
-_SEPARATORS = (",", ";", "\t", "|")
+MAX_SHEET_BYTES = 512 * 2**20
+"""A .xlsx file may unpack to no more."""
 _HEAD_BYTES = 65536
-_HEADER_LINES = 5  # a title or a web address may stand above the header
 # The default of pandas 2 reads some numbers off by the last digit; pandas 3 does not, and deprecates the option.
 _EXACT: dict[str, Any] = {"float_precision": "round_trip"} if pd.__version__.startswith("2.") else {}
-_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*")
+_COMMA_LANGUAGES = frozenset(map(normalise_name, COMMA_LANGUAGES))
 
 
 @dataclass(frozen=True)
@@ -53,34 +53,48 @@ class Raw:
     table: pd.DataFrame  # columns by position
     names: list[str]
     found: dict[str, int]
-    separator: str | None  # None for Parquet and Feather
+    separator: str | None  # None where the file is no text
     unused: tuple[str, ...] = ()
     """Names of the columns that have no role."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, and lines that were left out, for people."""
+    comma_locale: bool = False
+    """The names of the columns are in a language that writes a decimal comma."""
+    texts: Callable[[], pd.DataFrame] | None = None
+    """Reads the columns of text without a role, by name, where `table` does not hold them."""
 
 
-def read_raw(file: Path, columns: Mapping[str, str] | None) -> Raw:
+def read_raw(file: Path, options: ReadOptions | None = None) -> Raw:
     """The cells of a file of any known format, told by content first and by ending second.
 
-    Raises KlineError when the file cannot be read or a required column is not found.
+    Raises:
+        KlineError: the file cannot be read, or a required column is not found.
     """
+    options = options or ReadOptions()
     magic = _check_file(file)
     ending = _ending(file)
     if magic[:4] == b"PAR1":
-        return _read_arrow(file, columns, "Parquet")
+        return _read_arrow(file, options, "Parquet")
     if magic[:6] == b"ARROW1" or magic[:4] == b"FEA1":
-        return _read_arrow(file, columns, "Feather")
+        return _read_arrow(file, options, "Feather")
     if ending in ARROW_ENDINGS:
         raise KlineError(f"named {ending}, but its content is not that format")
-    if magic[:4] == b"PK\x03\x04" or ending in (".xlsx", ".xls", ".zip"):
-        raise KlineError("an Excel or zip file: save the sheet as CSV")
-    if ending not in TEXT_ENDINGS:
-        known = ", ".join(TEXT_ENDINGS + ARROW_ENDINGS)
-        raise KlineError(f"ending {ending!r} is not supported: expected one of {known} (text also .gz)")
-    return _read_text(file, columns, zipped=magic[:2] == b"\x1f\x8b")
+    if magic[:4] == b"PK\x03\x04":
+        return _read_zip(file, options)
+    if magic[:4] == b"\xd0\xcf\x11\xe0":
+        raise KlineError("a binary Excel file (.xls): save the sheet as .xlsx or CSV")
+    known = TEXT_ENDINGS + JSON_ENDINGS + SHEET_ENDINGS
+    if ending not in known:
+        raise KlineError(
+            f"ending {ending!r} is not supported: expected one of {', '.join(known + ARROW_ENDINGS)} (text also .gz)"
+        )
+    if ending in (".xlsx", ".zip"):
+        raise KlineError(f"named {ending}, but its content is not that format")
+    return _read_text(file, options, _unpack(file) if magic[:2] == b"\x1f\x8b" else None)
 
 
 def is_table(file: Path) -> bool:
-    """Whether the file's ending is one that `read_raw` reads."""
+    """Whether the file's ending is one that `read_raw` reads from a folder: text, JSON lines, Parquet or Feather."""
     return _ending(file) in TEXT_ENDINGS + ARROW_ENDINGS
 
 
@@ -128,38 +142,101 @@ def _check_file(file: Path) -> bytes:
     return magic
 
 
-def _read_arrow(file: Path, columns: Mapping[str, str] | None, kind: str) -> Raw:
-    from pyarrow import feather, parquet  # type: ignore[import-untyped,unused-ignore]
+def _read_arrow(file: Path, options: ReadOptions, kind: str) -> Raw:
+    from pyarrow import feather, parquet, types  # type: ignore[import-untyped,unused-ignore]
 
+    read: Any = parquet.read_table if kind == "Parquet" else feather.read_table
     with _damaged(kind):
-        if kind == "Parquet":
-            names = list(parquet.read_schema(file).names)
-        else:
-            names = list(feather.read_table(file, memory_map=True).schema.names)
-        wanted, found = _wanted(names, columns)
-        read: Any = parquet.read_table if kind == "Parquet" else feather.read_table
+        schema = parquet.read_schema(file) if kind == "Parquet" else feather.read_table(file, memory_map=True).schema
+        names = list(schema.names)
+        levels = _level_names(names)
+        if levels is not None:
+            table = read(file).to_pandas(ignore_metadata=True)
+            return _long_of(table, *levels, None, ())
+        wanted, found = _wanted(names, options)
         # metadata ignored: an index that pandas stored comes back as the ordinary column it is in the file
         table = read(file, columns=wanted).to_pandas(ignore_metadata=True)
-    return Raw(table[wanted], wanted, found, None, tuple(name for name in names if name not in wanted))
+    kinds = {n: schema.field(n).type for n in names if n not in wanted and names.count(n) == 1}
+    texts = [n for n, k in kinds.items() if types.is_string(k) or types.is_large_string(k) or types.is_dictionary(k)]
+    unused = tuple(name for name in names if name not in wanted)
+    return Raw(
+        table[wanted], wanted, found, None, unused,
+        texts=(lambda: read(file, columns=texts).to_pandas(ignore_metadata=True)) if texts else None,
+    )  # fmt: skip
 
 
-def raw_pieces(file: Path, rows: int) -> Iterator[Raw]:
+def _level_names(names: Sequence[str]) -> tuple[list[str], list[str]] | None:
+    """(fields, tickers) of columns that pandas stored as ('Close', 'AAPL'), with "" for the ticker of the time."""
+    pairs: list[tuple[str, str]] = []
+    for name in names:
+        try:
+            value = ast.literal_eval(name) if name.startswith("(") and len(name) < 200 else None
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            value = None
+        pairs.append((str(value[0]), str(value[1])) if isinstance(value, tuple) and len(value) == 2 else ("", name))
+    wide = [pair for pair in pairs if pair[0]]
+    if len(wide) < 4:
+        return None
+    levels = two_levels([a for a, b in wide if b], [b for a, b in wide if b])
+    if levels is None:
+        return None
+    fields, tickers = map(iter, levels)
+    timed = [bool(a and b) for a, b in pairs]
+    return [next(fields) if yes else a or b for yes, (a, b) in zip(timed, pairs, strict=True)], [
+        next(tickers) if yes else "" for yes in timed
+    ]
+
+
+def _long_of(
+    table: pd.DataFrame, fields: list[str], tickers: list[str], separator: str | None, notes: tuple[str, ...]
+) -> Raw:
+    """A table with the columns of several tickers side by side, as rows of each ticker after the other."""
+    names = list(dict.fromkeys(ticker for ticker in tickers if ticker))
+    times = [i for i, ticker in enumerate(tickers) if not ticker]
+    if len(times) != 1:
+        raise KlineError(
+            f"columns of {len(names)} tickers side by side, and {len(times)} columns beside them: expected one of times"
+        )
+    wanted = list(dict.fromkeys(field for field, ticker in zip(fields, tickers, strict=True) if ticker))
+    parts = []
+    for name in names:
+        own = {f: i for i, (f, t) in enumerate(zip(fields, tickers, strict=True)) if t == name}
+        try:
+            found_or_raise(["Date", *own], None)
+        except KlineError as error:
+            raise KlineError(f"columns of {len(names)} tickers side by side; {name}: {error}") from error
+        cells = table.iloc[:, [times[0], *own.values()]].set_axis(["Date", *own], axis=1)
+        cells = cells[~cells[list(own)].isna().all(axis=1)] if len(names) > 1 else cells
+        cells.insert(1, "Ticker", name)
+        parts.append(cells.reindex(columns=["Date", "Ticker", *wanted]))
+    long = pd.concat(parts, ignore_index=True)
+    all_names = list(map(str, long.columns))
+    found = found_or_raise(all_names, None)
+    unused = tuple(name for i, name in enumerate(all_names) if i not in found.values())
+    return Raw(long.set_axis(range(long.shape[1]), axis=1), all_names, found, separator, unused, notes)
+
+
+def raw_pieces(file: Path, rows: int, options: ReadOptions | None = None) -> Iterator[Raw]:
     """The cells of a file in turn: a Parquet file's ``rows`` at a time where each symbol's rows lie together, others at once.
 
     A piece may end within a symbol.
     """
     from pyarrow import parquet
 
+    options = options or ReadOptions()
     if _check_file(file)[:4] != b"PAR1":
-        yield read_raw(file, None)
+        yield read_raw(file, options)
         return
     with _damaged("Parquet"):
         opened = parquet.ParquetFile(file)
         names = list(opened.schema_arrow.names)
-        wanted, found = _wanted(names, None)
+        if _level_names(names) is not None:
+            yield read_raw(file, options)
+            return
+        wanted, found = _wanted(names, options)
         apart = "symbol" in found and not _lie_together(opened, wanted[found["symbol"]], rows)
         if apart or not opened.metadata.num_rows:
-            yield read_raw(file, None)
+            yield read_raw(file, options)
             return
         for batch in opened.iter_batches(rows, columns=wanted):
             table = batch.to_pandas(ignore_metadata=True)
@@ -183,9 +260,9 @@ def _lie_together(file: Any, column: str, rows: int) -> bool:
     return True
 
 
-def _wanted(names: list[str], columns: Mapping[str, str] | None) -> tuple[list[str], dict[str, int]]:
+def _wanted(names: list[str], options: ReadOptions) -> tuple[list[str], dict[str, int]]:
     """The columns to read of a file with these names, and where each role is among them."""
-    found = _found_or_raise(names, columns)
+    found = found_or_raise(names, options.columns)
     wanted = [names[i] for i in dict.fromkeys(found.values())]
     return wanted, {role: wanted.index(names[i]) for role, i in found.items()}
 
@@ -200,33 +277,186 @@ def _damaged(kind: str) -> Iterator[None]:
         raise KlineError(f"a damaged {kind} file: {str(error).splitlines()[0]}") from error
 
 
-def _read_text(file: Path, columns: Mapping[str, str] | None, zipped: bool) -> Raw:
-    data = _unpack(file) if zipped else None
+def _read_text(file: Path, options: ReadOptions, data: bytes | None) -> Raw:
+    """data: the content where it is not the file's own (unpacked); None reads the file."""
     if data is None:
         with file.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
     else:
         head = data[:_HEAD_BYTES]
-    encodings = _encodings(head)
-    for encoding in encodings:
-        lines = _decode(head, encoding).splitlines()
-        header = _find_header(lines, columns)
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] in (b"{", b"[") or _ending(file) in JSON_ENDINGS:
+        return _read_document(file, options, data)
+    if re.match(rb"<(!doctype|html|table|\?xml)", start, re.IGNORECASE):
+        raise KlineError("a page of HTML or XML, not a table: save it as CSV")
+    encodings = [options.encoding] if options.encoding else encodings_of(head)
+    problem: KlineError | None = None
+    for number, encoding in enumerate(encodings):
         try:
-            table = _parse_text(file if data is None else io.BytesIO(data), header, encoding)
-        except UnicodeDecodeError:
+            raw = _decoded(file, data, head, encoding, options)
+        except UnicodeDecodeError as error:
+            if number == 0 and len(encodings) > 1 and head.isascii():  # other signs come after the head
+                encodings[1:] = _ranked_later(file, data)
+            if options.encoding:
+                raise KlineError(f"text that is not {encoding}, as encoding= says: {error.reason}") from error
             continue
-        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            lost = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-            what = "some rows have more cells than the header"
-            if lost:
-                what = f"line {lost[2]} has {lost[3]} cells, expected {lost[1]}"
-            raise KlineError(f"{what} (separator {header.separator!r}): one cell for each column name") from error
-        except pd.errors.EmptyDataError:
-            table = pd.DataFrame(columns=range(len(header.names)))
-        used = set(header.found.values())
-        unused = tuple(name for i, name in enumerate(header.names) if i not in used and name)
-        return Raw(table, header.names, header.found, header.separator, unused)
-    raise KlineError(f"text that is not {' or '.join(encodings)}: save it as UTF-8")
+        except KlineError as error:
+            problem = problem or error
+            if head.isascii() or number == len(encodings) - 1:
+                raise problem from error
+            continue
+        assumed = options.encoding is None and encoding not in ("utf-8-sig", "utf-16")
+        return replace(raw, notes=(f"the text is read as {encoding}", *raw.notes)) if assumed else raw
+    raise problem or KlineError("text of no known encoding; name it with encoding=, or save it as UTF-8")
+
+
+def _ranked_later(file: Path, data: bytes | None) -> list[str]:
+    """Encodings of a text whose head is plain ASCII, by the lines that are not."""
+    content = file.read_bytes() if data is None else data
+    lines = content.split(b"\n")
+    return ranked(b"\n".join([*lines[:5], *[line for line in lines if not line.isascii()][:500]]))
+
+
+def _decoded(file: Path, data: bytes | None, head: bytes, encoding: str, options: ReadOptions) -> Raw:
+    try:
+        text = decode(head, encoding)
+    except UnicodeDecodeError:
+        raise
+    except UnicodeError as error:  # utf-16 without a mark, named by the caller
+        raise KlineError(f"text that is not {encoding}: {error}") from error
+    header = find_header(re.split("\r\n|\r|\n", text), options.columns, options.names)
+
+    def content() -> Path | io.BytesIO:
+        return file if data is None else io.BytesIO(data)
+
+    notes = [f"left out above the header: {title[:80]}" for title in header.titles]
+    notes += [header.note] if header.note else []
+    if header.tickers:
+        table = _parse_text(content(), header, encoding, everything=False)
+        return _long_of(table, header.names, list(header.tickers), header.separator, tuple(notes))
+    table = _parse_text(content(), header, encoding, everything=False)
+    footers = count_footers(table, header.found)
+    table = table.iloc[: len(table) - footers] if footers else table
+    comma = sum(normalise_name(name) in _COMMA_LANGUAGES for name in header.names) >= 2
+    if _needs_text(table, header, options, comma):
+        whole = _parse_text(content(), header, encoding, everything=True)
+        table, cut = whole.iloc[: len(table)], whole.iloc[len(table) :]
+    else:
+        cut = (
+            table.iloc[:0] if not footers else _parse_text(content(), header, encoding, everything=True).iloc[-footers:]
+        )
+    for _, row in cut.iterrows():
+        line = " ".join(str(cell) for cell in row if isinstance(cell, str) and cell.strip())
+        notes.append(f"left out below the last bar: {line[:80]}")
+    used = set(header.found.values())
+    unused = tuple(name for i, name in enumerate(header.names) if i not in used and name)
+    return Raw(table, header.names, header.found, header.separator, unused, tuple(notes), comma)
+
+
+def _needs_text(table: pd.DataFrame, header: Header, options: ReadOptions, comma_language: bool) -> bool:
+    """Whether numbers must be read from their text: some column is no plain number, or the numbers may mean something else."""
+    values = [table.iloc[:, at] for role, at in header.found.items() if role in (*VALUE_COLUMNS, "tick_volume")]
+    if any(not pd.api.types.is_numeric_dtype(cells.dtype) for cells in values):
+        return True
+    if options.decimal == "," or options.thousands == ".":
+        return True
+    if options.decimal == "." or options.thousands is not None:
+        return False
+    prices = [table.iloc[:, header.found[role]].to_numpy("float64") for role in PRICE_COLUMNS]
+    if comma_language and header.separator != ",":
+        return True
+    return any(looks_mixed(cells) for cells in prices)
+
+
+def _read_document(file: Path, options: ReadOptions, data: bytes | None) -> Raw:
+    """A JSON file."""
+    content = file.read_bytes() if data is None else data
+    if len(content) > MAX_JSON_BYTES:
+        raise KlineError(
+            f"JSON of {len(content) / 2**20:.0f} MiB: expected at most {MAX_JSON_BYTES >> 20} MiB; use CSV or Parquet"
+        )
+    try:
+        text = content.decode(
+            options.encoding or ("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        )
+    except UnicodeDecodeError as error:
+        raise KlineError("JSON that is not UTF-8; name its encoding with encoding=") from error
+    table, names, notes = read_json(text, options.names)
+    found = found_or_raise(names, options.columns)
+    unused = tuple(name for i, name in enumerate(names) if i not in found.values() and name)
+    return Raw(table, names, found, None, unused, tuple(notes))
+
+
+def _read_zip(file: Path, options: ReadOptions) -> Raw:
+    """A .zip file with one member, or a workbook."""
+    try:
+        with zipfile.ZipFile(file) as packed:
+            members = [
+                one for one in packed.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")
+            ]
+            if any(one.filename == "xl/workbook.xml" for one in members):
+                return _read_sheet(file, options, sum(one.file_size for one in members))
+            if len(members) != 1:
+                listed = ", ".join(one.filename[:40] for one in members[:5])
+                raise KlineError(f"a .zip file with {len(members)} members ({listed}): expected one; unpack it")
+            with packed.open(members[0]) as stream:
+                data = stream.read(MAX_FILE_BYTES + 1)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        if isinstance(error, KlineError):
+            raise
+        raise KlineError(f"a damaged or locked .zip file: {error}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise KlineError(f"unpacks to more than {MAX_FILE_BYTES / 2**30:g} GiB; split the file")
+    if not data:
+        raise KlineError("the file is empty")
+    if data[:4] in (b"PAR1", b"PK\x03\x04") or data[:2] == b"\x1f\x8b" or data[:6] == b"ARROW1":
+        raise KlineError(f"a .zip file around {members[0].filename[:40]}, which is packed itself: unpack it")
+    name = members[0].filename
+    raw = _read_text(file.with_name(Path(name).name or "member.csv"), options, data)
+    return replace(raw, notes=(f"read from {name[:80]} in the .zip file", *raw.notes))
+
+
+def _read_sheet(file: Path, options: ReadOptions, size: int) -> Raw:
+    """The first sheet of a workbook that holds a table of bars, by way of text."""
+    try:
+        import openpyxl  # type: ignore[import-untyped,unused-ignore]
+    except ImportError as error:
+        raise KlineError("an Excel file needs openpyxl: pip install openpyxl; or save the sheet as CSV") from error
+    if size > MAX_SHEET_BYTES:
+        raise KlineError(f"a workbook that unpacks to {size / 2**20:.0f} MiB: save the sheet as CSV")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+            sheets = [(sheet.title, _sheet_text(sheet)) for sheet in book.worksheets]
+            book.close()
+    except Exception as error:  # openpyxl raises whatever its XML parser and its own code raise
+        raise KlineError(f"a damaged Excel file: {str(error)[:80]}") from error
+    problem: KlineError | None = None
+    for title, text in sheets:
+        if not text.strip():
+            continue
+        try:
+            raw = _read_text(file, replace(options, encoding="utf-8"), text.encode())
+        except KlineError as error:
+            problem = problem or error
+            continue
+        return replace(raw, notes=(f"read from the sheet {title!r}", *raw.notes)) if len(sheets) > 1 else raw
+    raise problem or KlineError("a workbook without a filled sheet")
+
+
+def _sheet_text(sheet: Any) -> str:
+    target = io.StringIO()
+    writer = csv.writer(target, delimiter="\t", lineterminator="\n")
+    for row in sheet.iter_rows(values_only=True):
+        cells = [
+            "" if cell is None else cell.isoformat(" ") if hasattr(cell, "hour") and hasattr(cell, "day") else str(cell)
+            for cell in row
+        ]
+        while cells and not cells[-1]:
+            cells.pop()
+        writer.writerow(cells)
+    return target.getvalue()
 
 
 def _unpack(file: Path) -> bytes:
@@ -242,103 +472,36 @@ def _unpack(file: Path) -> bytes:
     return data
 
 
-def _encodings(head: bytes) -> list[str]:
-    """Encodings to try, best first."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return ["utf-16"]  # MetaTrader exports
-    if any(byte < 32 and byte not in b"\t\n\r\f" for byte in head):
-        raise KlineError("binary content, not a table: expected text, Parquet or Feather")
-    choices = []
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            _decode(head, encoding)
-            choices.append(encoding)
-        except UnicodeDecodeError:
-            continue
-    if not choices:
-        raise KlineError("text that is neither UTF-8 nor GB18030: save it as UTF-8")
-    return choices
+def _parse_text(source: Path | io.BytesIO, header: Header, encoding: str, *, everything: bool) -> pd.DataFrame:
+    """The data rows. everything: every column as text; otherwise plain numbers are parsed.
 
-
-def _decode(head: bytes, encoding: str) -> str:
-    # not final: the head may end within a character
-    return codecs.getincrementaldecoder(encoding)().decode(head, final=False)
-
-
-@dataclass(frozen=True)
-class _Header:
-    separator: str
-    names: list[str]
-    found: dict[str, int]
-    skip: int  # lines before the first data row
-
-
-def _find_header(lines: list[str], columns: Mapping[str, str] | None) -> _Header:
-    """The first of the first lines that names all required columns; else what the file has instead."""
-    filled = [i for i, line in enumerate(lines) if line.strip()]
-    if not filled:
-        raise KlineError("the file is empty")
-    problems: list[tuple[int, KlineError]] = []
-    for i in filled[:_HEADER_LINES]:
-        separator, cells = _cells(lines[i])
-        yahoo = _yfinance_names(lines, i, separator, cells)
-        names, skip = (yahoo, i + 3) if yahoo else (cells, i + 1)
-        numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in cells)
-        if i == filled[0] and numbers == len(cells) == len(BINANCE_COLUMNS):
-            names, skip = list(BINANCE_COLUMNS), i
-        elif i == filled[0] and numbers >= len(PRICE_COLUMNS):
-            raise KlineError(f"no header row: the first line has {numbers} numbers; put the column names above it")
-        try:
-            return _Header(separator, names, _found_or_raise(names, columns), skip)
-        except KlineError as problem:
-            problems.append((len(cells), problem))
-    # the line with most cells is the likeliest header; max takes the first of equals
-    raise max(problems, key=lambda found: found[0])[1]
-
-
-def _cells(line: str) -> tuple[str, list[str]]:
-    """The separator that makes most of a line, and its cells."""
-    rows = {s: next(csv.reader([line], delimiter=s)) for s in _SEPARATORS}
-    separator = max(_SEPARATORS, key=lambda s: len(rows[s]))
-    return separator, [cell.strip() for cell in rows[separator]]
-
-
-def _yfinance_names(lines: list[str], i: int, separator: str, cells: list[str]) -> list[str] | None:
-    """yfinance's three header lines, `Price,Close,...`, `Ticker,AAPL,...`, `Date,,...`: the names, else None."""
-    if normalise_name(cells[0]) != "price" or len(lines) < i + 3:
-        return None
-    second, third = (next(csv.reader([line], delimiter=separator)) for line in lines[i + 1 : i + 3])
-    if not second or normalise_name(second[0]) != "ticker" or not third or any(third[1:]):
-        return None
-    if len(set(second[1:])) > 1:
-        raise KlineError(f"yfinance columns of {len(set(second[1:]))} tickers side by side: save one file a ticker")
-    return [third[0], *cells[1:]]
-
-
-def _found_or_raise(names: list[str], columns: Mapping[str, str] | None) -> dict[str, int]:
-    found = find_columns(names, columns)
-    missing = missing_roles(found)
-    if missing:
-        raise KlineError(describe_missing(missing, names))
-    return found
-
-
-def _parse_text(source: Path | io.BytesIO, header: _Header, encoding: str) -> pd.DataFrame:
+    Raises:
+        KlineError: a row has more cells than the header.
+    """
     # as text: symbols keep their zeros (000001), times their digits
-    as_text = {i: "str" for role, i in header.found.items() if role in ("symbol", "timestamps", "date", "time")}
-    with warnings.catch_warnings():
-        # pandas only warns when it throws surplus cells away
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            source,
-            sep=header.separator,
-            encoding=encoding,
-            header=None,
-            names=range(len(header.names)),
-            skiprows=header.skip,
-            index_col=False,
-            dtype=as_text,
-            skipinitialspace=True,
-            low_memory=False,
-            **_EXACT,
-        )
+    as_text: Any = {i: "str" for role, i in header.found.items() if role in ("symbol", "timestamps", "date", "time")}
+    try:
+        with warnings.catch_warnings():
+            # pandas only warns when it throws surplus cells away
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                source,
+                sep=header.separator,
+                encoding=encoding,
+                header=None,
+                names=range(len(header.names)),
+                skiprows=header.skip,
+                index_col=False,
+                dtype="str" if everything else as_text,
+                skipinitialspace=True,
+                low_memory=False,
+                **_EXACT,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        lost = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        what = "some rows have more cells than the header"
+        if lost:
+            what = f"line {lost[2]} has {lost[3]} cells, expected {lost[1]}"
+        raise KlineError(f"{what} (separator {header.separator!r}): one cell for each column name") from error
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=range(len(header.names)))

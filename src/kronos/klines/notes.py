@@ -14,7 +14,7 @@ MOST_BARS = 20_000
 
 def notes_of(bars: pd.DataFrame) -> list[str]:
     """Columns of the file that were left out, and bars that a market without pauses lacks."""
-    notes = []
+    notes = list(bars.attrs.get("notes", ()))
     unused = bars.attrs.get("unused")
     if unused:
         notes.append(f"columns left out: {', '.join(unused)}")
@@ -38,7 +38,7 @@ def missing_bars(timestamps: pd.Series) -> str | None:
     whole_days = DAY.value % step == 0
     slots = DAY.value // step if whole_days else 0
     clock = len(np.unique((times.as_unit("ns").asi8 % DAY.value) // step)) if slots else 0
-    if not whole_days or step > DAY.value or clock < slots or len(np.unique(times.dayofweek)) < 7:
+    if not whole_days or step > DAY.value or clock < slots or len(np.unique(times.day_of_week)) < 7:
         return None
     missing = possible - len(times)
     if missing <= 0 or len(times) < 0.9 * possible:
@@ -53,7 +53,7 @@ def missing_bars(timestamps: pd.Series) -> str | None:
 def future_notes(past: pd.Series, future: pd.DatetimeIndex, calendar: str | None) -> list[str]:
     """What is not known of the times to forecast where no calendar was named: holidays, and weekends of a short history."""
     times = pd.DatetimeIndex(past)
-    weekend = future.dayofweek >= 5
+    weekend = future.day_of_week >= 5
     if calendar is not None or not len(future):
         return []
     if times[-1] - times[0] < 7 * DAY and weekend.any():
@@ -61,7 +61,7 @@ def future_notes(past: pd.Series, future: pd.DatetimeIndex, calendar: str | None
             f"{len(times)} bars over less than a week do not show whether weekends are traded; {int(weekend.sum())} of the "
             f"{len(future)} bars to come fall on one: name a calendar, such as XNYS or 24/7"
         ]
-    if len(np.unique(times[-MOST_BARS:].dayofweek)) <= 5 and not weekend.any():
+    if len(np.unique(times[-MOST_BARS:].day_of_week)) <= 5 and not weekend.any():
         festive = [day for day in future if (day.month, day.day) in ((1, 1), (12, 25))]
         named = f" ({festive[0]:%Y-%m-%d} is forecast)" if festive else ""
         return [f"holidays are not known without a calendar{named}: name one, such as XNYS or XSHG"]

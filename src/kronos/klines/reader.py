@@ -18,17 +18,18 @@ import pandas as pd
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
 from kronos.klines.columns import (
+    MONEY_IF_IT_FITS,
     OPTIONAL_COLUMNS,
-    PRICE_COLUMNS,
     VALUE_COLUMNS,
+    WEAK_SYMBOLS,
     KlineError,
-    join_date_and_time,
-    parse_numbers,
-    parse_timestamps,
-    set_zone,
-    uses_decimal_comma,
+    normalise_name,
 )
 from kronos.klines.files import Raw, raw_pieces, read_raw
+from kronos.klines.layout import fits_money
+from kronos.klines.numbers import given_convention, parse_table
+from kronos.klines.read_options import ReadOptions
+from kronos.klines.timestamps import join_date_and_time, parse_timestamps, set_zone
 from kronos.klines.validation import validate
 
 
@@ -40,13 +41,21 @@ def read_klines(
     clean: Policy | None = None,
     min_rows: int = 2,
     columns: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    names: Sequence[str] | None = None,
+    options: ReadOptions | None = None,
 ) -> pd.DataFrame:
     """One series of K-lines, (n, 5..7), sorted in time: timestamps, open, high, low, close[, volume][, amount].
 
     timestamps are datetime64[ns], with a zone where the source states one (epoch numbers are UTC) or tz is given;
     the rest float64. Fresh RangeIndex. A volume or amount column without a single value counts as absent.
-    attrs: "source", the path; "symbol", when the file has that column; "cleaning", what was left out, when clean is
-    given; "validation", the report, when warnings remain; "unused", the names of columns without a role.
+    encoding, decimal, thousands, names: how the file is written, see `ReadOptions`. options: all of these together;
+    arguments of their own win over it.
+    attrs: "source", the path; "notes", what was assumed in reading; "symbol", when the file has that column; "cleaning", what
+    was left out, when clean is given; "validation", the report, when warnings remain; "unused", the names of columns
+    without a role.
 
     symbol: which series of a table that holds several. tz: zone of naive times, else the zone to convert to.
     clean: None refuses a table with faults; "drop", "sort" and "split" as in `cleaning.clean`, where "split" gives
@@ -54,9 +63,22 @@ def read_klines(
     or "ignore" to leave a column out, `{"amount": "ignore"}`.
     Raises KlineError (a ValueError) that says what is wrong with the file, its columns or its rows.
     """
-    table = _load(path, columns)
+    told = (options or ReadOptions()).but(
+        columns=columns,
+        encoding=encoding,
+        decimal=decimal,
+        thousands=thousands,
+        names=names,
+        symbol=symbol,
+        tz=tz,
+        clean=clean,
+    )
+    symbol, tz, clean = told.symbol, told.tz, told.clean
+    table = _load(path, told)
     source = str(path)
-    attrs: dict[str, object] = {"source": source} | {k: v for k, v in table.attrs.items() if k == "unused"}
+    attrs: dict[str, object] = {"source": source} | {
+        k: v for k, v in table.attrs.items() if k in ("unused", "numeric", "notes")
+    }
     if "symbol" in table:
         name, table = _choose(table, symbol, source)
         attrs["symbol"] = name
@@ -72,13 +94,16 @@ def iter_klines(
     clean: Policy | None = None,
     min_rows: int = 2,
     columns: Mapping[str, str] | None = None,
+    options: ReadOptions | None = None,
 ) -> Iterator[tuple[str, pd.DataFrame | KlineError]]:
     """Every series of a file, as (symbol, what `read_klines` gives for it, or the error it raises); the file is read once.
 
     A file without a symbol column is one series, named after the file.
     Raises KlineError where the file itself cannot be read.
     """
-    table = _load(path, columns)
+    told = (options or ReadOptions()).but(columns=columns, tz=tz, clean=clean)
+    tz, clean = told.tz, told.clean
+    table = _load(path, told)
     if "symbol" in table:
         groups = [(str(name), rows.drop(columns="symbol")) for name, rows in table.groupby("symbol", sort=False)]
     else:
@@ -120,6 +145,7 @@ def read_table(
     columns: Mapping[str, str] | None = None,
     check: bool = False,
     min_rows: int = 2,
+    options: ReadOptions | None = None,
 ) -> pd.DataFrame:
     """A long table, (n, 6..8): symbol, then the columns of `read_klines`, rows in file order.
 
@@ -127,7 +153,9 @@ def read_table(
     check: validate each symbol and raise KlineError for the first with faults; otherwise values are not judged.
     Raises KlineError as `read_klines` does.
     """
-    table = _with_symbol(_load(path, columns), path)
+    told = (options or ReadOptions()).but(columns=columns, tz=tz)
+    tz = told.tz
+    table = _with_symbol(_load(path, told), path)
     source = str(path)
     if symbols is not None:
         absent = sorted(set(map(str, symbols)) - set(table["symbol"]))
@@ -148,7 +176,9 @@ def read_table(
     return table
 
 
-def iter_tables(path: str | os.PathLike[str], rows: int = 250_000) -> Iterator[pd.DataFrame]:
+def iter_tables(
+    path: str | os.PathLike[str], rows: int = 250_000, options: ReadOptions | None = None
+) -> Iterator[pd.DataFrame]:
     """The long table of `read_table` in pieces that hold whole series: so many rows each, or the longest series.
 
     Memory follows the pieces where the rows of a series follow one another in a Parquet file; any other file is one piece.
@@ -156,13 +186,13 @@ def iter_tables(path: str | os.PathLike[str], rows: int = 250_000) -> Iterator[p
     """
     rest: list[pd.DataFrame] = []
     with _named(str(path)):
-        raws = raw_pieces(Path(path), rows)
+        raws = raw_pieces(Path(path), rows, options)
         first = [*itertools.islice(raws, 2)]
         if len(first) == 1:
-            yield _with_symbol(_standard(first[0]), path)
+            yield _with_symbol(_standard(first[0], options), path)
             return
         for raw in itertools.chain(first, raws):
-            table = _with_symbol(_standard(raw), path)
+            table = _with_symbol(_standard(raw, options), path)
             last = int(np.flatnonzero((table["symbol"] == table["symbol"].iloc[-1]).to_numpy())[0])
             if not last and rest and rest[0]["symbol"].iloc[-1] == table["symbol"].iloc[0]:
                 rest.append(table)  # one series goes on
@@ -182,9 +212,11 @@ def _with_symbol(table: pd.DataFrame, path: str | os.PathLike[str]) -> pd.DataFr
     return table
 
 
-def list_symbols(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None) -> list[str]:
-    """The names in the file's symbol column in order of appearance; empty when it has no such column."""
-    table = _load(path, columns, only_symbols=True)
+def list_symbols(
+    path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None, options: ReadOptions | None = None
+) -> list[str]:
+    """The names of the file's series in order of appearance; empty when no column tells series apart."""
+    table = _load(path, (options or ReadOptions()).but(columns=columns), only_symbols=True)
     return table["symbol"].unique().tolist() if "symbol" in table else []
 
 
@@ -232,41 +264,113 @@ class _named:
 # ------------------------------------------------------------------------------- file -> standard columns
 
 
-def _load(path: str | os.PathLike[str], columns: Mapping[str, str] | None, only_symbols: bool = False) -> pd.DataFrame:
+def _load(path: str | os.PathLike[str], options: ReadOptions, only_symbols: bool = False) -> pd.DataFrame:
     """The file's rows under their standard names and types, index 0..n-1 = data row - 1; symbol first if present."""
     with _named(str(path)):
-        return _standard(read_raw(Path(path), columns), only_symbols)
+        return _standard(read_raw(Path(path), options), options, only_symbols)
 
 
-def _standard(raw: Raw, only_symbols: bool = False) -> pd.DataFrame:
+def _standard(raw: Raw, options: ReadOptions | None = None, only_symbols: bool = False) -> pd.DataFrame:
+    options = options or ReadOptions()
     if raw.table.empty:
         raise KlineError("the file has a header but no data rows")
     cells = {role: raw.table.iloc[:, position] for role, position in raw.found.items()}
     out: dict[str, pd.Series] = {}
+    notes = list(raw.notes)
     if "symbol" in cells:
         out["symbol"] = _symbols(cells["symbol"], raw.names[raw.found["symbol"]])
-    if not only_symbols:
+    if not only_symbols or "symbol" not in out:
         out["timestamps"] = _times(cells, raw)
-        out |= _numbers(cells, raw)
+        if "symbol" not in out and _repeats(out["timestamps"]):
+            named = _telling_apart(raw, out["timestamps"])
+            if named is not None:
+                out = {"symbol": _symbols(named[1], named[0])} | out
+                notes.append(f"times repeat: read as {out['symbol'].nunique()} series by column {named[0]!r}")
+    if not only_symbols:
+        numbers, more = _numbers(cells, raw, options)
+        out |= numbers
+        notes += more
     frame = pd.DataFrame(out)
     if raw.unused:
         frame.attrs["unused"] = raw.unused
+    if notes:
+        frame.attrs["notes"] = tuple(notes)
+    if not only_symbols and "symbol" not in frame and _repeats(frame["timestamps"]):
+        _refuse_several(frame)
     return frame
 
 
-def _numbers(cells: dict[str, pd.Series], raw: Raw) -> dict[str, pd.Series]:
-    """The value columns that the file has, in their standard order."""
-    prices = raw.table.iloc[:, [raw.found[role] for role in PRICE_COLUMNS]]
-    comma = raw.separator not in (None, ",") and uses_decimal_comma(prices)
-    numbers = {
-        role: parse_numbers(cells[role], raw.names[raw.found[role]], decimal_comma=comma)
-        for role in (*VALUE_COLUMNS, "tick_volume")
-        if role in cells
-    }
+def _repeats(times: pd.Series) -> bool:
+    """Whether some time stands in two rows; quick where they ascend."""
+    steps = np.diff(times.to_numpy("datetime64[ns]").view("int64"))
+    return not bool((steps > 0).all()) and bool(times.dropna().duplicated().any())
+
+
+def _numbers(cells: dict[str, pd.Series], raw: Raw, options: ReadOptions) -> tuple[dict[str, pd.Series], list[str]]:
+    """The value columns that the file has, in their standard order, and notes on those that are not taken."""
+    present = {role: cells[role] for role in (*VALUE_COLUMNS, "tick_volume") if role in cells}
+    names = {role: raw.names[raw.found[role]] for role in present}
+    texts = any(not pd.api.types.is_numeric_dtype(c.dtype) for c in present.values())
+    # neighbours matter only where the signs of the columns themselves may leave something open
+    used = set(raw.found.values())
+    others = [raw.table.iloc[:, i] for i in range(raw.table.shape[1]) if i not in used] if texts else []
+    others = [c.head(1000) for c in others if not pd.api.types.is_numeric_dtype(c.dtype)]
+    convention = given_convention(options.decimal, options.thousands)
+    numbers = parse_table(present, names, convention, raw.comma_locale, others)
     # MetaTrader writes VOL = 0 for markets without a central exchange and counts ticks instead
     if "tick_volume" in numbers and ("volume" not in numbers or not numbers["volume"].fillna(0).any()):
         numbers["volume"] = numbers["tick_volume"]
-    return {role: numbers[role] for role in VALUE_COLUMNS if role in numbers}
+    notes = []
+    weak = normalise_name(names.get("amount", "")) in {normalise_name(name) for name in MONEY_IF_IT_FITS}
+    if "amount" in numbers and weak and names["amount"] not in (options.columns or {}):
+        high, low, amount = (numbers[role].to_numpy() for role in ("high", "low", "amount"))
+        volume = numbers["volume"].to_numpy() if "volume" in numbers else None
+        if not fits_money(amount, volume, high, low):
+            del numbers["amount"]
+            notes.append(
+                f"column {names['amount']!r} is left out: it is not price times volume; "
+                f"columns={{{names['amount']!r}: 'amount'}} takes it for money"
+            )
+    return {role: numbers[role] for role in VALUE_COLUMNS if role in numbers}, notes
+
+
+def _telling_apart(raw: Raw, times: pd.Series) -> tuple[str, pd.Series] | None:
+    """The column of text that tells the rows of repeated times apart, by likely names first; None where none does."""
+    used = set(raw.found.values())
+    columns = {name: raw.table.iloc[:, i] for i, name in enumerate(raw.names) if i not in used}
+    if raw.texts is not None:
+        extra = raw.texts()
+        columns |= {str(name): extra[name] for name in extra.columns}
+    weak = [normalise_name(name) for name in WEAK_SYMBOLS]
+    keys = {name: normalise_name(name) for name in columns}
+    order = sorted(columns, key=lambda name: weak.index(keys[name]) if keys[name] in weak else len(weak))
+    for name in order:
+        cells = columns[name]
+        if pd.api.types.is_float_dtype(cells.dtype) or cells.isna().any():
+            continue
+        if pd.api.types.is_numeric_dtype(cells.dtype) and keys[name] not in weak:
+            continue
+        groups = cells.nunique()
+        pairs = pd.DataFrame({"time": times.to_numpy(), "name": cells.astype("str").to_numpy()})
+        if 1 < groups <= len(cells) / 2 and not pairs.duplicated().any():
+            return name, cells
+    return None
+
+
+MOST_REPEATED = 0.5
+"""Share of the times that may stand in several rows with different closes; beyond it the rows are several series."""
+
+
+def _refuse_several(frame: pd.DataFrame) -> None:
+    """Refuse a table in which most times have several rows of different prices: no cleaning may merge series."""
+    twice = frame["timestamps"].duplicated(keep=False) & frame["timestamps"].notna()
+    differing = frame[twice].groupby("timestamps")["close"].nunique()
+    share = (differing > 1).sum() / frame["timestamps"].nunique()
+    if share > MOST_REPEATED and len(differing) > 2:
+        raise KlineError(
+            f"{(differing > 1).sum()} of {frame['timestamps'].nunique()} times stand in several rows with different prices: "
+            'several series in one table, and no column tells them apart; name it with columns={"COLUMN": "symbol"}'
+        )
 
 
 def _symbols(cells: pd.Series, name: str) -> pd.Series:

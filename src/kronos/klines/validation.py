@@ -17,10 +17,10 @@ from kronos.klines.columns import (
     PRICE_COLUMNS,
     VALUE_COLUMNS,
     KlineError,
-    parse_numbers,
-    parse_timestamps,
 )
 from kronos.klines.jumps import find_jumps
+from kronos.klines.numbers import parse_numbers
+from kronos.klines.timestamps import parse_timestamps
 
 Level = Literal["error", "warning"]
 

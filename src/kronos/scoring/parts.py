@@ -130,7 +130,7 @@ class PartScorer:
 
         columns = dict(self.settings.columns) or None
         windows = []
-        for name, rows in read_members(self.data, part.members, self.settings.tz, columns):
+        for name, rows in read_members(self.data, part.members, self.settings.tz, columns, self.settings.reading()):
             if isinstance(rows, str):
                 rejected += [(name, cutoff, rows) for cutoff in part.cutoffs]
                 continue

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kronos.io.storage import Storage
+from kronos.klines.read_options import ReadOptions
 from kronos.scoring.universe import Member, as_text, first_line, is_parquet, local_copy, roles_of
 
 if TYPE_CHECKING:
@@ -18,17 +19,25 @@ READ_TOGETHER = 64
 
 
 def read_members(
-    store: Storage, members: Sequence[Member], tz: str | None, columns: Mapping[str, str] | None
+    store: Storage,
+    members: Sequence[Member],
+    tz: str | None,
+    columns: Mapping[str, str] | None,
+    dialect: ReadOptions | None = None,
 ) -> Iterator[tuple[str, pd.DataFrame | str]]:
     """(name, its rows as the reader gives them, not judged), in order; a text in place of rows is why they cannot be read."""
     for start in range(0, len(members), READ_TOGETHER):
         group = members[start : start + READ_TOGETHER]
-        rows = _read_group(store, group, tz, columns)
+        rows = _read_group(store, group, tz, columns, dialect)
         yield from ((member.name, rows.pop(member.name)) for member in group)
 
 
 def _read_group(
-    store: Storage, group: Sequence[Member], tz: str | None, columns: Mapping[str, str] | None
+    store: Storage,
+    group: Sequence[Member],
+    tz: str | None,
+    columns: Mapping[str, str] | None,
+    dialect: ReadOptions | None = None,
 ) -> dict[str, pd.DataFrame | str]:
     import pandas as pd
 
@@ -38,7 +47,7 @@ def _read_group(
     for member in group:
         for piece in member.pieces:
             wanted.setdefault(piece.file, []).append(piece.symbol)
-    read = {file: _read_file(store, file, symbols, tz, columns) for file, symbols in wanted.items()}
+    read = {file: _read_file(store, file, symbols, tz, columns, dialect) for file, symbols in wanted.items()}
     result: dict[str, pd.DataFrame | str] = {}
     for member in group:
         parts = [read[piece.file][piece.symbol] for piece in member.pieces]
@@ -57,7 +66,12 @@ def _read_group(
 
 
 def _read_file(
-    store: Storage, file: str, symbols: list[str | None], tz: str | None, columns: Mapping[str, str] | None
+    store: Storage,
+    file: str,
+    symbols: list[str | None],
+    tz: str | None,
+    columns: Mapping[str, str] | None,
+    dialect: ReadOptions | None = None,
 ) -> dict[str | None, pd.DataFrame | str]:
     """Rows by the text of the symbol column. Rows that the reader refuses cost their own series, not the others."""
     from kronos.klines import KlineError, read_table
@@ -65,16 +79,20 @@ def _read_file(
     try:
         if not is_parquet(file) or symbols == [None]:
             with local_copy(store, file) as path:
-                table = read_table(path, tz=tz, columns=columns)
+                table = read_table(path, tz=tz, columns=columns, options=dialect)
         else:
             with tempfile.TemporaryDirectory(prefix="kronos-") as folder:
-                table = read_table(_extract(store, file, symbols, columns, Path(folder)), tz=tz, columns=columns)
+                table = read_table(
+                    _extract(store, file, symbols, columns, Path(folder)), tz=tz, columns=columns, options=dialect
+                )
     except (KlineError, OSError) as error:
         if len(symbols) == 1:
             return {symbols[0]: _said(error, file)}
         middle = len(symbols) // 2
         halves = (symbols[:middle], symbols[middle:])
-        return {name: rows for half in halves for name, rows in _read_file(store, file, half, tz, columns).items()}
+        return {
+            name: rows for half in halves for name, rows in _read_file(store, file, half, tz, columns, dialect).items()
+        }
     table.attrs = {}
     if symbols == [None]:
         return {None: table.drop(columns="symbol")}

@@ -78,7 +78,7 @@ def score(
     source, target = Storage(data), Storage(out)
     files = table_files(source)
     folder = begin(target, files, settings, overwrite)
-    universe = find_series(source, files, dict(settings.columns) or None, verbose)
+    universe = find_series(source, files, dict(settings.columns) or None, verbose, settings.reading())
     parts = list(parts_of(universe.members, settings.cutoffs, settings.part))
     done = set(folder.done(f"{DONE}/*.json"))
     todo = [part for part in parts if part.marker not in done]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from kronos.klines.read_options import ReadOptions
 from kronos.scoring.signals import DEFAULT_SIGNALS, check_signals
 
 LATEST = "latest"
@@ -29,7 +30,8 @@ class ScoreSettings:
         cutoffs: dates (a bar of that day is the last one known) or times (bars up to that stamp are known), in the data's
             own zone; or "latest".
         temperature, top_p: None takes the model's own. top_k: 0 is off.
-        calendar, tz, clean, columns: as `kronos.future_timestamps` and `kronos.read_klines` take them.
+        calendar, tz, clean, columns, encoding, decimal, thousands, names: as
+            `kronos.future_timestamps` and `kronos.read_klines` take them.
         max_age: a series whose last bar lies more than so many days before the cut-off is rejected; None takes any.
         part: series and cut-offs that are scored, written and, when a run is stopped, lost together.
         device: "cpu", "cuda", ...; precision: of the weights. threads: processor threads of one worker.
@@ -52,6 +54,10 @@ class ScoreSettings:
     tz: str | None = None
     clean: Literal["drop", "split", "sort"] | None = None
     columns: tuple[tuple[str, str], ...] = ()
+    encoding: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    names: tuple[str, ...] | None = None
     max_age: float | None = None
     part: int = 512
     device: str = "cpu"
@@ -89,15 +95,23 @@ class ScoreSettings:
     def batch_bytes(self) -> int:
         return self.memory or (CPU_BATCH if self.device == "cpu" else GPU_BATCH)
 
+    def reading(self) -> ReadOptions:
+        """How the files are written."""
+        return ReadOptions(dict(self.columns) or None, self.encoding, self.decimal, self.thousands, self.tz, self.names)
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        for name in ("encoding", "decimal", "thousands", "names"):
+            if values[name] is None:
+                del values[name]  # as in runs that were begun before there were these
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ScoreSettings:
         """From what `to_dict` gave, also after a way through JSON."""
         plain = {**values, "columns": tuple((a, b) for a, b in values.get("columns", ()))}
-        for name in ("signals", "cutoffs"):
-            if name in plain:
+        for name in ("signals", "cutoffs", "names"):
+            if plain.get(name) is not None:
                 plain[name] = tuple(plain[name])
         return cls(**plain)
 

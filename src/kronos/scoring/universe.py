@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kronos.io.storage import Entry, Storage
+from kronos.klines.read_options import ReadOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +68,11 @@ def table_files(store: Storage) -> list[Entry]:
 
 
 def find_series(
-    store: Storage, files: list[Entry], columns: Mapping[str, str] | None, verbose: bool = False
+    store: Storage,
+    files: list[Entry],
+    columns: Mapping[str, str] | None,
+    verbose: bool = False,
+    dialect: ReadOptions | None = None,
 ) -> Universe:
     """Look through the files.
 
@@ -83,7 +88,7 @@ def find_series(
     refused: list[tuple[str, str]] = []
     for entry in tqdm(files, desc="looking for series", unit="file", disable=not verbose, leave=False):
         try:
-            for one in _series_in(store, entry.name, columns):
+            for one in _series_in(store, entry.name, columns, dialect):
                 found.setdefault(one.name, []).append(one)
         except (KlineError, OSError) as error:
             refused.append((entry.name, first_line(error)))
@@ -117,9 +122,11 @@ def follow_each_other(parts: list[_Found]) -> bool:
         return False
 
 
-def _series_in(store: Storage, file: str, columns: Mapping[str, str] | None) -> Iterator[_Found]:
+def _series_in(
+    store: Storage, file: str, columns: Mapping[str, str] | None, dialect: ReadOptions | None
+) -> Iterator[_Found]:
     if not is_parquet(file):
-        yield from _in_text(store, file, columns)
+        yield from _in_text(store, file, columns, dialect)
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -195,13 +202,15 @@ def as_text(column: pa.Array) -> pa.Array:
     return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
-def _in_text(store: Storage, file: str, columns: Mapping[str, str] | None) -> Iterator[_Found]:
+def _in_text(
+    store: Storage, file: str, columns: Mapping[str, str] | None, dialect: ReadOptions | None
+) -> Iterator[_Found]:
     """A text or Feather file is read as a whole."""
     from kronos.klines import list_symbols, read_table
 
     with local_copy(store, file) as path:
-        named = bool(list_symbols(path, columns=columns))
-        table = read_table(path, columns=columns)
+        named = bool(list_symbols(path, columns=columns, options=dialect))
+        table = read_table(path, columns=columns, options=dialect)
     spans = table.groupby("symbol", sort=False)["timestamps"].agg(["min", "max"])
     for symbol, first, last in spans.itertuples():
         yield _Found(Piece(file, symbol if named else None), symbol if named else _name_of(file), first, last)

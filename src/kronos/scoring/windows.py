@@ -11,6 +11,7 @@ import pandas as pd
 
 from kronos.calendars import future_timestamps
 from kronos.klines import OPTIONAL_COLUMNS, KlineError, clean, validate
+from kronos.klines.window import cut_window
 from kronos.scoring.settings import LATEST, ScoreSettings
 
 if TYPE_CHECKING:
@@ -39,30 +40,18 @@ def window_at(name: str, rows: pd.DataFrame, cutoff: str, settings: ScoreSetting
     Raises:
         ValueError: the reason why the series has no score at this cut-off.
     """
-    from kronos.predictor import default_lookback
-
     moment = moment_of(cutoff, rows["timestamps"].dt.tz)
     known = _known(rows, moment, max(HISTORY, 2 * (settings.lookback or 0)))
     if not len(known):
         raise ValueError(f"no bar up to the cut-off {cutoff}")
     bars = _judged(known, settings.clean)
-    lookback = settings.lookback or default_lookback(len(bars), settings.horizon, context)
-    if lookback > len(bars):
-        raise ValueError(f"a lookback of {lookback} bars was asked for, {len(bars)} are there")
     last = bars["timestamps"].iloc[-1]
     if moment is not None and settings.max_age is not None and moment - last > pd.Timedelta(days=settings.max_age):
         raise ValueError(f"its last bar, {last}, is more than {settings.max_age:g} days before the cut-off")
-    times = bars["timestamps"]
-    stamps = (
-        times.to_numpy("datetime64[ns]") if times.dt.tz is None else times.dt.tz_convert("UTC").dt.tz_localize(None)
+    window = cut_window(
+        bars, settings.horizon, context, settings.lookback, calendar=settings.calendar, future_times=_future_times
     )
-    future = _future(
-        np.asarray(stamps, "datetime64[ns]").tobytes(),
-        None if times.dt.tz is None else times.dt.tz,
-        settings.horizon,
-        settings.calendar,
-    )
-    return ScoreWindow(name, cutoff, bars.iloc[-lookback:], future)
+    return ScoreWindow(name, cutoff, window.past, window.future)
 
 
 def moment_of(cutoff: str, zone: tzinfo | None) -> pd.Timestamp | None:
@@ -94,6 +83,13 @@ def _judged(rows: pd.DataFrame, policy: Policy | None) -> pd.DataFrame:
         bars = cleaned.frames[-1]
     validate(bars).raise_if_bad("its bars")
     return bars
+
+
+def _future_times(times: pd.Series, horizon: int, calendar: str | None) -> pd.DatetimeIndex:
+    """`future_timestamps`, computed once for all series with the same times."""
+    zone = times.dt.tz
+    stamps = times if zone is None else times.dt.tz_convert("UTC").dt.tz_localize(None)
+    return _future(stamps.to_numpy("datetime64[ns]").tobytes(), zone, horizon, calendar)
 
 
 @lru_cache(maxsize=1024)

@@ -12,10 +12,11 @@ import pandas as pd
 from kronos.calendars import describe_calendar, infer_frequency
 from kronos.klines import VALUE_COLUMNS, KlineError, clean, list_symbols, read_klines, validate
 from kronos.klines.cleaning import Policy
-from kronos.klines.columns import parse_timestamps, set_zone
 from kronos.klines.files import read_raw
+from kronos.klines.read_options import ReadOptions
+from kronos.klines.timestamps import parse_timestamps, set_zone
+from kronos.samples import SAMPLES, sample_path
 from kronos.serving.problems import Problem, faults_of, unfit
-from kronos.serving.samples import SAMPLES, sample_path
 from kronos.serving.schemas import Bar, Columns
 from kronos.serving.settings import Limits
 from kronos.serving.uploads import shown_name, stored
@@ -100,6 +101,10 @@ def from_file(
     tz: str | None = None,
     policy: Policy | None = None,
     columns: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    names: str | None = None,
 ) -> pd.DataFrame:
     """The series of an uploaded file.
 
@@ -108,7 +113,7 @@ def from_file(
     """
     with stored(content, name, limits) as file:
         try:
-            return read_klines(file, symbol=symbol, tz=tz, clean=policy, columns=mapping_of(columns))
+            return read_klines(file, options=_options(symbol, tz, policy, columns, encoding, decimal, thousands, names))
         except ValueError as error:
             raise unfit(error, str(file), shown_name(name)) from error
 
@@ -124,6 +129,21 @@ def mapping_of(text: str | None) -> dict[str, str] | None:
     return {column.strip(): role.strip() for role, _, column in pairs} or None
 
 
+def _options(
+    symbol: str | None,
+    tz: str | None,
+    policy: Policy | None,
+    columns: str | None,
+    encoding: str | None,
+    decimal: str | None,
+    thousands: str | None,
+    names: str | None,
+) -> ReadOptions:
+    """The fields of a form as the reader takes them."""
+    listed = None if names is None else tuple(name.strip() for name in names.split(","))
+    return ReadOptions(mapping_of(columns), encoding, decimal, thousands, tz, listed, symbol, policy)
+
+
 def inspect(
     content: bytes | None,
     name: str | None,
@@ -135,27 +155,33 @@ def inspect(
     policy: Policy | None = None,
     columns: str | None = None,
     calendar: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    names: str | None = None,
 ) -> dict[str, Any]:
     """What is in a file: columns, symbols, rhythm, faults with their rows, and its latest bars if it is sound."""
     if sample is not None:
-        return _inspected(sample_path(sample), SAMPLES[sample], None, tz, policy, None, calendar)
+        return _inspected(sample_path(sample), SAMPLES[sample], ReadOptions(tz=tz, clean=policy), calendar)
     assert content is not None
     with stored(content, name, limits) as file:
-        return _inspected(file, shown_name(name), symbol, tz, policy, mapping_of(columns), calendar)
+        try:
+            told = _options(symbol, tz, policy, columns, encoding, decimal, thousands, names)
+        except KlineError as error:
+            raise unfit(error) from error
+        return _inspected(file, shown_name(name), told, calendar)
 
 
 def _inspected(
     file: Path,
     name: str,
-    symbol: str | None,
-    tz: str | None,
-    policy: Policy | None,
-    columns: dict[str, str] | None,
+    options: ReadOptions,
     calendar: str | None,
 ) -> dict[str, Any]:
+    symbol = options.symbol
     try:
-        raw = read_raw(file, columns)
-        symbols = list_symbols(file, columns=columns) if "symbol" in raw.found else []
+        raw = read_raw(file, options)
+        symbols = list_symbols(file, options=options)
         if symbols and symbol is None:
             symbol = symbols[0]
         answer: dict[str, Any] = {
@@ -165,7 +191,7 @@ def _inspected(
             "symbol": symbol,
             "faults": [],
         }
-        bars = read_klines(file, symbol=symbol, tz=tz, clean=policy, columns=columns)
+        bars = read_klines(file, symbol=symbol, options=options)
     except KlineError as error:
         if error.report is None:
             raise unfit(error, str(file), name) from error

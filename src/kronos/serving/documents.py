@@ -10,8 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from kronos.samples import SAMPLES
 from kronos.serving import problems
-from kronos.serving.samples import SAMPLES
 from kronos.serving.schemas import EXAMPLE_BARS, Batch, Forecast, Inspection, Upload
 
 SampleName = Enum("SampleName", {name: name for name in SAMPLES}, type=str)  # type: ignore[misc]

@@ -123,7 +123,17 @@ def _from_form(form: Form, state: State, began: float) -> tuple[Options, Work]:
             frame, id = from_sample(str(wanted.sample)), str(wanted.sample)
         else:
             frame = from_file(
-                content, name, limits, symbol=wanted.symbol, tz=wanted.tz, policy=wanted.clean, columns=wanted.columns
+                content,
+                name,
+                limits,
+                symbol=wanted.symbol,
+                tz=wanted.tz,
+                policy=wanted.clean,
+                columns=wanted.columns,
+                encoding=wanted.encoding,
+                decimal=wanted.decimal,
+                thousands=wanted.thousands,
+                names=wanted.names,
             )
             id = str(frame.attrs.get("symbol", shown_name(name)))
         return wanted, work_of(frame, wanted, id, offered, deadline_of(wanted, limits, began))

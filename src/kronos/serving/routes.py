@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from kronos.samples import SAMPLES
 from kronos.serving import documents
 from kronos.serving.bars import inspect, iso_times
 from kronos.serving.batching import Abandoned
@@ -18,7 +19,6 @@ from kronos.serving.metrics import CONTENT_TYPE_LATEST
 from kronos.serving.problems import Problem, late, stopping, unfit
 from kronos.serving.reading import batch_works, forecast_work, form_of, parsed_inspection
 from kronos.serving.results import ADVICE, about, answer, long_rows
-from kronos.serving.samples import SAMPLES
 from kronos.serving.schemas import Options
 from kronos.serving.state import State, in_thread
 from kronos.serving.work import Work
@@ -87,6 +87,10 @@ async def inspect_file(request: Request) -> Response:
         tz=wanted.tz,
         policy=wanted.clean,
         columns=wanted.columns,
+        encoding=wanted.encoding,
+        decimal=wanted.decimal,
+        thousands=wanted.thousands,
+        names=wanted.names,
         calendar=wanted.calendar,
     )
     return _json(await in_thread(state, _judged(make)))

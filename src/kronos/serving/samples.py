@@ -1,22 +1,5 @@
-"""The built-in samples: daily bars that ship inside the arch package."""
+"""The built-in samples, where they were before `kronos.samples`."""
 
-from __future__ import annotations
+from kronos.samples import SAMPLES, sample_path
 
-import importlib.util
-from pathlib import Path
-
-SAMPLES = {"sp500": "S&P 500, daily", "nasdaq": "NASDAQ Composite, daily"}
-
-
-def sample_path(name: str) -> Path:
-    """The file of a sample.
-
-    Raises:
-        ValueError: an unknown name, or the package is not there.
-    """
-    if name not in SAMPLES:
-        raise ValueError(f"no sample {name!r}: there are {', '.join(SAMPLES)}")
-    spec = importlib.util.find_spec("arch")  # found, not imported: it is slow
-    if spec is None or spec.origin is None:
-        raise ValueError("the samples ship inside the arch package, which is not installed: pip install arch")
-    return Path(spec.origin).parent / "data" / name / f"{name}.csv.gz"
+__all__ = ["SAMPLES", "sample_path"]

@@ -151,6 +151,12 @@ class Upload(Options):
     sample: Literal["sp500", "nasdaq"] | None = None
     symbol: Name | None = Field(None, description="which series of a file that holds several")
     columns: str | None = Field(None, max_length=1000, description="columns by name, close=Last,open=First")
+    encoding: str | None = Field(None, max_length=40, description="of the text, such as gb18030; told from the content")
+    decimal: Literal[".", ","] | None = Field(None, description="the decimal sign")
+    thousands: Literal[".", ",", " ", "'"] | None = Field(None, description="the sign between groups of digits")
+    names: str | None = Field(
+        None, max_length=1000, description="names of the columns of a file without a header, a,b,c"
+    )
 
 
 class Inspection(_Strict):
@@ -162,4 +168,10 @@ class Inspection(_Strict):
     tz: str | None = Field(None, max_length=64)
     clean: Literal["drop", "sort", "split"] | None = None
     columns: str | None = Field(None, max_length=1000)
+    encoding: str | None = Field(None, max_length=40, description="of the text, such as gb18030; told from the content")
+    decimal: Literal[".", ","] | None = Field(None, description="the decimal sign")
+    thousands: Literal[".", ",", " ", "'"] | None = Field(None, description="the sign between groups of digits")
+    names: str | None = Field(
+        None, max_length=1000, description="names of the columns of a file without a header, a,b,c"
+    )
     calendar: str | None = Field(None, max_length=40)

@@ -12,7 +12,7 @@ import pandas as pd
 from kronos.calendars import future_timestamps
 from kronos.klines import VALUE_COLUMNS
 from kronos.klines.notes import future_notes, notes_of
-from kronos.predictor import default_lookback
+from kronos.klines.window import cut_window
 from kronos.serving.bars import CALENDARS
 from kronos.serving.batching import Job
 from kronos.serving.problems import Problem
@@ -90,14 +90,10 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
         ValueError: of the library, with its reason.
     """
     horizon, held = options.horizon, options.holdout
-    if held and len(bars) < held + 2:
-        raise ValueError(f"holdout hides {held} bars and needs 2 more to look back on; there are {len(bars)}")
-    known, truth = bars.iloc[: len(bars) - held], bars.iloc[len(bars) - held :].iloc[:horizon]
-    lookback = options.lookback or default_lookback(len(known), horizon, offered.predictor.trained_context)
-    if lookback > len(known):
-        raise ValueError(f"lookback {lookback} is more than the {len(known)} bars there are to look back on")
-    past = known.iloc[-lookback:]
-    future = _future(bars["timestamps"], truth["timestamps"], horizon, options.calendar)
+    context = offered.predictor.trained_context
+    past, future, truth = cut_window(
+        bars, horizon, context, options.lookback, held, options.calendar, future_times=_future_times
+    )
     sampling = offered.predictor.sampling.with_(options.temperature, options.top_k, options.top_p)
     values = past[[name for name in VALUE_COLUMNS if name in past.columns]]
     series = offered.predictor.prepare(values, past["timestamps"], future)
@@ -108,17 +104,12 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
         *notes_of(bars),
         *(() if held else future_notes(bars["timestamps"], future, options.calendar)),
     )
-    return Work(id, offered, past, future, truth if held else None, notes, job)
+    return Work(id, offered, past, future, truth, notes, job)
 
 
-def _future(times: pd.Series, truth: pd.Series, horizon: int, calendar: str | None) -> pd.DatetimeIndex:
-    """The hidden bars' own times, and after them those of the calendar."""
-    known = pd.DatetimeIndex(truth)
-    if len(known) == horizon:
-        return known
+def _future_times(times: pd.Series, horizon: int, calendar: str | None) -> pd.DatetimeIndex:
+    """`future_timestamps`; exchange calendars one at a time."""
     if calendar is None:
-        more = future_timestamps(times, horizon - len(known))
-    else:
-        with CALENDARS:
-            more = future_timestamps(times, horizon - len(known), calendar)
-    return pd.DatetimeIndex(known.append(more)) if len(known) else more
+        return future_timestamps(times, horizon)
+    with CALENDARS:
+        return future_timestamps(times, horizon, calendar)

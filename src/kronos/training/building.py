@@ -22,7 +22,10 @@ import numpy as np
 import pandas as pd
 
 from kronos.io.atomic import write_file
+from kronos.klines.catalog import INDEX as INDEX_CSV
+from kronos.klines.catalog import read_catalog
 from kronos.klines.features import FEATURES, time_features
+from kronos.klines.read_options import ReadOptions
 from kronos.klines.splitting import (
     PAPER_RULES,
     SplitRule,
@@ -55,12 +58,22 @@ class Source:
     frequency: str | None = None
     licence: str = ""
     origin: str = ""
+    reading: ReadOptions | None = None
+    """How the file is written, where that is said."""
 
     @property
     def key(self) -> str:
         """Names the shard: changes with the file, and with what is said of it."""
         stat = Path(self.file).stat()
-        content = json.dumps([asdict(self), stat.st_size, stat.st_mtime_ns, "in pieces"], sort_keys=True)
+        content = json.dumps(
+            [
+                {k: v for k, v in asdict(self).items() if k != "reading" or v},
+                stat.st_size,
+                stat.st_mtime_ns,
+                "in pieces",
+            ],
+            sort_keys=True,
+        )
         return f"{Path(self.file).name.split('.')[0]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
@@ -75,22 +88,10 @@ def find_sources(places: Iterable[Path]) -> list[Source]:
 
     sources: list[Source] = []
     for place in map(Path, places):
-        files = table_files(place, leave_out="index.csv", deep=True)
-        known = _index(place / "index.csv")
-        sources += [Source(str(file), **known.get(file.name, {"market": file.name.split(".")[0]})) for file in files]
+        files = table_files(place, leave_out=INDEX_CSV, deep=True)
+        known = read_catalog(place)
+        sources += [Source(str(file), *known.get(file.name, (file.name.split(".")[0],))) for file in files]
     return sources
-
-
-def _index(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    names = {"market": "market", "freq": "frequency", "licence": "licence", "source": "origin"}
-    if not {"file", "market"} <= set(table.columns):
-        return {}
-    found = table.rename(columns=names)[["file", *(v for k, v in names.items() if k in table.columns)]]
-    rows: list[dict[str, str]] = found.to_dict("records")  # type: ignore[assignment]
-    return {Path(row.pop("file")).name: row for row in rows}
 
 
 def make_shards(source: Source, folder: Path, least: int | None) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def make_shards(source: Source, folder: Path, least: int | None) -> dict[str, An
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     counts, series = dict.fromkeys(COUNTS, 0), 0
-    for number, table in enumerate(iter_tables(source.file)):
+    for number, table in enumerate(iter_tables(source.file, options=source.reading)):
         series += _make_shard(table, source, target / f"{number:05}", least, counts)
     report = {"file": source.file, "market": source.market, "series": series, **counts}
     write_file(target / REPORT, json.dumps(report).encode())

@@ -12,6 +12,7 @@ import numpy as np
 from kronos.generation.paths import sample_paths
 from kronos.generation.planning import Window
 from kronos.generation.sampling import Sampling
+from kronos.klines.normalize import Normalizer
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.windows import Windows
 
@@ -37,14 +38,14 @@ def sample_of(windows: Windows, numbers: np.ndarray) -> Sample:
     lookback = windows.lookback
     raw_WT6 = windows.raw(numbers)
     bars_WT6, stamp_WT5 = (t.numpy() for t in windows.take(numbers))
-    past = raw_WT6[:, :lookback, CLOSE]
-    mean, deviation = past.mean(1, keepdims=True), past.std(1, keepdims=True) + 1e-5
-    closes = (raw_WT6[..., CLOSE] - mean) / deviation
+    close_WT = raw_WT6[..., CLOSE]
+    scale = Normalizer.of_lookback(close_WT, lookback)
+    closes = scale.normalise(close_WT, np.inf)
     made = [
         Window(bars[:lookback], stamp[:lookback], stamp[lookback:])
         for bars, stamp in zip(bars_WT6, stamp_WT5, strict=True)
     ]
-    factor = (deviation / raw_WT6[:, lookback - 1, CLOSE, None])[:, 0]
+    factor = scale.deviation[:, 0] / close_WT[:, lookback - 1]
     day = windows.store.times[windows.first[numbers] + lookback - 1]
     return Sample(made, day, closes[:, lookback - 1], closes[:, lookback:], factor)
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kronos.klines.normalize import Normalizer
 from kronos.training.store import Store
 
 CLIP = 5.0
@@ -170,12 +171,4 @@ class Order:
 
 def normalise_on_prefix(bars_BT6: np.ndarray, lookback_B: np.ndarray, clip: float = CLIP) -> np.ndarray:
     """z-scores by the mean and population deviation of each window's first ``lookback`` bars, clipped; float32 [B, T, 6]."""
-    if len(lookback_B) and (lookback_B == lookback_B[0]).all():
-        past = bars_BT6[:, : lookback_B[0]]
-        mean, deviation = past.mean(1, keepdims=True), past.std(1, keepdims=True)
-    else:
-        inside_BT1 = (np.arange(bars_BT6.shape[1]) < lookback_B[:, None])[..., None]
-        count = lookback_B[:, None, None]
-        mean = (bars_BT6 * inside_BT1).sum(1, keepdims=True) / count
-        deviation = np.sqrt((np.square(bars_BT6 - mean) * inside_BT1).sum(1, keepdims=True) / count)
-    return np.clip((bars_BT6 - mean) / (deviation + 1e-5), -clip, clip).astype(np.float32)
+    return Normalizer.of_prefix(bars_BT6, lookback_B).normalise(bars_BT6, clip).astype(np.float32)

@@ -1,0 +1,142 @@
+"""JSON as exchanges and data vendors send it -> a table of cells with names.
+
+Records, arrays of arrays, columns, JSON lines, and any of them inside an envelope (Binance, Polygon, CoinGecko, Kraken, ...).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from kronos.klines.columns import KlineError, find_columns, missing_roles
+from kronos.klines.layout import array_names
+
+MAX_JSON_BYTES = 256 * 2**20
+"""Larger documents are refused: their objects take about ten times as much memory as their text."""
+_DEPTH = 6
+
+
+def read_json(text: str, given: Sequence[str] | None) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The cells of the longest table in a document, their names, and notes on how it was found.
+
+    given: names for arrays that have none.
+
+    Raises:
+        KlineError: it is no JSON, or holds no table of bars.
+    """
+    try:
+        rows = _table(_parsed(text))
+    except RecursionError as error:
+        raise KlineError("JSON that is nested too deeply") from error
+    if rows is None:
+        raise KlineError("JSON without a list of bars: expected records, arrays or columns")
+    if isinstance(rows[0], dict):
+        table = pd.DataFrame(rows)
+        return _numbered(table, [str(name) for name in table.columns]) + ([],)
+    width = max(map(len, rows))
+    if any(len(row) != width for row in rows):
+        raise KlineError(f"JSON arrays of different lengths: expected {width} values in each")
+    table = pd.DataFrame(rows)
+    if given:
+        if len(given) != width:
+            raise KlineError(f"names= has {len(given)} names, but the arrays have {width} values")
+        return _numbered(table, list(given)) + ([],)
+    names = array_names(table.head(2000).astype("str"))
+    return _numbered(table, names) + ([f"arrays without names, read as {', '.join(n for n in names if n)}"],)
+
+
+def _numbered(table: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    return table.set_axis(range(table.shape[1]), axis=1), names
+
+
+def _parsed(text: str) -> Any:
+    """A document, or one for each line."""
+    try:
+        return json.loads(text)
+    except ValueError as whole:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2 or not lines[0].lstrip().startswith(("{", "[")):
+            raise KlineError(f"not JSON: {str(whole)[:80]}") from whole
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise KlineError(f"not JSON: line {number}: {str(error)[:80]}") from error
+        return rows
+
+
+def _table(value: Any, depth: int = 0) -> list[Any] | None:
+    """The longest list of records or arrays in a document; columns become records."""
+    if depth > _DEPTH:
+        return None
+    if isinstance(value, list):
+        if value and all(isinstance(one, dict) for one in value):
+            if not missing_roles(find_columns([str(name) for name in value[0]])) or depth == _DEPTH:
+                return value
+            inner = [found for one in value[:20] if (found := _table(one, depth + 1))]
+            return max(inner, key=len) if inner else value
+        if value and all(
+            isinstance(one, list) and len(one) > 4 and not isinstance(one[0], (list, dict)) for one in value
+        ):
+            return value
+        inner = [found for one in value[:20] if isinstance(one, (list, dict)) and (found := _table(one, depth + 1))]
+        return max(inner, key=len) if inner else None
+    if not isinstance(value, dict):
+        return None
+    columns = {str(name): cells for name, cells in value.items() if isinstance(cells, list)}
+    by_time = _by_time(value)
+    if by_time:
+        return by_time
+    lists = _columns(columns)
+    if lists:
+        return lists
+    if isinstance(value.get("data"), list) and isinstance(value.get("columns"), list):  # orient="split" of pandas
+        return _split(value)
+    if isinstance(value.get("timestamp"), list) and isinstance(value.get("indicators"), dict):  # Yahoo's chart
+        quote = value["indicators"].get("quote")
+        if isinstance(quote, list) and quote and isinstance(quote[0], dict):
+            return _columns({"timestamp": value["timestamp"], **quote[0]})
+    inner = [found for one in value.values() if isinstance(one, (list, dict)) and (found := _table(one, depth + 1))]
+    return max(inner, key=len) if inner else None
+
+
+def _columns(columns: dict[str, Any]) -> list[Any] | None:
+    """{"t": [...], "o": [...]} -> records."""
+    if len(columns) < 5 or missing_roles(find_columns(list(columns))):
+        return None
+    lengths = {len(cells) for name, cells in columns.items() if isinstance(cells, list) and cells}
+    if len(lengths) != 1:
+        return None
+    kept = {name: cells for name, cells in columns.items() if isinstance(cells, list) and cells}
+    return [dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True)]
+
+
+def _split(value: dict[str, Any]) -> list[Any] | None:
+    names, rows, index = value["columns"], value["data"], value.get("index")
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return None
+    records = [dict(zip(map(str, names), row, strict=True)) for row in rows]
+    if isinstance(index, list) and len(index) == len(rows):
+        records = [{"": time} | record for time, record in zip(index, records, strict=True)]
+    return records
+
+
+def _by_time(value: dict[str, Any]) -> list[Any] | None:
+    """{"2024-01-02": {"1. open": ...}} of Alpha Vantage, and {"open": {"1704067200000": ...}} of pandas -> records."""
+    inner = [(str(key), one) for key, one in value.items() if isinstance(one, dict)]
+    if not inner or len(inner) < 0.9 * len(value):
+        return None
+    if all(re.match(r"\d{4}-?\d{2}|\d{9,}", key) for key, _ in inner):
+        return [{"timestamp": key} | one for key, one in inner]
+    names = [key for key, _ in inner]
+    if missing_roles(find_columns(["timestamp", *names])):
+        return None
+    times = list(inner[0][1])
+    records = [{name: cells.get(time) for name, cells in inner} for time in times]
+    timed = not missing_roles(find_columns(names))
+    return records if timed else [{"timestamp": time} | record for time, record in zip(times, records, strict=True)]

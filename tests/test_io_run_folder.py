@@ -64,15 +64,21 @@ def test_differing_settings_are_named_with_both_values(place):
     assert json.loads(files(place)["settings.json"])["seed"] == 0
 
 
-def test_added_and_missing_settings_are_named_as_absent(place):
+def test_setting_of_none_is_the_same_as_no_setting(place):
+    opened(place, settings={**SETTINGS, "dropped": None})
+    opened(place, settings={**SETTINGS, "added": None})
+    assert "added" in json.loads(files(place)["settings.json"])
+
+
+def test_added_and_missing_settings_are_named(place):
     opened(place)
-    with pytest.raises(ValueError, match=r"extra was absent and is 1, seed was 0 and is absent"):
+    with pytest.raises(ValueError, match=r"extra was None and is 1, seed was 0 and is None"):
         opened(place, settings={"data": {"files": 2}, "levels": [0.1, 0.9], "extra": 1})
 
 
 def test_many_and_long_differences_stay_one_short_line(place):
     opened(place, settings={**SETTINGS, **{f"s{i}": "x" * 500 for i in range(9)}})
-    with pytest.raises(ValueError, match=r"s0 was 'xxx.*\.\.\. and is absent.* and 6 more;") as caught:
+    with pytest.raises(ValueError, match=r"s0 was 'xxx.*\.\.\. and is None.* and 6 more;") as caught:
         opened(place)
     assert len(str(caught.value)) < 600 and "\n" not in str(caught.value)
 

@@ -16,7 +16,6 @@ SHOWN = 3
 """Differing settings, or names of files, that an error spells out; the others are counted."""
 VALUE_WIDTH = 60
 """Characters of a setting's value in an error."""
-ABSENT = object()
 
 
 class RunFolder:
@@ -36,7 +35,8 @@ class RunFolder:
 
     Args:
         place: a path, a URI (see `kronos.io.storage`) or an opened storage.
-        settings: what the parts depend on; anything that JSON holds.
+        settings: what the parts depend on; anything that JSON holds. None is the same as a setting that is not there, so that a
+            run goes on when a later version has one setting more, which is None.
         overwrite: begin anew where there is a run already.
         owns: patterns of the files that the run writes, besides its settings.
         shared: patterns of files that other steps keep in the same folder; they are left alone and are no fault.
@@ -139,9 +139,9 @@ class RunFolder:
         old, new = _flat(before, self.free), _flat(self.settings, self.free)
         names = [*new, *(name for name in old if name not in new)]
         return [
-            f"{name} was {_shown(old.get(name, ABSENT))} and is {_shown(new.get(name, ABSENT))}"
+            f"{name} was {_shown(old.get(name))} and is {_shown(new.get(name))}"
             for name in names
-            if old.get(name, ABSENT) != new.get(name, ABSENT)
+            if old.get(name) != new.get(name)
         ]
 
 
@@ -169,18 +169,18 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def _flat(settings: Mapping[str, Any], free: Sequence[str], prefix: str = "") -> dict[str, Any]:
-    """Settings of nested mappings, by names with dots between; those of ``free`` are left out."""
+    """Settings of nested mappings, by names with dots between; those of ``free`` and None are left out."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, dict) and value:
             flat |= _flat(value, free, f"{prefix}{name}.")
-        elif f"{prefix}{name}" not in free:
+        elif value is not None and f"{prefix}{name}" not in free:
             flat[f"{prefix}{name}"] = value
     return flat
 
 
 def _shown(value: Any) -> str:
-    text = "absent" if value is ABSENT else repr(value)
+    text = repr(value)
     return text if len(text) <= VALUE_WIDTH else f"{text[: VALUE_WIDTH - 3]}..."
 
 

@@ -495,6 +495,7 @@ def _parse_text(source: Path | io.BytesIO, header: Header, encoding: str, *, eve
                 dtype="str" if everything else as_text,
                 skipinitialspace=True,
                 low_memory=False,
+                compression=None,  # told by the first bytes, never by the name
                 **_EXACT,
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:

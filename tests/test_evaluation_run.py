@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import kronos
+from kronos.calibration import Calibration
 from kronos.evaluation import TASKS, Prediction, cross_validation, evaluate
+from kronos.evaluation.models import KronosForecaster
 from kronos.evaluation.scores import score
 from kronos.evaluation.table import read_forecasts
 from kronos.evaluation.verdict import headline, sentences
@@ -260,6 +263,28 @@ def test_a_kronos_pair_is_forecast_in_batches_and_agrees_with_its_own_predictor(
     mine = table[(table["id"] == "b") & (table["cutoff"] == past["timestamps"].iloc[-1])]
     np.testing.assert_allclose(mine["mean"], paths[0, :, :, 3].astype(float).mean(0), rtol=1e-6)
     assert np.isfinite(mine["price_ic"]).all()
+
+
+def test_a_pair_is_scored_once_more_with_calibrated_paths(golden, market, tmp_path):
+    own = Calibration(shrink=0.5, spread=0.4)
+    own.save(tmp_path / "cal.json")
+    task = TASKS["forecast"].with_(lookback=64, horizon=4, n_windows=1, paths=10)
+    nano = kronos.load("nano", device="cpu")
+    found = evaluate(market, {"nano": nano}, task=task, baselines=[], progress=False, calibration=tmp_path / "cal.json")
+    assert found.models == ["nano", "nano calibrated"]
+    raw, made = (found.forecasts.query("model == @name") for name in found.models)
+    width = [np.log(one["q0.9"] / one["q0.1"]).mean() for one in (raw, made)]
+    stretch = np.exp(0.4)  # and the paths' mean, of the other nine, is shrunk by .5
+    assert width[1] / width[0] == pytest.approx(stretch + (stretch - 0.5) / 9, rel=1e-4)
+    alone = KronosForecaster("nano", nano, calibration=own)
+    assert alone.fingerprint != KronosForecaster("nano", nano).fingerprint
+    with pytest.warns(UserWarning, match="nano has no calibration for this sampling"):
+        colder = evaluate(
+            market, {"nano": nano}, task=task.with_(temperature=0.6), baselines=[], progress=False, calibration="auto"
+        )
+    assert colder.models == ["nano"]
+    with pytest.raises(ValueError, match="none of the models is one"):
+        evaluate(market, [], task=task, baselines=["last"], progress=False, calibration=own)
 
 
 def test_figures_agree_with_the_earlier_benchmark_where_both_measure_the_same(golden, tmp_path):

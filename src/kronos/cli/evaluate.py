@@ -55,6 +55,12 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
 @click.option("--paths", type=int, help="Sample paths.  [default: the task's]")
 @click.option("--temperature", type=float, help="[default: the task's, or the model's]")
 @click.option("--top-p", type=float, help="[default: the task's, or the model's]")
+@click.option(
+    "--calibration",
+    default="none",
+    show_default=True,
+    help="Score each pair with calibrated paths too: auto takes its own, or a file of kronos calibrate.",
+)
 @click.option("--sequences", type=int, help="Task synthetic: sequences to generate.  [default: 6000]")
 @click.option("--instrument", help="Task investment: the list of instruments of the Qlib data, such as csi300.")
 @click.option(
@@ -157,6 +163,7 @@ def _forecasts(
         progress=not options["quiet"] and sys.stderr.isatty(),
         tokenizer=options["tokenizer"],
         device=options["device"],
+        calibration=None if options["calibration"] == "none" else options["calibration"],
     )
     scores = result.scores(options["reference"], options["distribution_reference"])
     page = write_report(result, scores, dataset, Path(out))

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -26,8 +27,9 @@ from kronos.evaluation.tasks import Task
 from kronos.evaluation.windows import Past
 
 if TYPE_CHECKING:
+    from kronos.calibration import Calibration
     from kronos.generation.sampling import Sampling
-    from kronos.predictor import KronosPredictor
+    from kronos.predictor import Calibrating, KronosPredictor
 
 
 @runtime_checkable
@@ -43,7 +45,7 @@ class Forecaster(Protocol):
 class KronosForecaster:
     """A Kronos pair, through `KronosPredictor.predict_samples`; its forecasts do not depend on the batch.
 
-    temperature, top_p: None takes the model's own.
+    temperature, top_p: None takes the model's own. calibration: what the paths are calibrated by; None leaves them as drawn.
     """
 
     name: str
@@ -51,6 +53,7 @@ class KronosForecaster:
     temperature: float | None = None
     top_p: float | None = None
     anchor: Anchor | None = "level"
+    calibration: Calibration | None = None
 
     def forecast(self, windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction:
         drawn = self.predictor.predict_samples(
@@ -64,7 +67,7 @@ class KronosForecaster:
             seed=seed,
             verbose=False,
             anchor=self.anchor,
-            calibration=None,
+            calibration=self.calibration,
         )
         return Prediction.of_paths(drawn)
 
@@ -82,6 +85,8 @@ class KronosForecaster:
         for network in (self.predictor.tokenizer, self.predictor.model):
             for key, value in sorted(network.state_dict().items()):
                 content.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        if self.calibration is not None:
+            content.update(repr(self.calibration).encode())
         return content.hexdigest()
 
 
@@ -172,10 +177,28 @@ def _imported(path: str) -> Any:
         raise ValueError(f"python:{path} cannot be imported: {error}") from error
 
 
+def with_calibration(one: KronosForecaster, calibration: Calibrating) -> KronosForecaster | None:
+    """The same pair with calibrated paths, named "NAME calibrated"; None where "auto" finds none that fits its sampling.
+
+    Raises:
+        ValueError: a calibration that cannot be read, or that is given for paths without an anchor.
+    """
+    found = one.predictor.calibration_of(calibration, one.sampling, one.anchor)
+    return None if found is None else replace(one, name=f"{one.name} calibrated", calibration=found)
+
+
 def forecasters_of(
-    models: Sequence[str | Forecaster] | Mapping[str, Any], baselines: Sequence[str], task: Task, **options: Any
+    models: Sequence[str | Forecaster] | Mapping[str, Any],
+    baselines: Sequence[str],
+    task: Task,
+    calibration: Calibrating = None,
+    **options: Any,
 ) -> list[Forecaster]:
-    """Models first, then baselines, each name once."""
+    """Models first, each Kronos pair that has a calibration once more with it, then baselines; each name once.
+
+    Raises:
+        ValueError: a name that is unknown or stands twice, or a calibration that no model takes.
+    """
     from kronos.evaluation.baselines import BASELINES
 
     unknown = [name for name in baselines if name not in BASELINES]
@@ -188,6 +211,14 @@ def forecasters_of(
         if any(one.name == other.name for other in result):
             raise ValueError(f"the model {one.name!r} is named twice")
         result.append(one)
+        if calibration is not None and isinstance(one, KronosForecaster):
+            made = with_calibration(one, calibration)
+            if made is None:
+                warnings.warn(f"{one.name} has no calibration for this sampling: it is scored as drawn", stacklevel=3)
+            else:
+                result.append(made)
+    if calibration not in (None, "auto") and not any(getattr(one, "calibration", None) for one in result):
+        raise ValueError("a calibration is for Kronos pairs, and none of the models is one")
     if not result:
         raise ValueError("there is no model to evaluate: give at least one model or baseline")
     return result

@@ -33,6 +33,7 @@ from kronos.io.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from kronos.evaluation.scores import Scores
+    from kronos.predictor import Calibrating
 
 FORECASTS, TIMES, PARTS = "forecasts.parquet", "seconds.json", "parts"
 NUMBER = "[0-9]" * 5
@@ -114,6 +115,7 @@ def evaluate(
     progress: bool = True,
     tokenizer: str | None = None,
     device: str | None = None,
+    calibration: Calibrating = None,
 ) -> Evaluation:
     """Forecast the windows of every series with every model.
 
@@ -127,6 +129,8 @@ def evaluate(
         jobs: processes for the slow baselines.
         overwrite: begin anew in a folder that holds an evaluation; what is not of it is never deleted.
         tokenizer, device: for Kronos pairs.
+        calibration: None scores the paths as drawn; "auto" (the pair's own), a `kronos.calibration.Calibration` or its file
+            scores each Kronos pair once more with calibrated paths, as "NAME calibrated".
 
     Raises:
         ValueError: data, models or settings that cannot work, or a folder made with other settings.
@@ -138,7 +142,7 @@ def evaluate(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, found {seed!r}")
     dataset = read_series(data)
-    forecasters = forecasters_of(models, baselines, task, tokenizer=tokenizer, device=device)
+    forecasters = forecasters_of(models, baselines, task, calibration, tokenizer=tokenizer, device=device)
     windows = {one.frequency: task.window(one.frequency) for one in dataset.series}
     planned = plan_windows(dataset.series, windows, task.step_size, task.n_windows)
     if not planned.spots:

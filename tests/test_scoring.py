@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import kronos
+from kronos.calibration import Calibration
 from kronos.cli import main
 from kronos.io.storage import Storage
 from kronos.scoring import ScoreSettings, parse_cutoffs, read_scores, score
@@ -295,6 +296,25 @@ def test_wrong_settings_are_refused_in_words(change, said, settings):
 def test_settings_survive_json(settings):
     told = settings(cutoffs=("2024-07-01",), columns=(("Last", "close"),))
     assert ScoreSettings.from_dict(json.loads(json.dumps(told.to_dict()))) == told
+    for how in (None, Calibration(shrink=0.5)):
+        told = settings(calibration=how)
+        assert ScoreSettings.from_dict(json.loads(json.dumps(told.to_dict()))).calibration == how
+    with pytest.raises(ValueError, match="calibration must be"):
+        settings(calibration="cal.json")
+
+
+def test_scores_are_of_calibrated_paths(data, tmp_path, settings, pair):
+    own = Calibration(spread=np.log(2))
+    own.save(tmp_path / "cal.json")
+    command = ["score", str(tmp_path / "bars.parquet"), "--model", pair, "--lookback", "20", "--horizon", "3"]
+    command += ["--paths", "40", "--device", "cpu", "--signals", "q10,q90", "--quiet"]
+    for name in ("none", "cal.json"):
+        how = name if name == "none" else str(tmp_path / name)
+        done = CliRunner().invoke(main, [*command, "--calibration", how, "--out", str(tmp_path / name[:3])])
+        assert done.exit_code == 0, done.output
+    raw, wide = (read_scores(str(tmp_path / name)) for name in ("non", "cal"))
+    ratio = np.log1p(wide["q90"] - wide["q10"]) / np.log1p(raw["q90"] - raw["q10"])
+    assert ratio.to_numpy() == pytest.approx(2 + 1 / 39, rel=0.05)
 
 
 def test_the_command_scores_and_says_so_in_one_line(data, tmp_path, pair, monkeypatch):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import device_option, read_options, reading_options
+from kronos.cli.options import calibration_told, device_option, read_options, reading_options
 from kronos.cli.settings import time_range
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _forecasts(
         progress=not options["quiet"] and sys.stderr.isatty(),
         tokenizer=options["tokenizer"],
         device=options["device"],
-        calibration=None if options["calibration"] == "none" else options["calibration"],
+        calibration=calibration_told(options["calibration"]),
     )
     scores = result.scores(options["reference"], options["distribution_reference"])
     page = write_report(result, scores, dataset, Path(out))

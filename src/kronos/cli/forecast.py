@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kronos.cli.options import Options, as_options, device_option, precision_option, reading_options
+from kronos.cli.options import Options, as_options, calibration_option, device_option, precision_option, reading_options
 from kronos.samples import SAMPLES, sample_path
 
 if TYPE_CHECKING:
@@ -57,13 +57,7 @@ if TYPE_CHECKING:
     "--top-p", type=float, help="Draw from the likeliest codes that hold this probability.  [default: the model's]"
 )
 @click.option("--top-k", type=int, default=0, show_default=True, help="Draw from the k likeliest codes; 0 is off.")
-@click.option(
-    "--calibration",
-    default="auto",
-    show_default=True,
-    metavar="FILE",
-    help="auto: the model's own, if it has one; none; or a file of kronos calibrate.",
-)
+@calibration_option
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
 @device_option
 @precision_option

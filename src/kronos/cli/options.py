@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from kronos.calibration import Calibration
     from kronos.generation.fused import Precision
     from kronos.klines.read_options import ReadOptions
 
@@ -25,7 +26,13 @@ precision_option = click.option(
     show_default=True,
     help="Of the model's weights; bfloat16 and int8 are faster for few paths on a CPU, at a small drift.",
 )
-
+calibration_option = click.option(
+    "--calibration",
+    default="auto",
+    show_default=True,
+    metavar="FILE",
+    help="auto: the model's own, if it has one; none; or a file of kronos calibrate.",
+)
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _READING = (
@@ -110,6 +117,21 @@ def mapped_columns(mapping: Sequence[str]) -> dict[str, str] | None:
     return {column: role for role, _, column in pairs} or None
 
 
+def calibration_told(text: str) -> Calibration | Literal["auto"] | None:
+    """What ``--calibration`` was told, as the library takes it.
+
+    Raises:
+        ValueError: there is no such file, or it holds no calibration.
+    """
+    from kronos.calibration import Calibration
+
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    if not Path(text).is_file():
+        raise ValueError(f"--calibration takes auto, none or a file of kronos calibrate; there is no {text}")
+    return Calibration.load(text)
+
+
 class Options(NamedTuple):
     """What `kronos forecast` was told."""
 
@@ -156,10 +178,7 @@ class Options(NamedTuple):
             if value is not None and not least <= value <= most:
                 raise ValueError(f"--{name} must lie in {least:,}..{most:,}, found {value:,}")
         self.levels()
-        if self.calibration not in ("auto", "none") and not Path(self.calibration).is_file():
-            raise ValueError(
-                f"--calibration takes auto, none or a file of kronos calibrate; there is no {self.calibration}"
-            )
+        self.calibrating()
         files = (
             ("--out", self.out, TABLE_ENDINGS),
             ("--plot", self.plot, PICTURE_ENDINGS),
@@ -173,9 +192,9 @@ class Options(NamedTuple):
             if not Path(path).resolve().parent.is_dir():
                 raise ValueError(f"{option} {path}: there is no folder {Path(path).resolve().parent}")
 
-    def calibrating(self) -> str | None:
+    def calibrating(self) -> Calibration | Literal["auto"] | None:
         """What `KronosPredictor.forecast` takes for it."""
-        return None if self.calibration == "none" else self.calibration
+        return calibration_told(self.calibration)
 
     def levels(self) -> list[float]:
         """Quantile levels to report, from --quantiles and from the ends of each --interval."""

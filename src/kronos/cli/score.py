@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import read_options, reading_options
+from kronos.cli.options import calibration_option, calibration_told, read_options, reading_options
 
 if TYPE_CHECKING:
     from kronos.scoring import ScoreReport
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--temperature", type=float, help="[default: the model's]")
 @click.option("--top-p", type=float, help="[default: the model's]")
 @click.option("--top-k", type=int, default=0, show_default=True)
+@calibration_option
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
 @click.option("--device", help="cpu, cuda, mps.  [default: the best there is here]")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16", "int8"]), default="float32", show_default=True)
@@ -88,6 +89,7 @@ def _run(data: str, out: str, told: dict[str, Any]) -> ScoreReport:
         told["device"] = best_device()
     reading = read_options(told)
     told |= reading.dialect | {"columns": tuple((reading.columns or {}).items())}
+    told["calibration"] = calibration_told(told["calibration"])
     told["signals"] = tuple(name.strip() for name in told["signals"].split(",") if name.strip())
     told["cutoffs"] = parse_cutoffs(told["cutoffs"])
     told["memory"] = None if told["memory"] is None else int(told["memory"] * 2**30)

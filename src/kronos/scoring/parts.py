@@ -158,6 +158,7 @@ class PartScorer:
             sample_count=told.paths,
             seed=told.seed,
             verbose=False,
+            calibration=told.calibration,
         )
         assert forecast.last is not None
         zones = [window.future.tz for window in windows]

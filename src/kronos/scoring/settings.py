@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from kronos.calibration.calibration import Calibration
 from kronos.klines.read_options import ReadOptions
 from kronos.scoring.signals import DEFAULT_SIGNALS, check_signals
 
@@ -30,6 +31,7 @@ class ScoreSettings:
         cutoffs: dates (a bar of that day is the last one known) or times (bars up to that stamp are known), in the data's
             own zone; or "latest".
         temperature, top_p: None takes the model's own. top_k: 0 is off.
+        calibration: "auto" (the pair's own), None, or one that is given; see `KronosPredictor.forecast`.
         calendar, tz, clean, columns, encoding, decimal, thousands, names: as
             `kronos.future_timestamps` and `kronos.read_klines` take them.
         max_age: a series whose last bar lies more than so many days before the cut-off is rejected; None takes any.
@@ -50,6 +52,7 @@ class ScoreSettings:
     temperature: float | None = None
     top_p: float | None = None
     top_k: int = 0
+    calibration: Calibration | Literal["auto"] | None = "auto"
     calendar: str | None = None
     tz: str | None = None
     clean: Literal["drop", "split", "sort"] | None = None
@@ -84,6 +87,12 @@ class ScoreSettings:
                 raise ValueError(f"{name} must be a whole number in {least:,}..{most:,}, found {value!r}")
         if self.max_age is not None and not self.max_age >= 0:
             raise ValueError(f"max_age is a number of days of at least 0, found {self.max_age!r}")
+        if (
+            self.calibration is not None
+            and self.calibration != "auto"
+            and not isinstance(self.calibration, Calibration)
+        ):
+            raise ValueError(f'calibration must be "auto", None or a Calibration, found {self.calibration!r}')
         check_signals(self.signals)
         if not 1 <= len(self.cutoffs) <= MOST_CUTOFFS or len(set(self.cutoffs)) < len(self.cutoffs):
             raise ValueError(f"1 to {MOST_CUTOFFS:,} cut-offs are needed, each once, found {len(self.cutoffs):,}")
@@ -104,6 +113,8 @@ class ScoreSettings:
         for name in ("encoding", "decimal", "thousands", "names"):
             if values[name] is None:
                 del values[name]  # as in runs that were begun before there were these
+        if values["calibration"] == "auto":
+            del values["calibration"]
         return values
 
     @classmethod
@@ -113,6 +124,8 @@ class ScoreSettings:
         for name in ("signals", "cutoffs", "names"):
             if plain.get(name) is not None:
                 plain[name] = tuple(plain[name])
+        if isinstance(plain.get("calibration"), dict):
+            plain["calibration"] = Calibration(**plain["calibration"])
         return cls(**plain)
 
 

@@ -24,7 +24,8 @@ from kronos.backtest.signals import (
 )
 from kronos.backtest.windows import Panel
 from kronos.generation.paths import Drawn
-from kronos.klines.features import FEATURES, Scale, time_features, to_matrix
+from kronos.klines.features import FEATURES, time_features, to_matrix
+from kronos.klines.normalize import Normalizer
 from tests import backtest_bars
 
 LOOKBACK, HORIZON = 20, 4
@@ -66,7 +67,7 @@ def test_windows_are_normalised_as_a_single_series_is(table: pd.DataFrame, panel
     for number in range(0, len(panel.ends), 7):
         rows = table.iloc[panel.ends[number] - LOOKBACK + 1 : panel.ends[number] + 1]
         bars = to_matrix(rows[list(FEATURES)])
-        np.testing.assert_array_equal(chunk.windows[number].bars, Scale.of(bars).normalise(bars, 5))
+        np.testing.assert_array_equal(chunk.windows[number].bars, Normalizer.of(bars).normalise(bars, 5))
         np.testing.assert_array_equal(chunk.windows[number].stamp, time_features(rows["timestamp"]))
 
 
@@ -78,7 +79,7 @@ def test_windows_of_tiny_prices_are_normalised_as_a_single_series_is(table: pd.D
     for number in range(3):
         rows = tiny.iloc[panel.ends[number] - LOOKBACK + 1 : panel.ends[number] + 1]
         bars = to_matrix(rows[list(FEATURES)])
-        np.testing.assert_array_equal(chunk.windows[number].bars, Scale.of(bars).normalise(bars, 5))
+        np.testing.assert_array_equal(chunk.windows[number].bars, Normalizer.of(bars).normalise(bars, 5))
         assert chunk.std[number] == pytest.approx(rows["close"].std(ddof=0), rel=1e-3)
 
 

@@ -14,7 +14,7 @@ import kronos
 from kronos.cli import main
 from kronos.export.onnx import check_onnx, export_onnx
 from kronos.export.onnx_run import OnnxKronos, time_features, units
-from kronos.klines import Scale, to_matrix
+from kronos.klines import Normalizer, to_matrix
 from kronos.klines import time_features as frame_features
 from kronos.nn import Kronos
 from tests.processes import run_process
@@ -100,7 +100,7 @@ def test_units_are_those_of_the_predictor(power):
     table = pd.DataFrame(dict.fromkeys(["open", "high", "low", "close"], close)).assign(volume=rng.random(120) * 1e-5)
     for frame in (table, table.assign(volume=0.0), table.assign(volume=3e7), table.iloc[:1]):
         matrix = to_matrix(frame)
-        np.testing.assert_allclose(units(matrix), Scale.of(matrix).unit, rtol=1e-6)
+        np.testing.assert_allclose(units(matrix), Normalizer.of(matrix).unit, rtol=1e-6)
 
 
 def test_no_drawn_price_is_at_or_below_zero_after_a_collapse(folder):

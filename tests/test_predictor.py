@@ -11,7 +11,8 @@ import kronos.predictor
 from kronos import Kronos, KronosPredictor, KronosTokenizer
 from kronos.forecast import valid_candles
 from kronos.generation.reference import auto_regressive_inference, decode_tail, generate_paths
-from kronos.klines.features import FEATURES, Scale, as_timestamps, time_features, to_matrix
+from kronos.klines.features import FEATURES, as_timestamps, time_features, to_matrix
+from kronos.klines.normalize import Normalizer
 
 LOOKBACK, HORIZON, CONTEXT = 20, 6, 32
 GREEDY = {"top_k": 1, "verbose": False}
@@ -514,7 +515,7 @@ def arrays(bars):
     futures = [bars["timestamps"].iloc[start + LOOKBACK : start + LOOKBACK + HORIZON] for start in (0, 9)]
     matrices = [to_matrix(frame) for frame in frames]
     return (
-        np.stack([Scale.of(m).normalise(m, 5) for m in matrices]),
+        np.stack([Normalizer.of(m).normalise(m, 5) for m in matrices]),
         np.stack([time_features(frame["timestamps"]) for frame in frames]),
         np.stack([time_features(future) for future in futures]),
     )
@@ -529,7 +530,7 @@ def test_auto_regressive_inference_returns_the_mean_window_in_normalised_units(
     assert isinstance(got, np.ndarray) and got.shape == (2, rows, 6)
     predictor = KronosPredictor(model, tokenizer, device="cpu", max_context=context)
     want = predictor.predict(past, x, y, HORIZON, **GREEDY).to_numpy()
-    np.testing.assert_allclose(Scale.of(to_matrix(past)).restore(got[0, -HORIZON:]), want, rtol=1e-5)
+    np.testing.assert_allclose(Normalizer.of(to_matrix(past)).restore(got[0, -HORIZON:]), want, rtol=1e-5)
 
 
 def test_auto_regressive_inference_evaluates_and_gives_the_modes_back(networks, arrays):

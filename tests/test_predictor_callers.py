@@ -18,7 +18,8 @@ from kronos.evaluation.synthetic import SYNTHETIC
 from kronos.generation.modules import special_part
 from kronos.generation.reference import auto_regressive_inference
 from kronos.generation.sampling import Sampling
-from kronos.klines.features import FEATURES, Scale, time_features, to_matrix
+from kronos.klines.features import FEATURES, time_features, to_matrix
+from kronos.klines.normalize import Normalizer
 from kronos.prepared import KlineWarning
 
 LOOKBACK, HORIZON, CONTEXT = 20, 6, 32
@@ -52,7 +53,7 @@ def reference(networks, series) -> np.ndarray:
     df, x, y = series
     model, tokenizer = networks
     matrix = to_matrix(df)
-    scale = Scale.of(matrix)
+    scale = Normalizer.of(matrix)
     inputs = (scale.normalise(matrix, 5)[None], time_features(x)[None], time_features(y)[None])
     with torch.no_grad():
         found = auto_regressive_inference(tokenizer, model, *inputs, CONTEXT, HORIZON, 5, 1.0, 1, 1.0, 1)
@@ -323,7 +324,7 @@ def test_plain_networks_and_subclasses_that_change_nothing_are_plain(networks):
 def test_generate_is_the_step_between_normalised_windows_and_forecasts(networks, series):
     predictor, (df, x, y) = predictor_of(networks), series
     matrix = to_matrix(df)
-    scale = Scale.of(matrix)
+    scale = Normalizer.of(matrix)
     inputs = (scale.normalise(matrix, 5)[None], time_features(x)[None], time_features(y)[None])
     found = predictor.generate(*inputs, HORIZON, 1.0, 1, 1.0, 1, False)
     assert found.shape == (1, HORIZON, 6)

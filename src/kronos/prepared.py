@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from kronos.generation.planning import Window
-from kronos.klines.features import FEATURES, Scale, as_timestamps, time_features, to_matrix
+from kronos.klines.features import FEATURES, as_timestamps, time_features, to_matrix
 from kronos.klines.jumps import find_jumps
+from kronos.klines.normalize import Normalizer
 
 Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
 
@@ -55,7 +56,7 @@ class PreparedSeries:
         self.bars = bars
         self.last = bars[-1].astype(np.float64)
         self.last[:4] = [float(frame[name].iloc[-1]) for name in FEATURES[:4]]  # as given, not to float32
-        self.scale = Scale.of(bars)
+        self.scale = Normalizer.of(bars)
         self.window = Window(self.scale.normalise(bars, clip), time_features(past), time_features(self.future))
 
     @property

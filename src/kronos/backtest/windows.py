@@ -16,7 +16,8 @@ import pandas as pd
 from kronos.calendars import future_timestamps
 from kronos.finetune.splits import COLUMNS
 from kronos.generation.planning import Window
-from kronos.klines.features import FEATURES, STD_CONSTANT, Scale, time_features, to_matrix
+from kronos.klines.features import FEATURES, time_features, to_matrix
+from kronos.klines.normalize import Normalizer
 
 CLOSE = 3
 PATTERN = 500
@@ -113,10 +114,10 @@ class Panel:
         return [self.ends[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
     def take(self, ends: np.ndarray, clip: float) -> Chunk:
-        """Normalise the windows that end at these rows; each by its own lookback, as `Scale` does it."""
+        """Normalise the windows that end at these rows, each by its own lookback."""
         rows_WL = ends[:, None] + np.arange(1 - self.lookback, 1)
         bars_WL6 = self.bars_N6[rows_WL]
-        scales = [Scale.of(bars) for bars in bars_WL6]
+        scales = [Normalizer.of(bars) for bars in bars_WL6]
         stamp_WL5 = self.stamp_N5[rows_WL].astype(np.int64)
         days = self.times_N[ends]
         windows = [
@@ -129,7 +130,7 @@ class Panel:
             self.symbols_N[ends],
             self.closes_N[ends],
             np.array([scale.normalise(bars[-1], np.inf)[CLOSE] for scale, bars in zip(scales, bars_WL6, strict=True)]),
-            np.array([(scale.std[CLOSE] + STD_CONSTANT) / scale.unit[CLOSE] for scale in scales]),
+            np.array([scale.in_prices[CLOSE] for scale in scales]),
             bars_WL6[..., :4].min(axis=(1, 2)) > 0,
         )
 

@@ -1,31 +1,20 @@
-"""From a table of K-lines to what the networks see: the matrix of features, its scale, and the time features.
+"""From a table of K-lines to what the networks see: the matrix of features, and the time features.
 
 Legend: T bars, 6 features in the order of `FEATURES` (spec, section 1).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from kronos.klines.columns import PRICE_COLUMNS, VALUE_COLUMNS
-from kronos.klines.normalize import STD_CONSTANT as STD_CONSTANT_64
 
 FEATURES = VALUE_COLUMNS
 LARGEST = 1e30
 """Values beyond it may leave float32 on the way back to prices."""
-LARGEST_SQUARED = 1e16
-"""Values beyond it have squares whose sum over a window is no float32; such columns are normalised in a larger unit."""
-STD_CONSTANT = np.float32(STD_CONSTANT_64)
-"""Added to the standard deviation, as in the reference."""
-LEAST_STD = 20 * float(STD_CONSTANT)
-"""Columns that vary less are normalised in a smaller unit, since the constant would widen their spread by more than 5 %."""
-UNIT_GROUPS = (slice(0, 4), slice(4, 5), slice(5, 6))
-"""Columns that share a unit: the four prices, volume, amount."""
 NUMBER_KINDS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
 TIME_FIELDS = ("minute", "hour", "weekday", "day", "month")
 
@@ -90,52 +79,6 @@ def _check_numbers(column: pd.Series | pd.DataFrame, name: str) -> bool:
             f"with pd.to_numeric(df[{name!r}])"
         )
     return True
-
-
-class Scale(NamedTuple):
-    """Mean and population standard deviation of each feature over the lookback, float32 [6] each, in units of 1 / ``unit``."""
-
-    mean: np.ndarray
-    std: np.ndarray
-    unit: np.ndarray = np.ones(len(FEATURES), np.float32)
-
-    @staticmethod
-    def of(lookback: np.ndarray) -> Scale:
-        """Of a matrix [T, 6] as `to_matrix` lays it out.
-
-        In float32 and column by column, as in the reference, so that published models see the very same numbers. Columns that
-        vary too little for the constant in the denominator (a price of 1e-5), or are too large for float32, are multiplied by a
-        power of ten first: a change of the price's unit leaves the forecast as it is, but for up to 5 %.
-        """
-        lookback = np.asfortranarray(lookback)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, std = lookback.mean(axis=0), lookback.std(axis=0)
-        unit = np.ones(len(FEATURES), np.float32)
-        for group in UNIT_GROUPS:
-            unit[group] = _unit(np.abs(lookback[:, group]).max(), std[group].max())
-        if (unit == 1).all():
-            return Scale(mean, std)
-        scaled = np.asfortranarray(lookback * unit)
-        return Scale(scaled.mean(axis=0), scaled.std(axis=0), unit)
-
-    def normalise(self, bars: np.ndarray, clip: float) -> np.ndarray:
-        """[..., 6] in prices -> z-scores clipped to [-clip, clip]."""
-        return np.clip((bars * self.unit - self.mean) / (self.std + STD_CONSTANT), -clip, clip)
-
-    def restore(self, bars: np.ndarray) -> np.ndarray:
-        """[..., 6] z-scores -> prices."""
-        return (bars * (self.std + STD_CONSTANT) + self.mean) / self.unit
-
-
-def _unit(largest: float, std: float) -> float:
-    """Power of ten to multiply columns of this largest absolute value and deviation by; 1 where they are fit as they are."""
-    if largest > LARGEST_SQUARED:
-        return 10.0 ** (5 - math.floor(math.log10(largest)))
-    if std >= LEAST_STD or largest == 0:
-        return 1.0
-    if std > 1e-6 * largest:  # more than float32's rounding
-        return 10.0 ** -math.floor(math.log10(std))
-    return 1.0 if largest >= 1 else 10.0 ** -math.floor(math.log10(largest))
 
 
 def as_timestamps(

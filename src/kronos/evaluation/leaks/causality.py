@@ -113,7 +113,7 @@ def normalised_windows(
     series: Sequence[Series], cut_points: Sequence[int], lookback: int, horizon: int
 ) -> tuple[Any, Any, np.ndarray]:
     """Bars normalised on their lookback and the same with another future [B, T, 6], and time features [B, T, 5]."""
-    from kronos.klines import Scale, time_features, to_matrix
+    from kronos.klines import Normalizer, time_features, to_matrix
 
     a: list[np.ndarray] = []
     b: list[np.ndarray] = []
@@ -122,7 +122,7 @@ def normalised_windows(
         span = slice(seen - lookback, seen + horizon)
         for data, into in ((one, a), (perturbed(one, seen), b)):
             bars = to_matrix(data.bars.iloc[span].drop(columns="timestamps"))
-            into.append(Scale.of(bars[:lookback]).normalise(bars, 5))
+            into.append(Normalizer.of(bars[:lookback]).normalise(bars, 5))
         stamps.append(time_features(one.local[span]))
     return np.stack(a), np.stack(b), np.stack(stamps)
 

@@ -6,7 +6,6 @@ and fixed labels.
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -15,66 +14,10 @@ import numpy as np
 import pandas as pd
 
 from kronos.picture import DOWN, FAN, FORECAST_DOWN, FORECAST_UP, TRUTH, UP, Chart
+from kronos.plotting.html import plotly_script, render_page
 
 GRID, INK = "#e8ebef", "#2b2f36"
 NUMBER = ",.7~g"
-
-HEAD = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'">
-<title>{title}</title>
-"""
-"""Of a page that loads nothing from elsewhere; for `str.format` with a title."""
-
-PAGE = (
-    HEAD
-    + """<style>
-html, body {{ height: 100%; margin: 0; }}
-body {{ display: flex; flex-direction: column; color: {ink}; font: 15px/1.4 system-ui, sans-serif; }}
-header {{ display: flex; flex-wrap: wrap; gap: 4px 24px; align-items: baseline; padding: 12px 20px 4px; }}
-h1 {{ font-size: 19px; font-weight: 600; margin: 0; }}
-select {{ font: inherit; padding: 2px 6px; max-width: 60vw; }}
-dl {{ display: flex; flex-wrap: wrap; gap: 0 20px; margin: 0; padding: 0 20px; font-size: 13px; }}
-dl div {{ white-space: nowrap; }}
-dt, dd {{ display: inline; margin: 0; }}
-dt {{ color: #6b7280; }}
-dd {{ font-weight: 600; font-variant-numeric: tabular-nums; }}
-#chart {{ flex: 1; min-height: 380px; }}
-</style>
-</head>
-<body>
-<header><h1>{title}</h1>{choice}</header>
-<dl id="facts"></dl>
-<div id="chart"></div>
-<script>{library}</script>
-<script>
-const charts = {charts};
-// showSendToCloud: plotly's default has a button that sends the data to its maker.
-const config = {{responsive: true, displaylogo: false, scrollZoom: true, showSendToCloud: false, plotlyServerURL: "",
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]}};
-function show(number) {{
-  const facts = document.getElementById("facts");
-  facts.replaceChildren(...charts[number].facts.map(([name, value]) => {{
-    const row = document.createElement("div"), term = document.createElement("dt"), figure = document.createElement("dd");
-    term.textContent = name + " ";
-    figure.textContent = value;
-    row.append(term, figure);
-    return row;
-  }}));
-  Plotly.react("chart", charts[number].data, charts[number].layout, config);
-}}
-const choice = document.getElementById("series");
-if (choice) choice.addEventListener("change", () => show(choice.selectedIndex));
-show(choice ? choice.selectedIndex : 0);
-</script>
-</body>
-</html>
-"""
-)
 
 
 def chart_page(
@@ -82,7 +25,6 @@ def chart_page(
 ) -> str:
     """The HTML of a page that shows one chart a time, of several chosen from a list; ``summary`` as of `Forecast.summary`."""
     import plotly.graph_objects as go  # late: slow to import
-    from plotly.offline import get_plotlyjs
 
     items = []
     for number, chart in enumerate(charts):
@@ -92,19 +34,9 @@ def chart_page(
         layout = {**figure["layout"], "hoversubplots": "axis"}
         items.append({"data": figure["data"], "layout": layout, "facts": facts})
     heading = title if len(names) > 1 else f"{title}: {names[0]}"
-    choice = ""
-    if len(names) > 1:
-        options = "".join(f"<option>{html.escape(str(name))}</option>" for name in names)
-        # autocomplete: or a browser keeps the old choice when the page is loaded again.
-        choice = f'<label>Series <select id="series" autocomplete="off">{options}</select></label>'
-    return PAGE.format(
-        title=html.escape(heading), choice=choice, ink=INK, library=get_plotlyjs(), charts=script_json(items)
+    return render_page(
+        "forecast", title=heading, names=list(map(str, names)), ink=INK, library=plotly_script(), charts=items
     )
-
-
-def script_json(value: object) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _facts(row: pd.Series) -> list[tuple[str, str]]:

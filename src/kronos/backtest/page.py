@@ -5,7 +5,6 @@ Names come from users' files: in the HTML they are escaped, in the charts' data 
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from typing import Any
@@ -15,7 +14,7 @@ import pandas as pd
 from kronos.backtest.picture import COLOURS, LABELS, cumulative, drawdown
 from kronos.backtest.simulate import CURVES, FIGURES
 from kronos.backtest.verdict import CONVINCING
-from kronos.chart import HEAD, script_json
+from kronos.plotting.html import plotly_script, render_page
 
 GRID, INK = "#e8ebef", "#2b2f36"
 CURVE_NAMES = {
@@ -40,75 +39,30 @@ IC_NAMES = {
     "days": "days",
 }
 
-PAGE = (
-    HEAD
-    + """<style>
-body {{ color: {ink}; font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 0 auto; padding: 12px 20px 60px; }}
-h1 {{ font-size: 21px; }} h2 {{ font-size: 17px; margin: 28px 0 6px; }}
-.verdict {{ background: #f6f8fa; border-left: 4px solid {accent}; padding: 8px 16px; }}
-.verdict p {{ margin: 6px 0; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: 3px 12px 3px 0; text-align: right; white-space: nowrap; border-bottom: 1px solid {grid}; }}
-th:first-child, td:first-child {{ text-align: left; }}
-.chart {{ height: 520px; }} .low {{ height: 300px; }}
-.note {{ color: #6b7280; font-size: 13.5px; }}
-pre {{ font-size: 12.5px; overflow-x: auto; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<div class="verdict">{verdict}</div>
-{body}
-<details><summary>Settings</summary><pre>{settings}</pre></details>
-<script>{library}</script>
-<script>
-const charts = {charts};
-// showSendToCloud: plotly's default has a button that sends the data to its maker.
-const config = {{responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]}};
-for (const [id, chart] of Object.entries(charts)) Plotly.newPlot(id, chart.data, chart.layout, config);
-</script>
-</body>
-</html>
-"""
-)
-
 
 def report_page(curves: dict[str, pd.DataFrame], report: dict[str, Any], daily: pd.DataFrame) -> str:
     """The HTML; ``daily`` has a row a day and signal with the columns of the scores."""
-    from plotly.offline import get_plotlyjs
-
-    body, charts = [], {}
+    horizon = report["horizon"]
+    traded, charts = [], {}
     for number, (name, frame) in enumerate(curves.items()):
         result = report["strategy"][name]
-        body.append(f"<h2>Trading by “{html.escape(name)}”</h2>")
-        body.append(f'<div id="returns{number}" class="chart"></div>')
-        body.append(_risk_table(result["risk"]))
-        body.append(
-            '<p class="note">Daily returns are added up, not compounded, and a year has 238 days, as Qlib counts. '
-            f"Mean daily turnover {result['totals']['mean_daily_turnover']:.1%}.</p>"
-        )
-        charts[f"returns{number}"] = _returns_chart(frame)
-    horizon = report["horizon"]
-    body.append("<h2>How well the signals rank instruments</h2>")
-    body += [_ic_table(report["ic"], days) for days in sorted({1, horizon})]
-    body.append(
-        '<p class="note">Correlation across instruments of a day’s signal with the return that came, by the day; RankIC by ranks; '
-        "IR is mean over standard deviation across days. t counts overlapping horizons once.</p>"
-    )
-    body.append('<div id="ic" class="chart low"></div>')
+        turnover = f"{result['totals']['mean_daily_turnover']:.1%}"
+        chart = f"returns{number}"
+        traded.append({"name": name, "chart": chart, "turnover": turnover, **_risk_table(result["risk"])})
+        charts[chart] = _returns_chart(frame)
     charts["ic"] = _ic_chart(daily, list(report["ic"]), horizon)
-    return PAGE.format(
-        title=html.escape(f"Backtest: {report['instrument']} against {report['benchmark']}"),
+    return render_page(
+        "backtest",
+        title=f"Backtest: {report['instrument']} against {report['benchmark']}",
         ink=INK,
         grid=GRID,
         accent=_accent(next(iter(report["strategy"].values()))["totals"]),
-        verdict="".join(f"<p>{html.escape(line)}</p>" for line in report["verdict"]),
-        body="\n".join(body),
-        settings=html.escape(json.dumps({"signals_from": report["signals_from"], **report["settings"]}, indent=1)),
-        library=get_plotlyjs(),
-        charts=script_json(charts),
+        verdict=report["verdict"],
+        traded=traded,
+        ranked=[_ic_table(report["ic"], days) for days in sorted({1, horizon})],
+        settings=json.dumps({"signals_from": report["signals_from"], **report["settings"]}, indent=1),
+        library=plotly_script(),
+        charts=charts,
     )
 
 
@@ -119,13 +73,7 @@ def _accent(totals: dict[str, Any]) -> str:
     return "#15803d" if totals["t_of_excess_with_cost"] >= CONVINCING else "#6b7280"
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
-    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{lines}</table></div>'
-
-
-def _risk_table(risk: dict[str, dict[str, float]]) -> str:
+def _risk_table(risk: dict[str, dict[str, float]]) -> dict[str, list[Any]]:
     def shown(figure: str, value: float) -> str:
         if not math.isfinite(value):
             return "–"
@@ -138,10 +86,10 @@ def _risk_table(risk: dict[str, dict[str, float]]) -> str:
         )
 
     rows = [[CURVE_NAMES[curve], *(shown(f, risk[curve][f]) for f in FIGURES)] for curve in CURVES]
-    return _table(["", *(FIGURE_NAMES[f] for f in FIGURES)], rows)
+    return {"head": ["", *(FIGURE_NAMES[f] for f in FIGURES)], "rows": rows}
 
 
-def _ic_table(ic: dict[str, Any], days: int) -> str:
+def _ic_table(ic: dict[str, Any], days: int) -> dict[str, list[Any]]:
     def shown(figure: str, value: float) -> str:
         if not math.isfinite(value):
             return "–"
@@ -150,7 +98,7 @@ def _ic_table(ic: dict[str, Any], days: int) -> str:
         )
 
     rows = [[name, *(shown(f, scores[f"{days}d"][f]) for f in IC_NAMES)] for name, scores in ic.items()]
-    return _table([f"return over {days} day{'s' if days > 1 else ''}", *IC_NAMES.values()], rows)
+    return {"head": [f"return over {days} day{'s' if days > 1 else ''}", *IC_NAMES.values()], "rows": rows}
 
 
 def _days(frame: pd.DataFrame) -> list[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-TEMPLATE = Path(__file__).with_name("report.j2")
+from kronos.plotting.html import render_page
 
 
 @dataclass
@@ -41,7 +40,4 @@ def picture(content: bytes) -> str:
 
 def render(title: str, facts: str, found: Sequence[str], sections: Sequence[Section]) -> str:
     """The page. ``found`` is the first thing read."""
-    from jinja2 import Environment
-
-    page = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return page.render(title=title, facts=facts, found=found, sections=sections)
+    return render_page("evaluation", title=title, facts=facts, found=found, sections=sections)

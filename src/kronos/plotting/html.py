@@ -1,0 +1,35 @@
+"""Pages in one HTML file that works offline, from the Jinja2 templates of this folder.
+
+Texts from data are escaped by the templates; data of charts stands in a script element as JSON that cannot end it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def render_page(template: str, **values: Any) -> str:
+    """The HTML of ``templates/{template}.html.j2`` with these values, escaped unless the template says otherwise.
+
+    A value of a script (``charts``) is given as an object and written by `script_json`.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    pages = Environment(loader=PackageLoader("kronos.plotting"), autoescape=True, undefined=StrictUndefined)
+    pages.filters["script_json"] = lambda value: Markup(script_json(value))
+    return pages.get_template(f"{template}.html.j2").render(**values)
+
+
+def plotly_script() -> Any:
+    """The library's own JavaScript, to stand in a script element of a template."""
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
+
+
+def script_json(value: object) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# a process for each core; a file's tests share one
+PYTEST := $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-cpus lint test-hub test-slow test-frameworks bench calendars clean
@@ -33,14 +35,14 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 # make test-cpus   networks, engine and training again with the instructions of older processors (AVX2; SSE4.1)
 CPU_TESTS := $(addprefix tests/test_,engine.py fused.py networks.py golden_networks.py golden_forecasts.py paths.py predictor.py \
 	nano.py training.py pretrain.py)
 test-cpus: setup
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q $(CPU_TESTS)
-	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/python -m pytest -q $(CPU_TESTS)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(CPU_TESTS)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(PYTEST) $(CPU_TESTS)
 
 # make test-hub    also the published checkpoints, where the Hugging Face Hub can be reached
 test-hub: setup

@@ -21,11 +21,11 @@ import pandas as pd
 import torch
 
 import kronos
-from kronos.hub.loading import pair_settings
 from kronos.klines import FEATURES, read_table, to_matrix
+from kronos.loading import pair_settings
 from kronos.predictor import KronosPredictor
+from kronos.training.bar_store import Store
 from kronos.training.pretrain import LAST, parts_of
-from kronos.training.store import Store
 from kronos.training.windows import normalise_on_prefix
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)

@@ -21,7 +21,7 @@ import pandas as pd
 from nano import crps, series_of
 
 import kronos
-from kronos.anchoring import ANCHORS, anchored
+from kronos.forecast.anchoring import ANCHORS, anchored
 from kronos.generation import paths as generation
 from kronos.generation.sampling import Sampling
 from kronos.klines import FEATURES

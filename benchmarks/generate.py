@@ -24,9 +24,9 @@ import psutil
 import torch
 
 from kronos.generation import engine, reference
+from kronos.generation.batch_plan import plan
 from kronos.generation.fused import Precision, fused_model
 from kronos.generation.paths import stride_of
-from kronos.generation.planning import plan
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos
 

@@ -22,9 +22,9 @@ import torch
 
 import kronos
 from kronos.klines import FEATURES, read_table, time_features, to_matrix
+from kronos.metrics.quantiles import path_quantiles
+from kronos.metrics.risk import realised_volatility
 from kronos.predictor import KronosPredictor
-from kronos.quantiles import path_quantiles
-from kronos.risk import realised_volatility
 from kronos.training.pretrain import code_use
 from kronos.training.windows import CLIP, normalise_on_prefix
 
@@ -95,8 +95,8 @@ def token_losses(
     Unigrams of each token; bigrams of the coarse token after the last coarse one, and of the fine token after the last fine one
     or beside its own coarse one, whichever is the better. Windows of 256 bars, normalised on their first half.
     """
-    from kronos.training.objectives import ModelObjective, tokens_of
-    from kronos.training.store import Store
+    from kronos.training.bar_store import Store
+    from kronos.training.losses import ModelObjective, tokens_of
     from kronos.training.windows import Sampler, WindowSettings
 
     codes = 2**predictor.tokenizer.s1_bits

@@ -14,7 +14,7 @@ from typing import Any
 
 from kronos.io.atomic import write_file
 from kronos.nn import Kronos
-from kronos.picture import figure_bytes
+from kronos.plotting.matplotlib_fan import figure_bytes
 from kronos.training.trackers import read_log
 
 

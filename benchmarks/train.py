@@ -27,10 +27,10 @@ import torch
 
 from kronos.klines.features import FEATURES, time_features
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.training.bar_store import Store
 from kronos.training.distributed import World
-from kronos.training.loop import LoopSettings, Task, Trainer
-from kronos.training.objectives import KnownTokens, ModelObjective, encoder_of
-from kronos.training.store import Store
+from kronos.training.losses import KnownTokens, ModelObjective, encoder_of
+from kronos.training.trainer import LoopSettings, Task, Trainer
 from kronos.training.windows import Order, Windows
 
 SYMBOLS, BARS, HORIZON = 50, 700, 11

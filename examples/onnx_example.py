@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from kronos.export.onnx_run import OnnxKronos  # that one file is enough where kronos is not installed
+from kronos.export.onnx_runtime import OnnxKronos  # that one file is enough where kronos is not installed
 
 # 1. Hourly bars of a market that has a daily rhythm: open, high, low, close, volume, amount.
 lookback, horizon = 200, 24

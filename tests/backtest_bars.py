@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kronos.backtest.export import Exported, export_qlib
+from kronos.qlib.export import Exported, export_qlib
 
 SYMBOLS, DAYS, LOOKBACK, HORIZON = 12, 200, 20, 4
 RANGES = {

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from kronos.serving.app import create_app
+from kronos.serving.config import Settings
 from kronos.serving.server import address_of, listen, server_of
-from kronos.serving.settings import Settings
 from kronos.serving.work import Offered
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import kronos
-from kronos.adapters.series import History, Settings, candle_columns, sample
+from kronos.adapters.tables import History, Settings, candle_columns, sample
 
 HAS_SKTIME, HAS_GLUONTS = (importlib.util.find_spec(name) is not None for name in ("sktime", "gluonts"))
 needs_sktime = pytest.mark.skipif(not HAS_SKTIME, reason="needs sktime: make test-frameworks")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kronos.anchoring import HALF_LIFE, GapMap, align_opens, anchored
+from kronos.forecast.anchoring import HALF_LIFE, GapMap, align_opens, anchored
 
 LAST = np.array([9.0, 12.0, 8.0, 10.0, 50.0, 500.0])
 MADE = np.array([9.5, 12.5, 8.5, 8.0, 70.0, 700.0])  # the tokenizer's close is 2 too low

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from kronos.backtest.export import FIELDS, export_qlib, fields_of, mean_of, read_series, safe_names
-from kronos.backtest.qlib_folder import QlibFolder, qlib_freq
 from kronos.cli.export_qlib import export_qlib_command
+from kronos.qlib.export import FIELDS, export_qlib, fields_of, mean_of, read_series, safe_names
+from kronos.qlib.folder import QlibFolder, qlib_freq
 from tests import backtest_bars
 
 
@@ -39,7 +39,7 @@ def test_qlib_reads_back_what_was_written(tmp_path: Path) -> None:
     pytest.importorskip("qlib", reason="needs pyqlib")
     from qlib.data import D
 
-    from kronos.backtest.session import start_qlib
+    from kronos.qlib.session import start_qlib
 
     market_files(tmp_path / "files")
     result = CliRunner().invoke(
@@ -68,7 +68,7 @@ def test_other_frequencies_are_inferred_and_read_back(tmp_path: Path, step: str,
     pytest.importorskip("qlib", reason="needs pyqlib")
     from qlib.data import D
 
-    from kronos.backtest.session import start_qlib
+    from kronos.qlib.session import start_qlib
 
     bars = backtest_bars.bars(0, 50)
     bars["timestamps"] = pd.date_range("2024-03-01 09:30", periods=50, freq=step)

@@ -19,13 +19,13 @@ from tests import backtest_bars
 
 pytest.importorskip("qlib", reason="needs pyqlib")
 
-from kronos.backtest.prepare import clean_rows, prepare_qlib
-from kronos.backtest.qlib_folder import check_qlib
 from kronos.backtest.run import run_backtest
 from kronos.backtest.simulate import last_tradable, risk_of
 from kronos.cli.backtest import backtest_command
 from kronos.cli.evaluate import evaluate as evaluate_command
 from kronos.cli.prepare import qlib_command
+from kronos.qlib.folder import check_qlib
+from kronos.qlib.prepare import clean_rows, prepare_qlib
 from tests.processes import run_process
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ import pytest
 
 import kronos
 from kronos.backtest import signals as signals_module
-from kronos.backtest.scores import daily_ic, returns_after, summary, wide
+from kronos.backtest.panel import Panel
 from kronos.backtest.signals import (
     SIGNALS,
     SignalSettings,
@@ -22,10 +22,10 @@ from kronos.backtest.signals import (
     signal_columns,
     signals_of,
 )
-from kronos.backtest.windows import Panel
 from kronos.generation.paths import Drawn
 from kronos.klines.features import FEATURES, time_features, to_matrix
 from kronos.klines.normalize import Normalizer
+from kronos.metrics.ic import daily_ic, returns_after, summary, wide
 from tests import backtest_bars
 
 LOOKBACK, HORIZON = 20, 4

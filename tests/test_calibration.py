@@ -8,9 +8,9 @@ import pytest
 
 import kronos
 from kronos.calibration import AdaptiveLevels, Calibration
-from kronos.calibration.features import features_of
 from kronos.calibration.fitting import FitWindows, calibrated, fit, judge
-from kronos.forecast import valid_candles
+from kronos.calibration.volatility_features import features_of
+from kronos.forecast.forecast import valid_candles
 
 STEPS = 12
 

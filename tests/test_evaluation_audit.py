@@ -12,11 +12,11 @@ from click.testing import CliRunner
 import kronos
 from kronos.cli import main
 from kronos.evaluation import audit
-from kronos.evaluation.baselines import make_baseline
-from kronos.evaluation.leaks.causality import check_networks, check_scale
-from kronos.evaluation.leaks.splits import check_splits, windows_table
-from kronos.evaluation.models import CallableForecaster
-from kronos.evaluation.series import make_series
+from kronos.evaluation.dataset import make_series
+from kronos.evaluation.forecasters import make_baseline
+from kronos.evaluation.forecasters.models import CallableForecaster
+from kronos.evaluation.leakage.causality import check_networks, check_scale
+from kronos.evaluation.leakage.splits import check_splits, windows_table
 from kronos.evaluation.tasks import TASKS
 from tests import evaluation_bars
 
@@ -223,7 +223,7 @@ def test_training_on_the_test_itself_is_told_by_the_hash_of_the_store(pair, data
 
 
 def test_data_from_before_a_published_models_cut_off_is_warned_of():
-    from kronos.evaluation.leaks.provenance import check_provenance
+    from kronos.evaluation.leakage.provenance import check_provenance
 
     early, late = (pd.Timestamp(t) for t in ("2024-05-01", "2024-07-01"))
     assert check_provenance("small", early, late)[0].status == "warning"

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from kronos.evaluation import cross_validation
-from kronos.evaluation.baselines import BASELINES, make_baseline
-from kronos.evaluation.losses import window_losses
-from kronos.evaluation.metrics import qlike
+from kronos.evaluation.dataset import make_series
+from kronos.evaluation.forecasters import BASELINES, make_baseline
+from kronos.evaluation.rolling_origins import origin_at
 from kronos.evaluation.scores import score
-from kronos.evaluation.series import make_series
-from kronos.evaluation.windows import origin_at
+from kronos.evaluation.window_losses import window_losses
+from kronos.metrics.probabilistic import qlike
 
 
 def table_of(close, freq="h"):

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from kronos.cli import main
 from kronos.evaluation import TASKS, cross_validation, read_series
-from kronos.evaluation.losses import daily_correlations, window_losses
+from kronos.evaluation.report.sentences import judged
 from kronos.evaluation.scores import score
 from kronos.evaluation.tasks import PAPER_WINDOWS, Task
-from kronos.evaluation.verdict import judged
+from kronos.evaluation.window_losses import daily_correlations, window_losses
 from tests.evaluation_bars import bars
 from tests.processes import started
 

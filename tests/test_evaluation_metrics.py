@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist, pdist
 
-from kronos.evaluation import metrics
 from kronos.evaluation.prediction import Prediction
+from kronos.metrics import probabilistic as metrics
 
 RNG = np.random.default_rng(0)
 
@@ -93,7 +93,7 @@ def test_mae_mase_pinball_mape_rmse_and_coverage_agree_with_utilsforecast():
 def test_window_losses_agree_with_utilsforecast_and_by_hand():
     losses = pytest.importorskip("utilsforecast.losses")
     from kronos.evaluation import cross_validation
-    from kronos.evaluation.losses import window_losses
+    from kronos.evaluation.window_losses import window_losses
 
     close = 100 * np.exp(RNG.normal(0, 0.01, 200).cumsum())
     bars = dict.fromkeys(("open", "high", "low", "close"), close)

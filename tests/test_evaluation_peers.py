@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kronos.evaluation import cross_validation
-from kronos.evaluation.models import forecaster_of
+from kronos.evaluation.forecasters.models import forecaster_of
 from kronos.evaluation.tasks import TASKS
 
 T5 = {

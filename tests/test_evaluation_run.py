@@ -10,10 +10,10 @@ import pytest
 import kronos
 from kronos.calibration import Calibration
 from kronos.evaluation import TASKS, Prediction, cross_validation, evaluate
-from kronos.evaluation.models import KronosForecaster
+from kronos.evaluation.forecasters.models import KronosForecaster
+from kronos.evaluation.report.sentences import headline, sentences
 from kronos.evaluation.scores import score
 from kronos.evaluation.table import read_forecasts
-from kronos.evaluation.verdict import headline, sentences
 
 FREE = ("last", "bootstrap")
 
@@ -295,7 +295,7 @@ def test_figures_agree_with_the_earlier_benchmark_where_both_measure_the_same(go
     from test_evaluation_metrics import benchmark
 
     import kronos
-    from kronos.evaluation.losses import window_losses
+    from kronos.evaluation.window_losses import window_losses
 
     data = {"a": walk(5, bars=100)}
     earlier = benchmark()

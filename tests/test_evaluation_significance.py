@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from kronos.evaluation.significance import LEAST_BLOCKS, Blocks, diebold_mariano, holm
 from kronos.evaluation.statistics import STATISTICS, mean_of
+from kronos.metrics.significance import LEAST_BLOCKS, Blocks, diebold_mariano, holm
 
 RNG = np.random.default_rng(1)
 
@@ -123,7 +123,7 @@ def test_too_few_blocks_say_nothing():
 
 
 def test_scores_of_sums_are_the_scores_by_definition():
-    from kronos.evaluation import metrics
+    from kronos.metrics import probabilistic as metrics
 
     n = 120
     losses = pd.DataFrame(

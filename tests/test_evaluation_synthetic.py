@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from kronos.cli import main
-from kronos.evaluation.lstm import discriminative_score, split_by_time, usefulness
-from kronos.evaluation.series import read_series
-from kronos.evaluation.stylised import autocorrelation, facts
-from kronos.evaluation.synthetic import Sequences, bar_bootstrap, pairs, windows_for
+from kronos.evaluation.dataset import read_series
+from kronos.evaluation.synthetic.lstm import discriminative_score, split_by_time, usefulness
+from kronos.evaluation.synthetic.sequences import Sequences, bar_bootstrap, pairs, windows_for
+from kronos.evaluation.synthetic.stylized_facts import autocorrelation, facts
 from kronos.evaluation.tasks import TASKS
 from kronos.klines import read_table, validate
 

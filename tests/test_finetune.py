@@ -16,12 +16,12 @@ from click.testing import CliRunner
 from kronos.cli import main
 from kronos.finetune import comparison
 from kronos.finetune.config import FinetuneConfig
-from kronos.finetune.data import open_parts
+from kronos.finetune.datasets import open_parts
 from kronos.finetune.run import prepare_files
-from kronos.hub.loading import load, load_model, load_tokenizer
+from kronos.loading import load, load_model, load_tokenizer
 from kronos.nn import save_checkpoint
 from kronos.training.distributed import World
-from kronos.training.objectives import KnownTokens, tokens_of
+from kronos.training.losses import KnownTokens, tokens_of
 from kronos.training.trackers import read_log
 from kronos.training.windows import Windows
 from tests import training_run

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kronos.finetune.config import FinetuneConfig, describe, hints
-from kronos.finetune.splits import COLUMNS, cut_dates, split_by_time
+from kronos.klines.time_splits import COLUMNS, cut_dates, split_by_time
 from tests import backtest_bars
 
 ROOT = Path(__file__).parent.parent

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kronos import risk
-from kronos.forecast import Forecast
+from kronos.forecast.forecast import Forecast
 from kronos.klines import FEATURES
-from kronos.quantiles import path_quantiles
+from kronos.metrics import risk
+from kronos.metrics.quantiles import path_quantiles
 from tests.processes import run_process
 
 

@@ -15,9 +15,10 @@ import pytest
 from huggingface_hub import constants
 
 import kronos
-from kronos import CheckpointError, Kronos, KronosPredictor, KronosTokenizer, PairWarning
-from kronos.hub import loading, pairing, zoo
-from kronos.hub.loading import pair_settings
+from kronos import CheckpointError, Kronos, KronosPredictor, KronosTokenizer, PairWarning, loading
+from kronos.hub import pairing
+from kronos.hub import registry as zoo
+from kronos.loading import pair_settings
 from kronos.nn import checkpoint
 from kronos.nn.checkpoint import Origin
 from tests.processes import run_process
@@ -373,7 +374,7 @@ def test_the_zoo_is_the_one_of_the_specification():
 
 
 def test_a_pair_says_which_windows_it_was_trained_on_and_longer_ones_are_warned_of(tmp_path):
-    from kronos.hub.zoo import ZOO
+    from kronos.hub.registry import ZOO
 
     shutil.copytree(ZOO["nano"].folder, tmp_path / "pair")
     settings = {"max_context": 512, "temperature": 1.0, "top_p": 1.0, "trained_bars": [32, 64]}

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kronos.klines import KlineError, files, list_symbols, read_klines, read_table
+from kronos.klines import KlineError, list_symbols, read_klines, read_table
+from kronos.klines import formats as files
 from kronos.klines.reader import iter_tables
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

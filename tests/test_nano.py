@@ -11,9 +11,9 @@ from arch.data import sp500
 from safetensors import safe_open
 
 import kronos
-from kronos.hub.loading import pair_settings
-from kronos.hub.zoo import ZOO
+from kronos.hub.registry import ZOO
 from kronos.klines import read_table, to_matrix
+from kronos.loading import pair_settings
 from kronos.training.windows import normalise_on_prefix
 
 FOLDER = ZOO["nano"].folder

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import kronos
 from kronos.cli import main
 from kronos.export.onnx import check_onnx, export_onnx
-from kronos.export.onnx_run import OnnxKronos, time_features, units
+from kronos.export.onnx_runtime import OnnxKronos, time_features, units
 from kronos.klines import Normalizer, to_matrix
 from kronos.klines import time_features as frame_features
 from kronos.nn import Kronos

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from kronos.generation import engine
+from kronos.generation.batch_plan import Window, bytes_of, memory_budget, plan
 from kronos.generation.paths import sample_paths, stride_of, uniforms
-from kronos.generation.planning import Window, bytes_of, memory_budget, plan
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
 

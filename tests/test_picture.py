@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kronos.chart import chart_page
-from kronos.forecast import Forecast
-from kronos.picture import Chart, charts_of, forecast_picture
+from kronos.forecast.forecast import Forecast
+from kronos.plotting.matplotlib_fan import Chart, charts_of, forecast_picture
+from kronos.plotting.plotly_fan import chart_page
 from tests.processes import run_process
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)> & \"x\" 'y' $\\frac$"

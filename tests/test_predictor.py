@@ -9,7 +9,7 @@ import torch
 
 import kronos.predictor
 from kronos import Kronos, KronosPredictor, KronosTokenizer
-from kronos.forecast import valid_candles
+from kronos.forecast.forecast import valid_candles
 from kronos.generation.reference import auto_regressive_inference, decode_tail, generate_paths
 from kronos.klines.features import FEATURES, as_timestamps, time_features, to_matrix
 from kronos.klines.normalize import Normalizer

@@ -14,13 +14,13 @@ from torch import nn
 import kronos
 from kronos import Forecast, Kronos, KronosPredictor, KronosTokenizer
 from kronos.cli import main
-from kronos.evaluation.synthetic import SYNTHETIC
-from kronos.generation.modules import special_part
+from kronos.evaluation.synthetic.sequences import SYNTHETIC
+from kronos.generation.module_path import special_part
+from kronos.generation.prepared import KlineWarning
 from kronos.generation.reference import auto_regressive_inference
 from kronos.generation.sampling import Sampling
 from kronos.klines.features import FEATURES, time_features, to_matrix
 from kronos.klines.normalize import Normalizer
-from kronos.prepared import KlineWarning
 
 LOOKBACK, HORIZON, CONTEXT = 20, 6, 32
 GREEDY = {"top_k": 1, "verbose": False}
@@ -432,7 +432,7 @@ def test_numbers_written_as_texts_forecast_as_numbers(networks, series):
 
 def test_forecasts_are_drawn_by_the_models_own_sampling(series):
     df, x, y = series
-    predictor, own = kronos.load("nano", device="cpu"), kronos.hub.loading.pair_settings("nano")
+    predictor, own = kronos.load("nano", device="cpu"), kronos.loading.pair_settings("nano")
     assert (predictor.sampling.temperature, predictor.sampling.top_p) == (own.temperature, own.top_p)
     quiet = {"sample_count": 3, "seed": 1, "verbose": False}
     drawn = predictor.forecast(df, x, y, **quiet).paths

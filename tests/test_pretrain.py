@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 import kronos
 from kronos.cli import main as cli
-from kronos.evaluation.leaks.provenance import check_provenance
-from kronos.training.store import Store
+from kronos.evaluation.leakage.provenance import check_provenance
+from kronos.training.bar_store import Store
 from kronos.training.trackers import read_log
 from tests import training_run
 from tests.processes import started

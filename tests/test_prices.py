@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 import kronos
-from kronos.anchoring import POSITIVE_BELOW, GapMap, above_zero, align_opens, keep_positive
 from kronos.cli.forecast import table_bytes
+from kronos.forecast.anchoring import POSITIVE_BELOW, GapMap, above_zero, align_opens, keep_positive
+from kronos.generation.prepared import KlineWarning
 from kronos.klines import validate
 from kronos.klines.jumps import find_jumps
-from kronos.prepared import KlineWarning
 
 PRICES = ["open", "high", "low", "close"]
 

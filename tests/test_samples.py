@@ -3,7 +3,7 @@
 import pytest
 
 from kronos import read_klines
-from kronos.samples import SAMPLES, sample_path
+from kronos.klines.samples import SAMPLES, sample_path
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -19,7 +19,7 @@ from kronos.calibration import Calibration
 from kronos.cli import main
 from kronos.io.storage import Storage
 from kronos.scoring import ScoreSettings, parse_cutoffs, read_scores, score
-from kronos.scoring.settings import LATEST, cutoff_label
+from kronos.scoring.config import LATEST, cutoff_label
 from kronos.scoring.universe import find_series, table_files
 from tests.processes import run_process, started
 

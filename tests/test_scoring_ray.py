@@ -18,7 +18,7 @@ from kronos.scoring import ScoreSettings, read_scores, score
 if importlib.util.find_spec("ray") is None:
     pytest.skip("needs Ray: pip install 'kronos-forecast[ray]'", allow_module_level=True)
 
-from kronos.scoring.on_ray import on_ray
+from kronos.scoring.ray_executor import on_ray
 
 
 @pytest.fixture(scope="module")

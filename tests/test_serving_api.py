@@ -12,7 +12,7 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 from serving_server import Server, bars, columns
 
 import kronos
-from kronos.serving.settings import Settings
+from kronos.serving.config import Settings
 from kronos.serving.work import Offered
 
 

@@ -26,8 +26,8 @@ from test_serving_api import offered  # noqa: F401
 
 from kronos.cli import main
 from kronos.client import Client, ServiceError
+from kronos.serving.config import Limits, Settings
 from kronos.serving.server import listen
-from kronos.serving.settings import Limits, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from serving_server import bars
 from test_serving_api import offered  # noqa: F401
 
 import kronos
-from kronos.anchoring import anchored
+from kronos.forecast.anchoring import anchored
 from kronos.generation.sampling import Sampling
 from kronos.serving.batching import Abandoned, Batcher, Job
 

@@ -17,7 +17,7 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 from serving_server import Server, bars, columns
 from test_serving_api import offered  # noqa: F401
 
-from kronos.serving.settings import Limits, Settings, is_loopback
+from kronos.serving.config import Limits, Settings, is_loopback
 
 TOKEN = "correct horse battery staple"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st  # noqa: E402
 from serving_server import Server, bars, columns  # noqa: E402
 from test_serving_api import offered  # noqa: E402, F401
 
-from kronos.serving.settings import Limits, Settings  # noqa: E402
+from kronos.serving.config import Limits, Settings  # noqa: E402
 
 EXAMPLES = 40
 

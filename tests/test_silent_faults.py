@@ -128,7 +128,7 @@ def test_times_a_nanosecond_apart_have_no_rhythm():
 
 
 def test_json_stamps_of_2300_are_refused_by_the_service():
-    from kronos.serving.bars import _times
+    from kronos.serving.inputs import _times
 
     with pytest.raises(KlineError, match=r"outside 1678..2261"):
         _times(["2300-01-01T00:00:00", "2300-01-02T00:00:00"])
@@ -171,7 +171,7 @@ def test_quantiles_whose_columns_would_have_one_name_are_refused():
     predictor = kronos.load("nano", device="cpu")
     with pytest.raises(ValueError, match=r"0.1000000000001 and 0.1000000000002, which are too near"):
         predictor.predict_df(bars.rename(columns={"timestamps": "timestamp"}), 2, quantile_levels=near, verbose=False)
-    from kronos.serving.results import check_levels
+    from kronos.serving.responses import check_levels
 
     with pytest.raises(ValueError, match="too near"):
         check_levels(near)

@@ -16,16 +16,16 @@ from safetensors.torch import load_file
 
 from kronos.cli import main
 from kronos.generation import engine
-from kronos.hub.loading import load
+from kronos.loading import load
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
-from kronos.training.building import CATALOGUE, COUNTS, build, find_sources
+from kronos.training.bar_store import Store
+from kronos.training.corpus import CATALOGUE, COUNTS, build, find_sources
 from kronos.training.distributed import world
-from kronos.training.loop import LoopSettings, Task, train
-from kronos.training.objectives import TokenizerObjective, candle_error, encoder_of, tokens_of
+from kronos.training.losses import TokenizerObjective, candle_error, encoder_of, tokens_of
 from kronos.training.pretrain import begin_from, recipe_of, reconstruction_figures
 from kronos.training.schedule import learning_rate
-from kronos.training.store import Store
 from kronos.training.trackers import open_trackers, read_log
+from kronos.training.trainer import LoopSettings, Task, train
 from kronos.training.tuning import Tuning, merged, trained_share
 from kronos.training.windows import Order, Sampler, Windows, WindowSettings, normalise_on_prefix
 from tests import training_run
@@ -375,7 +375,7 @@ def test_a_state_that_cannot_be_written_ends_in_words_and_leaves_the_last_one_wh
         def full(path, content):
             raise OSError(28, "No space left on device", str(path))
 
-        monkeypatch.setattr("kronos.training.state.write_file", full)
+        monkeypatch.setattr("kronos.training.run_state.write_file", full)
         (tmp_path / "settings.json").unlink()
         with pytest.raises(
             OSError, match=r"cannot save step 8 .*No space left on device; the state of step 4 is whole"

@@ -15,10 +15,10 @@ import pandas as pd
 import torch
 
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
+from kronos.training.bar_store import Store
 from kronos.training.distributed import world
-from kronos.training.loop import LoopSettings, Task, train
-from kronos.training.objectives import ModelObjective, tokens_of
-from kronos.training.store import Store
+from kronos.training.losses import ModelObjective, tokens_of
+from kronos.training.trainer import LoopSettings, Task, train
 from kronos.training.windows import Order, Windows
 
 DROPS = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p"), 0.0)

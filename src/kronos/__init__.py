@@ -12,7 +12,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kronos._moved import install
+
 __version__ = "0.1.0"
+
+install()
 
 _HOME = {
     "Kronos": "kronos.nn",
@@ -25,7 +29,7 @@ _HOME = {
     "KlineError": "kronos.klines",
     "clean": "kronos.klines",
     "future_timestamps": "kronos.calendars",
-    "load": "kronos.hub.loading",
+    "load": "kronos.loading",
     "read_klines": "kronos.klines",
     "validate": "kronos.klines",
 }
@@ -34,10 +38,10 @@ __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
     from kronos.calendars import future_timestamps
-    from kronos.forecast import Forecast
-    from kronos.hub.loading import load
+    from kronos.forecast.forecast import Forecast
     from kronos.hub.pairing import PairWarning
     from kronos.klines import KlineError, clean, read_klines, validate
+    from kronos.loading import load
     from kronos.nn import CheckpointError, ConfigError, Kronos, KronosTokenizer
     from kronos.predictor import KronosPredictor
 

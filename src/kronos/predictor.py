@@ -16,22 +16,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
 from kronos.calibration.calibration import Calibration
-from kronos.forecast import Forecast
-from kronos.forecast import valid_candles as make_valid
-from kronos.forecast_checks import fractions
+from kronos.forecast.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
+from kronos.forecast.checks import fractions
+from kronos.forecast.forecast import Forecast
+from kronos.forecast.forecast import valid_candles as make_valid
+from kronos.generation.batch_plan import Window
 from kronos.generation.fused import PRECISIONS, Precision
-from kronos.generation.modules import evaluating, unwrapped
+from kronos.generation.module_path import evaluating, unwrapped
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
-from kronos.generation.planning import Window
+from kronos.generation.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
 from kronos.klines.features import FEATURES, TIME_FIELDS
 from kronos.klines.window import DEFAULT_LOOKBACK, default_lookback  # noqa: F401 (imported from here by callers)
+from kronos.metrics.quantiles import path_quantiles
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.prepared import KlineWarning, PreparedSeries, Timestamps
-from kronos.quantiles import path_quantiles
 
 Calibrating = Calibration | Literal["auto"] | str | Path | None
 """How paths are calibrated: the pair's own calibration ("auto"), none, one that is given, or one in a file."""
@@ -152,7 +152,7 @@ class KronosPredictor:
             verbose: show a progress bar.
             seed: makes the draw repeatable; None draws from PyTorch's global stream (torch.manual_seed).
             valid_candles: raise high, lower low and floor volume so that every bar can exist.
-            anchor: "level", "log" or "decaying" takes out the gap at the first bar (see `kronos.anchoring`); None keeps it.
+            anchor: "level", "log" or "decaying" takes out the gap at the first bar (`kronos.forecast.anchoring`); None keeps it.
 
         Returns:
             DataFrame indexed by y_timestamp with open, high, low, close, volume, amount, in the units of df.
@@ -398,7 +398,7 @@ class KronosPredictor:
         Raises:
             ValueError: naming the column, id, time or argument that is wrong.
         """
-        from kronos.long_table import read_long_table
+        from kronos.forecast.long_table import read_long_table
 
         levels = fractions(quantile_levels, "quantile_levels", closed=True)
         table = read_long_table(df, future_df, prediction_length, calendar, id_column, timestamp_column)

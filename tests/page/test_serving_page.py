@@ -21,7 +21,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 from serving_server import Server, bars  # noqa: E402
 
 import kronos  # noqa: E402
-from kronos.serving.settings import Settings  # noqa: E402
+from kronos.serving.config import Settings  # noqa: E402
 from kronos.serving.work import Offered  # noqa: E402
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

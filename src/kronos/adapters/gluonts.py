@@ -19,7 +19,7 @@ from gluonts.itertools import batcher
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import RepresentablePredictor
 
-from kronos.adapters.series import History, Settings, sample
+from kronos.adapters.tables import History, Settings, sample
 from kronos.klines.features import FEATURES
 
 TOGETHER = 64

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
-from kronos.adapters.series import History, Settings, dated, sample
+from kronos.adapters.tables import History, Settings, dated, sample
 from kronos.calendars import future_timestamps
-from kronos.quantiles import path_quantiles
+from kronos.metrics.quantiles import path_quantiles
 
 KEPT = 5_000
 """Rows that a fitted forecaster keeps; more is not looked back on."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from kronos.backtest.qlib_folder import QlibFolder
 from kronos.evaluation.tasks import Task
 from kronos.finetune.config import FinetuneConfig
+from kronos.qlib.folder import QlibFolder
 
 
 def investment_config(

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from kronos.backtest.prepare import load_bars
-from kronos.backtest.qlib_folder import QlibFolder, check_qlib
-from kronos.backtest.scores import daily_ic, returns_after, summary, wide
-from kronos.backtest.session import require_qlib, start_qlib
+from kronos.backtest.panel import Panel
 from kronos.backtest.signals import SIGNALS, SignalSettings, generate_signals, read_signals, signal_columns
 from kronos.backtest.simulate import check_held, curves_of, last_tradable, risk_of, simulate, totals_of
 from kronos.backtest.verdict import verdict
-from kronos.backtest.windows import Panel
 from kronos.finetune.config import FinetuneConfig
 from kronos.io.atomic import write_file
+from kronos.metrics.ic import daily_ic, returns_after, summary, wide
+from kronos.qlib.folder import QlibFolder, check_qlib
+from kronos.qlib.prepare import load_bars
+from kronos.qlib.session import require_qlib, start_qlib
 
 if TYPE_CHECKING:
     from kronos.predictor import KronosPredictor
@@ -101,7 +101,7 @@ def load_pair(config: FinetuneConfig, model: str | None, tokenizer: str | None =
     Raises:
         ValueError: there are no fine-tuned ones yet; the message says what to do.
     """
-    from kronos.hub.loading import load, load_model, load_tokenizer, pair_settings
+    from kronos.loading import load, load_model, load_tokenizer, pair_settings
     from kronos.predictor import KronosPredictor, best_device
 
     device = best_device() if config.device == "auto" else config.device
@@ -213,8 +213,8 @@ def _closes(table: pd.DataFrame, calendar: pd.DatetimeIndex) -> pd.DataFrame:
 
 def write_outputs(out: Path, report: dict[str, Any], daily: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> None:
     """report.json, report.parquet, the picture and the page."""
-    from kronos.backtest.page import report_page
-    from kronos.backtest.picture import draw
+    from kronos.backtest.equity_curve import draw
+    from kronos.backtest.report import report_page
 
     contents = {
         REPORT: (json.dumps(_plain(report), indent=2, allow_nan=False) + "\n").encode(),

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from kronos.anchoring import above_zero
-from kronos.backtest.windows import CLOSE, Chunk, Panel
+from kronos.backtest.panel import CLOSE, Chunk, Panel
+from kronos.forecast.anchoring import above_zero
 from kronos.io.run_folder import RunFolder
 
 if TYPE_CHECKING:

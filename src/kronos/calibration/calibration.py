@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kronos.calibration.features import FEATURES, features_of, lookback_volatility
+from kronos.calibration.volatility_features import FEATURES, features_of, lookback_volatility
 from kronos.io.atomic import json_bytes, write_file
 
 VERSION = 1

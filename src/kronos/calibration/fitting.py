@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from kronos.calibration.calibration import SPREADS, Calibration, frequency_of
-from kronos.calibration.features import FEATURES, features_of, lookback_volatility
-from kronos.evaluation.metrics import crps_paths
-from kronos.quantiles import path_quantiles
+from kronos.calibration.volatility_features import FEATURES, features_of, lookback_volatility
+from kronos.metrics.probabilistic import crps_paths
+from kronos.metrics.quantiles import path_quantiles
 
 if TYPE_CHECKING:
     from kronos.predictor import KronosPredictor

@@ -41,8 +41,8 @@ def audit(model: str, data: str, **options: Any) -> None:
     """
     if options["probes"] < 1:
         raise ValueError(f"--probes must be at least 1, found {options['probes']}")
-    from kronos.evaluation.leaks import audit as run
-    from kronos.evaluation.series import read_series
+    from kronos.evaluation.dataset import read_series
+    from kronos.evaluation.leakage import audit as run
     from kronos.evaluation.tasks import TASKS
 
     told = read_options(options, tz=options["tz"], clean=options["clean"])

@@ -54,7 +54,7 @@ def calibrate(data: str | None, store: str | None, out: str, windows: int, quiet
     A run that was stopped goes on where it was: forecasts are kept in OUT.windows until the calibration is written.
     """
     from kronos.calibration.fitting import fit, judge
-    from kronos.hub.loading import load
+    from kronos.loading import load
 
     reading = read_options(options, tz=options.pop("tz"), clean=options.pop("clean"))
     if (data is None) == (store is None):
@@ -146,7 +146,7 @@ def _of_files(
 
     from kronos.calibration.fitting import PastWindow
     from kronos.klines import VALUE_COLUMNS, KlineError, iter_klines
-    from kronos.klines.files import table_files
+    from kronos.klines.formats import table_files
 
     series = []
     for file in table_files(place):
@@ -179,8 +179,8 @@ def _of_store(folder: Path, lookback: int, horizon: int, most: int) -> Iterator[
 
     from kronos.calibration.fitting import PastWindow
     from kronos.klines.features import FEATURES
+    from kronos.training.bar_store import Store
     from kronos.training.pretrain import parts_of
-    from kronos.training.store import Store
 
     held = parts_of(Store.open(folder), 512)[1]
     groups: dict[int, list[Any]] = {}

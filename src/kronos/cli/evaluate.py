@@ -12,9 +12,9 @@ from kronos.cli.options import calibration_told, device_option, read_options, re
 from kronos.cli.settings import time_range
 
 if TYPE_CHECKING:
+    from kronos.evaluation.dataset import Dataset
     from kronos.evaluation.run import Evaluation
     from kronos.evaluation.scores import Scores
-    from kronos.evaluation.series import Dataset
     from kronos.evaluation.tasks import Task
 
 DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
@@ -110,7 +110,7 @@ def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> No
         _investment(data, task, models or ("nano",), out, options)
         return
     baselines = _baselines(options["baselines"], references, models)
-    from kronos.evaluation.series import read_series
+    from kronos.evaluation.dataset import read_series
 
     dataset = read_series(data, options=read_options(options, tz=options["tz"], clean=options["clean"]))
     shown = not options["quiet"]
@@ -137,7 +137,7 @@ def _checked(make: Any) -> Task:
 
 
 def _baselines(text: str, references: list[str], models: tuple[str, ...]) -> list[str]:
-    from kronos.evaluation.baselines import BASELINES
+    from kronos.evaluation.forecasters import BASELINES
 
     names = [n.strip() for n in text.split(",") if n.strip()]
     names = list(BASELINES) if names == ["all"] else [] if names == ["none"] else names
@@ -148,7 +148,7 @@ def _baselines(text: str, references: list[str], models: tuple[str, ...]) -> lis
 def _forecasts(
     dataset: Dataset, task: Task, models: tuple[str, ...], baselines: list[str], out: str, options: dict[str, Any]
 ) -> None:
-    from kronos.evaluation.report import write_report
+    from kronos.evaluation.report.write import write_report
     from kronos.evaluation.run import evaluate as run
 
     result = run(
@@ -176,8 +176,8 @@ def _show(result: Evaluation, scores: Scores) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from kronos.evaluation.report import facts, leaderboard_rows, shown_models
-    from kronos.evaluation.verdict import headline
+    from kronos.evaluation.report.sentences import headline
+    from kronos.evaluation.report.write import facts, leaderboard_rows, shown_models
 
     header, rows, _ = leaderboard_rows(scores, result.task.kind)
     table = Table(box=None, pad_edge=False, header_style="bold", title=facts(result, scores), title_justify="left")
@@ -192,7 +192,7 @@ def _show(result: Evaluation, scores: Scores) -> None:
 
 
 def _synthetic(dataset: Dataset, task: Task, models: tuple[str, ...], out: str, options: dict[str, Any]) -> None:
-    from kronos.evaluation.synthetic_report import run_synthetic
+    from kronos.evaluation.synthetic.run import run_synthetic
 
     if len(models) != 1:
         raise ValueError("the task synthetic takes one --model")

@@ -12,7 +12,7 @@ import click
 @click.option("--check/--no-check", default=True, show_default=True, help="Compare with PyTorch over 64 greedy steps.")
 def export_onnx(model: str, out: str, tokenizer: str | None, check: bool) -> None:
     """Write MODEL (nano, mini, small, base, a Hub id or a folder) and its tokenizer as five ONNX graphs: encoder, decoder,
-    prefill, step, fine. src/kronos/export/onnx_run.py runs them with NumPy and onnxruntime alone.
+    prefill, step, fine. src/kronos/export/onnx_runtime.py runs them with NumPy and onnxruntime alone.
     Needs: pip install 'kronos-forecast[onnx]'.
 
     \b
@@ -21,7 +21,7 @@ def export_onnx(model: str, out: str, tokenizer: str | None, check: bool) -> Non
     """
     from kronos.export.onnx import check_onnx
     from kronos.export.onnx import export_onnx as export
-    from kronos.hub.loading import load
+    from kronos.loading import load
 
     predictor = load(model, tokenizer=tokenizer, device="cpu")
     files = export(predictor, out, model)

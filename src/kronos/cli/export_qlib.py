@@ -50,8 +50,8 @@ def export_qlib_command(
     """
     from tqdm.auto import tqdm
 
-    from kronos.backtest.export import check_target, export_qlib, read_series
-    from kronos.backtest.qlib_folder import qlib_freq
+    from kronos.qlib.export import check_target, export_qlib, read_series
+    from kronos.qlib.folder import qlib_freq
 
     told = read_options(reading, tz=tz, clean=clean)
     check_target(Path(out), overwrite)

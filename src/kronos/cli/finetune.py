@@ -154,7 +154,7 @@ def _prepare(
 
     from kronos.finetune.run import prepare_files
     from kronos.io.atomic import write_file
-    from kronos.klines.files import table_files
+    from kronos.klines.formats import table_files
 
     files = [file for source in data for file in table_files(source)]
     source = {

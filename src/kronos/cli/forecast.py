@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from kronos.cli.options import Options, as_options, calibration_option, device_option, precision_option, reading_options
-from kronos.samples import SAMPLES, sample_path
+from kronos.klines.samples import SAMPLES, sample_path
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kronos.forecast import Forecast
+    from kronos.forecast.forecast import Forecast
 
 
 @click.command(short_help="Forecast the next bars of a file.")
@@ -134,8 +134,8 @@ def _forecast(path: str, name: str, options: Options) -> None:
     if not options.quiet and "cleaning" in bars.attrs:
         click.echo(as_options(bars.attrs["cleaning"]), err=True)
     from kronos.cli.window import window_of
-    from kronos.hub.loading import load, pair_settings
     from kronos.klines.notes import future_notes, notes_of
+    from kronos.loading import load, pair_settings
 
     options.check_sampling()
     window = window_of(bars, options, pair_settings(options.model).trained_context)

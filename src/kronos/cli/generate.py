@@ -56,10 +56,10 @@ def generate(
     """
     if (lookback is None) != (horizon is None):
         raise ValueError("give --lookback and --horizon together, or neither")
-    from kronos.evaluation.models import KronosForecaster, forecaster_of
-    from kronos.evaluation.series import read_series
-    from kronos.evaluation.synthetic import SYNTHETIC
-    from kronos.evaluation.synthetic import generate as run
+    from kronos.evaluation.dataset import read_series
+    from kronos.evaluation.forecasters.models import KronosForecaster, forecaster_of
+    from kronos.evaluation.synthetic.sequences import SYNTHETIC
+    from kronos.evaluation.synthetic.sequences import generate as run
     from kronos.evaluation.tasks import TASKS
 
     task = TASKS["synthetic"].with_(lookback=lookback, horizon=horizon, sequences=count)

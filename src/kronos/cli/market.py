@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kronos.cli.window import SeriesWindow
-    from kronos.forecast import Forecast
+    from kronos.forecast.forecast import Forecast
     from kronos.io.run_folder import RunFolder
     from kronos.predictor import KronosPredictor
 
@@ -46,7 +46,7 @@ def forecast_all(source: Path, options: Options) -> None:
     for option, value in (("--plot", options.plot), ("--save", options.save), ("--symbol", options.symbol)):
         if value is not None:
             raise ValueError(f"{option} is for one series; with --out FOLDER leave it out")
-    from kronos.klines.files import table_files
+    from kronos.klines.formats import table_files
 
     files = table_files(source)
     assert options.out is not None
@@ -54,7 +54,7 @@ def forecast_all(source: Path, options: Options) -> None:
     folder = _begin(out, files, options)
     from tqdm.auto import tqdm
 
-    from kronos.hub.loading import load
+    from kronos.loading import load
 
     options.check_sampling()
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from kronos.hub.zoo import Entry, Published
+    from kronos.hub.registry import Entry, Published
 
 
 def _cached(published: Published) -> bool:
@@ -59,7 +59,7 @@ def models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from kronos.hub.zoo import ZOO
+    from kronos.hub.registry import ZOO
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "parameters", "size", "context", "from", "tokenizer", "in cache"):

@@ -63,10 +63,10 @@ def qlib_command(
         test_time_range=test,
         dataset_path=dataset_path,
     )
-    from kronos.backtest.session import require_qlib
+    from kronos.qlib.session import require_qlib
 
     require_qlib()
-    from kronos.backtest.prepare import prepare_qlib
+    from kronos.qlib.prepare import prepare_qlib
 
     report = prepare_qlib(config, verbose=not quiet and sys.stderr.isatty())
     if not quiet:

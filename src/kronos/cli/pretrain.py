@@ -72,9 +72,9 @@ def model(tokenizer: str | None, **options: Any) -> None:
 def advise(store: Path, out: Path, windows: int, lookback: int, horizon: int) -> None:
     """Choose the temperature and top-p that forecast the held-out bars best (least CRPS); `export` writes them down as defaults."""
     from kronos.io.atomic import json_bytes, write_file
-    from kronos.training.advice import advise as choose
+    from kronos.training.bar_store import Store
     from kronos.training.pretrain import ADVICE, context_of, load_pair, parts_of
-    from kronos.training.store import Store
+    from kronos.training.sampling_search import advise as choose
 
     for name, value, least in (("windows", windows, 1), ("lookback", lookback, 2), ("horizon", horizon, 1)):
         if value < least:
@@ -108,11 +108,11 @@ def _run(
     start: str | None,
     device: str,
 ) -> None:
-    from kronos.hub.loading import load_model, load_tokenizer
+    from kronos.loading import load_model, load_tokenizer
+    from kronos.training.bar_store import Store
     from kronos.training.distributed import world
     from kronos.training.pretrain import pretrain as train
     from kronos.training.pretrain import recipe_of
-    from kronos.training.store import Store
 
     recipe = recipe_of(preset, stage, _changes(sets, preset, stage))
     bars = Store.open(store)

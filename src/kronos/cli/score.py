@@ -97,6 +97,6 @@ def _run(data: str, out: str, told: dict[str, Any]) -> ScoreReport:
     verbose = not quiet and sys.stderr.isatty()
     if ray is None:
         return score(data, out, settings, overwrite=overwrite, verbose=verbose)
-    from kronos.scoring.on_ray import on_ray
+    from kronos.scoring.ray_executor import on_ray
 
     return score(data, out, settings, execute=on_ray(ray, workers), overwrite=overwrite, verbose=verbose)

@@ -83,7 +83,7 @@ def serve(
       KRONOS_TOKEN=... kronos serve --host 0.0.0.0
     """
     _set_up_pytorch()
-    from kronos.serving.settings import Limits, Settings
+    from kronos.serving.config import Limits, Settings
 
     _check_installed()
     settings = Settings(

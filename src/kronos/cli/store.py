@@ -51,7 +51,7 @@ def build(
 
     from kronos.klines.read_options import ReadOptions
     from kronos.klines.splitting import nearest_frequency
-    from kronos.training.building import COUNTS, build, draw_report, find_sources
+    from kronos.training.corpus import COUNTS, build, draw_report, find_sources
 
     if least is not None and least < 2:
         raise ValueError(f"--least must be at least 2, found {least}")
@@ -80,8 +80,8 @@ def show(folder: Path) -> None:
     """Say what a store holds, by market and frequency."""
     import pandas as pd
 
-    from kronos.training.building import CATALOGUE
-    from kronos.training.store import Store
+    from kronos.training.bar_store import Store
+    from kronos.training.corpus import CATALOGUE
 
     Store.open(folder)
     table = pd.read_parquet(folder / CATALOGUE)

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 _HOME = {
     "TASKS": "kronos.evaluation.tasks",
     "Task": "kronos.evaluation.tasks",
-    "Past": "kronos.evaluation.windows",
+    "Past": "kronos.evaluation.rolling_origins",
     "Prediction": "kronos.evaluation.prediction",
-    "audit": "kronos.evaluation.leaks",
+    "audit": "kronos.evaluation.leakage",
     "cross_validation": "kronos.evaluation.run",
     "evaluate": "kronos.evaluation.run",
-    "read_series": "kronos.evaluation.series",
+    "read_series": "kronos.evaluation.dataset",
 }
 
 __all__ = [*_HOME]
 
 if TYPE_CHECKING:
-    from kronos.evaluation.leaks import audit
+    from kronos.evaluation.dataset import read_series
+    from kronos.evaluation.leakage import audit
     from kronos.evaluation.prediction import Prediction
+    from kronos.evaluation.rolling_origins import Past
     from kronos.evaluation.run import cross_validation, evaluate
-    from kronos.evaluation.series import read_series
     from kronos.evaluation.tasks import TASKS, Task
-    from kronos.evaluation.windows import Past
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kronos.evaluation import metrics
+from kronos.metrics import probabilistic as metrics
 
 CLOSE = 3
 

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from kronos.evaluation.baselines import DEFAULT, Baseline
-from kronos.evaluation.models import Forecaster, as_prediction, forecasters_of
-from kronos.evaluation.series import Data, Dataset, read_series
+from kronos.evaluation.dataset import Data, Dataset, read_series
+from kronos.evaluation.forecasters import DEFAULT, Baseline
+from kronos.evaluation.forecasters.models import Forecaster, as_prediction, forecasters_of
+from kronos.evaluation.rolling_origins import Planned, Spot, chunks_of, plan_windows
 from kronos.evaluation.table import SCHEMA, read_part, rows_of, write_combined
 from kronos.evaluation.tasks import LEVELS, Task, task_of
-from kronos.evaluation.windows import Planned, Spot, chunks_of, plan_windows
 from kronos.io.atomic import json_bytes, parquet_bytes
 from kronos.io.run_folder import RunFolder
 
@@ -120,9 +120,9 @@ def evaluate(
     """Forecast the windows of every series with every model.
 
     Args:
-        data: a path, a table or {name: table}; see `kronos.evaluation.series.read_series`.
-        models: names (see `kronos.evaluation.models.forecaster_of`), or objects or callables with the protocol, in a list or as
-            {name: model}.
+        data: a path, a table or {name: table}; see `kronos.evaluation.dataset.read_series`.
+        models: names (see `kronos.evaluation.forecasters.models.forecaster_of`), or objects or callables with the
+            protocol, in a list or as {name: model}.
         task: a preset's name or a `Task`.
         baselines: names in `BASELINES`.
         out: a folder to keep the forecasts in, which makes the run resumable; None keeps them in memory alone.

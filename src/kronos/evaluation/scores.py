@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kronos.evaluation.losses import GROUP, window_losses
-from kronos.evaluation.significance import LEAST_BLOCKS, Blocks, Comparison, holm, percentiles
 from kronos.evaluation.statistics import STATISTICS
+from kronos.evaluation.window_losses import GROUP, window_losses
+from kronos.metrics.significance import LEAST_BLOCKS, Blocks, Comparison, holm, percentiles
 
 POINT, DISTRIBUTION = "mase", "crps"
 OF_WINDOWS = ("covered", "direction", "relative_mase", "relative_crps")

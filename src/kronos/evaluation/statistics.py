@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kronos.evaluation.losses import daily_correlations
+from kronos.evaluation.window_losses import daily_correlations
 
 Columns = Callable[[pd.DataFrame], np.ndarray]
 Formula = Callable[[np.ndarray], np.ndarray]

@@ -23,10 +23,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from kronos.evaluation import metrics
 from kronos.evaluation.prediction import Prediction
+from kronos.evaluation.rolling_origins import Origin
 from kronos.evaluation.tasks import LEVELS
-from kronos.evaluation.windows import Origin
+from kronos.metrics import probabilistic as metrics
 
 QUANTILES = [f"q{level:g}" for level in LEVELS]
 KEYS = ["model", "id", "cutoff"]

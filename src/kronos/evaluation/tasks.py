@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kronos.anchoring import Anchor, check_anchor
+from kronos.forecast.anchoring import Anchor, check_anchor
 
 PAPER_WINDOWS: dict[str, tuple[int, int]] = {
     "5m": (480, 96),
@@ -42,7 +42,7 @@ class Task:
         lookback, horizon: instead of the table's, for every frequency.
         temperature, top_p: None takes the model's own recommendation.
         paths: drawn for each window.
-        anchor: see `kronos.anchoring`; the paper's protocol has none.
+        anchor: see `kronos.forecast.anchoring`; the paper's protocol has none.
         step_size: bars between two cutoffs; None takes the horizon.
         n_windows: at most so many windows a series, the latest; None for all that fit.
         sequences: synthetic task: how many are generated.

@@ -6,7 +6,7 @@
     fine      s1 [B] of the next bar, context, caches of the dependency layer -> fine logits
     step      s1, s2 [B], stamp [B, 5], caches of L bars -> as prefill, with L + 1
 
-Batch and length are free in all of them. `kronos.export.onnx_run` runs them with NumPy and onnxruntime alone.
+Batch and length are free in all of them. `kronos.export.onnx_runtime` runs them with NumPy and onnxruntime alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from kronos.export.onnx_graphs import Decoder, Encoder, Fine, Prefill, Step
-from kronos.export.onnx_run import SETTINGS, OnnxKronos
+from kronos.export.onnx_runtime import SETTINGS, OnnxKronos
 from kronos.io.atomic import write_file
 
 if TYPE_CHECKING:

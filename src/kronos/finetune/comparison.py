@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.evaluation.metrics import crps_paths
 from kronos.finetune.config import FinetuneConfig
 from kronos.generation.sampling import Sampling
-from kronos.hub.loading import pair_settings
+from kronos.loading import pair_settings
+from kronos.metrics.probabilistic import crps_paths
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.training.judging import Sample, forecast_closes, sample_of
-from kronos.training.objectives import ModelObjective, tokens_of
-from kronos.training.store import Store
+from kronos.training.bar_store import Store
+from kronos.training.losses import ModelObjective, tokens_of
+from kronos.training.rollouts import Sample, forecast_closes, sample_of
 from kronos.training.windows import Windows
 
 FEWEST_SYMBOLS = 5

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from kronos.finetune.config import FinetuneConfig
-from kronos.finetune.data import open_parts
+from kronos.finetune.datasets import open_parts
 from kronos.finetune.stages import tokenizer_for, train_predictor, train_tokenizer
-from kronos.hub.loading import load_model, load_tokenizer
 from kronos.io.atomic import json_bytes, write_file
+from kronos.loading import load_model, load_tokenizer
 from kronos.nn import save_checkpoint
 from kronos.training.distributed import World
 
 if TYPE_CHECKING:
-    from kronos.finetune.splits import Splits
     from kronos.klines.read_options import ReadOptions
+    from kronos.klines.time_splits import Splits
 
 BEFORE, AFTER = "as it was", "fine-tuned"
 SUMMARY, PAIR = "summary.json", "pair"
@@ -112,7 +112,7 @@ def prepare_files(
     Raises:
         ValueError: a file that cannot be read, two series of one name, no series that is long enough, or parts that would leak.
     """
-    from kronos.finetune.splits import cut_dates, split_by_time
+    from kronos.klines.time_splits import cut_dates, split_by_time
 
     table = read_series(files, lookback + horizon + 1, clean, say, reading)
     ranges: Any

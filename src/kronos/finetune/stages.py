@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from kronos.finetune.config import FinetuneConfig
-from kronos.finetune.data import open_parts
-from kronos.hub.loading import load_model, load_tokenizer
+from kronos.finetune.datasets import open_parts
 from kronos.hub.pairing import check_pair
 from kronos.io.atomic import write_file
+from kronos.loading import load_model, load_tokenizer
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
+from kronos.training.bar_store import Store
 from kronos.training.distributed import World
-from kronos.training.loop import Batch, LoopSettings, Task, train
-from kronos.training.objectives import Coarse, KnownTokens, ModelObjective, TokenizerObjective, encoder_of
-from kronos.training.store import Store
+from kronos.training.losses import Coarse, KnownTokens, ModelObjective, TokenizerObjective, encoder_of
+from kronos.training.trainer import Batch, LoopSettings, Task, train
 from kronos.training.tuning import Tuning, merged, trained_share
 from kronos.training.windows import Order, Windows
 
@@ -195,7 +195,7 @@ def loop_settings(config: FinetuneConfig, stage: Stage, per_epoch: int) -> LoopS
 def _summarise(
     folder: Path, config: FinetuneConfig, stage: Stage, began: str, complete: bool, per_epoch: int, world: World
 ) -> None:
-    from kronos.training.state import State
+    from kronos.training.run_state import State
 
     progress = State(folder, World(0, 1, world.device)).progress
     summary = {

@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from pathlib import Path
 
-from kronos.hub.zoo import PUBLISHED, ZOO, Published
+from kronos.hub.registry import PUBLISHED, ZOO, Published
 from kronos.klines.features import FEATURES
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.checkpoint import Origin

@@ -3,7 +3,7 @@
 from kronos.klines.cleaning import CleanResult, clean
 from kronos.klines.columns import ALIASES, OPTIONAL_COLUMNS, PRICE_COLUMNS, VALUE_COLUMNS, KlineError
 from kronos.klines.features import FEATURES, as_timestamps, time_features, to_matrix
-from kronos.klines.files import MAX_FILE_BYTES
+from kronos.klines.formats import MAX_FILE_BYTES
 from kronos.klines.normalize import Normalizer
 from kronos.klines.read_options import ReadOptions
 from kronos.klines.reader import iter_klines, list_symbols, read_klines, read_table

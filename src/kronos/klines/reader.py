@@ -25,7 +25,7 @@ from kronos.klines.columns import (
     KlineError,
     normalise_name,
 )
-from kronos.klines.files import Raw, raw_pieces, read_raw
+from kronos.klines.formats import Raw, raw_pieces, read_raw
 from kronos.klines.layout import fits_money
 from kronos.klines.numbers import given_convention, parse_table
 from kronos.klines.read_options import ReadOptions

@@ -131,14 +131,14 @@ def open_source(spec: Spec, timeframe: str, adjust: Adjust, base_url: str | None
         raise ValueError(f"the base URL must begin with http:// or https:// and a host, found {base_url!r}")
     try:
         if spec.library == "ccxt":
-            from kronos.live.on_ccxt import CcxtSource
+            from kronos.live.sources.ccxt import CcxtSource
 
             return CcxtSource(spec, timeframe, base_url, retry)
         if spec.library == "yfinance":
-            from kronos.live.on_yfinance import YahooSource
+            from kronos.live.sources.yfinance import YahooSource
 
             return YahooSource(spec, timeframe, adjust, base_url, retry)
-        from kronos.live.on_akshare import AkshareSource
+        from kronos.live.sources.akshare import AkshareSource
 
         return AkshareSource(spec, timeframe, adjust, base_url, retry)
     except ImportError as error:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kronos.io.atomic import parquet_bytes
 from kronos.io.storage import Storage
-from kronos.scoring.settings import ScoreSettings
-from kronos.scoring.signals import signals_of
+from kronos.scoring.config import ScoreSettings
+from kronos.scoring.signal_names import signals_of
 from kronos.scoring.universe import Member, Piece
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from kronos.predictor import KronosPredictor
-    from kronos.scoring.windows import ScoreWindow
+    from kronos.scoring.cutoffs import ScoreWindow
 
 SCORES, DONE = "scores", "parts"
 PATH_BYTES = 2**27
@@ -79,7 +79,7 @@ class PartScorer:
     def __init__(self, data: str, out: str, settings: dict[str, Any]) -> None:
         import torch
 
-        from kronos.hub.loading import load
+        from kronos.loading import load
 
         self.settings = told = ScoreSettings.from_dict(settings)
         torch.set_num_threads(told.threads)
@@ -124,9 +124,9 @@ class PartScorer:
         return {cutoff: pa.concat_tables(tables).combine_chunks() for cutoff, tables in rows.items()}
 
     def _windows(self, part: Part, rejected: list[tuple[str, str, str]]) -> list[ScoreWindow]:
-        from kronos.scoring.reading import read_members
+        from kronos.scoring.cutoffs import window_at
+        from kronos.scoring.members import read_members
         from kronos.scoring.universe import first_line
-        from kronos.scoring.windows import window_at
 
         columns = dict(self.settings.columns) or None
         windows = []

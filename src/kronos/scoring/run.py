@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kronos.io.run_folder import SETTINGS, RunFolder
 from kronos.io.storage import Entry, Storage
+from kronos.scoring.config import ScoreSettings
 from kronos.scoring.parts import DONE, SCORES, Part, PartScorer, parts_of
-from kronos.scoring.settings import ScoreSettings
 from kronos.scoring.universe import Universe, find_series, table_files
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def score(
 
     Args:
         data: a folder of tables, or a table of many series: a path or a URI (see `kronos.io.storage`).
-        execute: where the parts are scored; `kronos.scoring.on_ray.on_ray` for a cluster.
+        execute: where the parts are scored; `kronos.scoring.ray_executor.on_ray` for a cluster.
         overwrite: begin anew where ``out`` holds a run; what is not of a run is never deleted.
 
     Raises:

@@ -57,7 +57,7 @@ def table_files(store: Storage) -> list[Entry]:
     Raises:
         ValueError: there is no such place, or none in it.
     """
-    from kronos.klines.files import is_table
+    from kronos.klines.formats import is_table
 
     if not store.exists:
         raise ValueError(f"{store.place}: there is no such folder or file")

@@ -14,13 +14,13 @@ from starlette.responses import Response
 
 from kronos import __version__
 from kronos.serving.batching import Batcher
-from kronos.serving.documents import openapi_of
-from kronos.serving.files import PageFiles
-from kronos.serving.guard import Guard
+from kronos.serving.config import Settings
 from kronos.serving.metrics import Metrics
+from kronos.serving.middleware import Guard
+from kronos.serving.openapi import openapi_of
+from kronos.serving.page_files import PageFiles
 from kronos.serving.problems import MEDIA_TYPE, Problem, internal
 from kronos.serving.routes import router
-from kronos.serving.settings import Settings
 from kronos.serving.state import State
 from kronos.serving.work import Offered
 

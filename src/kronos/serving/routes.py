@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from kronos.samples import SAMPLES
-from kronos.serving import documents
-from kronos.serving.bars import inspect, iso_times
+from kronos.klines.samples import SAMPLES
+from kronos.serving import openapi as documents
 from kronos.serving.batching import Abandoned
+from kronos.serving.inputs import inspect, iso_times
 from kronos.serving.metrics import CONTENT_TYPE_LATEST
 from kronos.serving.problems import Problem, late, stopping, unfit
-from kronos.serving.reading import batch_works, forecast_work, form_of, parsed_inspection
-from kronos.serving.results import ADVICE, about, answer, long_rows
+from kronos.serving.requests import batch_works, forecast_work, form_of, parsed_inspection
+from kronos.serving.responses import ADVICE, about, answer, long_rows
 from kronos.serving.schemas import Options
 from kronos.serving.state import State, in_thread
 from kronos.serving.work import Work

@@ -15,8 +15,8 @@ from dataclasses import replace
 import uvicorn
 
 from kronos.serving.app import create_app
-from kronos.serving.guard import Guard
-from kronos.serving.settings import Settings
+from kronos.serving.config import Settings
+from kronos.serving.middleware import Guard
 from kronos.serving.work import Offered
 
 BACKLOG = 512
@@ -30,7 +30,7 @@ def load_models(names: Sequence[str], device: str | None = None, precision: str 
     Raises:
         ValueError: a name twice, or a model that cannot be loaded.
     """
-    from kronos.hub.loading import load
+    from kronos.loading import load
 
     result: dict[str, Offered] = {}
     for name in names:

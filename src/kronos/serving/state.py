@@ -11,9 +11,9 @@ import anyio.to_thread
 
 from kronos import __version__
 from kronos.serving.batching import Abandoned, Batcher
+from kronos.serving.config import Settings
 from kronos.serving.metrics import Metrics
 from kronos.serving.problems import stopping
-from kronos.serving.settings import Settings
 from kronos.serving.work import Offered, Work
 
 Made = TypeVar("Made")

@@ -13,11 +13,11 @@ from kronos.calendars import future_timestamps
 from kronos.klines import VALUE_COLUMNS
 from kronos.klines.notes import future_notes, notes_of
 from kronos.klines.window import cut_window
-from kronos.serving.bars import CALENDARS
 from kronos.serving.batching import Job
+from kronos.serving.config import Limits
+from kronos.serving.inputs import CALENDARS
 from kronos.serving.problems import Problem
 from kronos.serving.schemas import Options
-from kronos.serving.settings import Limits
 
 if TYPE_CHECKING:
     from kronos.predictor import KronosPredictor

@@ -14,7 +14,7 @@ def draw_curves(folder: Path) -> None:
     """``curves.png`` of the run's log: the losses of training and validation, and the learning rate; nothing without two points."""
     from matplotlib.figure import Figure
 
-    from kronos.picture import figure_bytes
+    from kronos.plotting.matplotlib_fan import figure_bytes
 
     rows = read_log(folder)
     lines = {kind: [row for row in rows if row["kind"] == kind] for kind in ("train", "validation")}

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from kronos.io.atomic import json_bytes, write_file
 from kronos.klines.features import FEATURES
 from kronos.nn import Kronos, KronosTokenizer, ModelConfig, TokenizerConfig, save_checkpoint
+from kronos.training.bar_store import Store
 from kronos.training.distributed import World
-from kronos.training.loop import Batch, LoopSettings, Metrics, Task, train
-from kronos.training.objectives import COARSE, Coarse, ModelObjective, TokenizerObjective, encoder_of, tokens_of
-from kronos.training.store import Store
+from kronos.training.losses import COARSE, Coarse, ModelObjective, TokenizerObjective, encoder_of, tokens_of
+from kronos.training.trainer import Batch, LoopSettings, Metrics, Task, train
 from kronos.training.windows import Batch as Windows
 from kronos.training.windows import Sampler, WindowSettings
 

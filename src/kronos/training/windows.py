@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from kronos.klines.normalize import Normalizer
-from kronos.training.store import Store
+from kronos.training.bar_store import Store
 
 CLIP = 5.0
 

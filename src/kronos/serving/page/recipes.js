@@ -16,7 +16,7 @@ export function python(told) {
   const atEnd = told.now === told.bars, held = Math.min(told.horizon, told.bars - told.now);
   const lines = ["import kronos"];
   if (told.sample) {
-    lines.push("from kronos.samples import sample_path", "");
+    lines.push("from kronos.klines.samples import sample_path", "");
     lines.push(`bars = kronos.read_klines(sample_path(${quoted(told.sample)}))`);
   } else lines.push("", `bars = kronos.read_klines(${reading.join(", ")})`);
   lines.push(atEnd ? "known = bars" : `known = bars.iloc[:${told.now}]`, `past = known.iloc[-${told.lookback}:]`);

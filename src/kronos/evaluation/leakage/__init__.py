@@ -1,0 +1,8 @@
+"""Leak checks: does anything of the future reach a forecast, and was the test kept apart from training?"""
+
+from __future__ import annotations
+
+from kronos.evaluation.leakage.findings import Finding, Report
+from kronos.evaluation.leakage.run import audit
+
+__all__ = ["Finding", "Report", "audit"]

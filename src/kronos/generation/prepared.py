@@ -1,0 +1,118 @@
+"""One series made ready for the networks: checked, normalised, with what maps its forecast back.
+
+Legend: L lookback, H horizon, 6 features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kronos.generation.batch_plan import Window
+from kronos.klines.features import FEATURES, as_timestamps, time_features, to_matrix
+from kronos.klines.jumps import find_jumps
+from kronos.klines.normalize import Normalizer
+
+Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
+
+
+class KlineWarning(UserWarning):
+    """Something about the bars or times of a series makes its forecast doubtful."""
+
+
+class PreparedSeries:
+    """One series made ready: normalised bars, time features, and the scale to map its forecast back."""
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        x_timestamp: Timestamps,
+        y_timestamp: Timestamps,
+        pred_len: int | None,
+        clip: float,
+    ) -> None:
+        if not isinstance(frame, pd.DataFrame):
+            raise ValueError(f"df must be a pandas DataFrame, found {type(frame).__name__}")
+        past, self.future = as_timestamps(x_timestamp, "x_timestamp"), as_timestamps(y_timestamp, "y_timestamp")
+        self.past = past
+        if len(frame) < 2:
+            raise ValueError(f"a lookback of at least 2 bars is needed to forecast from, found {len(frame)}")
+        if len(past) != len(frame):
+            raise ValueError(
+                f"x_timestamp has {len(past)} timestamps for {len(frame)} bars; give one for each bar of df"
+            )
+        if pred_len is None and not len(self.future):
+            raise ValueError("y_timestamp is empty; give the timestamp of each bar to forecast")
+        if pred_len is not None and len(self.future) != pred_len:
+            raise ValueError(
+                f"y_timestamp has {len(self.future)} timestamps, pred_len is {pred_len}; give the timestamp of each forecast bar, "
+                "or derive them with kronos.future_timestamps(x_timestamp, pred_len)"
+            )
+        bars = to_matrix(frame)
+        self.positive = bool((bars[:, :4] > 0).all())
+        self.bars = bars
+        self.last = bars[-1].astype(np.float64)
+        self.last[:4] = [float(frame[name].iloc[-1]) for name in FEATURES[:4]]  # as given, not to float32
+        self.scale = Normalizer.of(bars)
+        self.window = Window(self.scale.normalise(bars, clip), time_features(past), time_features(self.future))
+
+    @property
+    def content(self) -> bytes:
+        """The bars as given, to tell copies of a series from series that only look alike once normalised."""
+        return self.bars.tobytes()
+
+    def doubts_of_times(self) -> dict[str, str]:
+        """What is doubtful about the timestamps: a sentence for each kind of doubt."""
+        past, future, found = self.past, self.future, {}
+        for times, name in ((past, "x_timestamp"), (future, "y_timestamp")):
+            steps = np.diff(times.asi8)
+            if len(steps) and (steps <= 0).all() and (steps < 0).any():
+                found[f"order of {name}"] = (
+                    f"{name} runs backwards, from {times[0]} to {times[-1]}: give the oldest bar first"
+                )
+            elif (steps < 0).any():
+                place = int(np.argmax(steps < 0))
+                found[f"order of {name}"] = (
+                    f"{name} is out of order: {times[place]} is followed by {times[place + 1]}; sort the bars by time"
+                )
+            if times.has_duplicates:
+                again = times[times.duplicated()][0]
+                found[f"copies in {name}"] = f"{name} has {again} more than once; keep one bar of each time"
+        if not _same_local_time(past, future):
+            found["zones"] = (
+                f"x_timestamp is in {past.tz or 'no time zone'} and y_timestamp in {future.tz or 'no time zone'}; give both in the "
+                "exchange's local time"
+            )
+        if (past.tz is None) == (future.tz is None) and len(future) and future.min() <= past.max():
+            found["overlap"] = (
+                f"y_timestamp begins at {future.min()}, which is not after the last bar ({past.max()}); give the times of the bars "
+                "to come"
+            )
+        return found
+
+    def doubts_of_prices(self) -> dict[str, str]:
+        """What is doubtful about the prices, a spread that dwarfs the last price or jumps: a sentence for each kind of doubt."""
+        close, found = self.bars[:, 3].astype(np.float64), {}
+        if self.positive and close.std() > close[-1]:
+            found["spread"] = (
+                f"the closes of the lookback vary by {close.std():g}, more than the last price ({close[-1]:g}): the forecast says "
+                "little; take a shorter lookback, or adjust the prices"
+            )
+        jumps = find_jumps(self.bars[:, 0], close)
+        if jumps:
+            last = jumps[-1]
+            found["jumps"] = (
+                f"{len(jumps)} jump{'s' if len(jumps) > 1 else ''} of the price, the last at {self.past[last.row]}, {last}: "
+                "forecasts across a jump are poor; adjust the prices or begin after it"
+            )
+        return found
+
+
+def _same_local_time(past: pd.DatetimeIndex, future: pd.DatetimeIndex) -> bool:
+    """Whether both are local times of one clock, whatever their zones are called ("UTC+08:00", "Asia/Shanghai")."""
+    if past.tz is None or future.tz is None:
+        return past.tz is future.tz
+    return future.tz_convert(past.tz).tz_localize(None).equals(future.tz_localize(None))

@@ -1,0 +1,1 @@
+"""Metrics on arrays: quantiles, risk, probabilistic scores, significance, information coefficients."""

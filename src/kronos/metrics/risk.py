@@ -1,0 +1,68 @@
+"""Figures of return and risk of sampled paths, as plain functions on arrays.
+
+Legend: P paths, H steps; closes [P, H] in prices; last: the last observed close, one number. What is a share of the last close
+(or of a peak) is NaN where that close is not positive, and so is a path's log return where one of its closes is not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kronos.metrics.quantiles import path_quantiles
+
+
+def simple_returns(closes: np.ndarray, last: float) -> np.ndarray:
+    """Closes [...] over the last observed close, less one."""
+    return closes.astype(np.float64) / last - 1 if last > 0 else np.full(closes.shape, np.nan)
+
+
+def log_returns(closes: np.ndarray, last: float) -> np.ndarray:
+    """Bar by bar, the first from the last observed close on: [P, H] -> [P, H]."""
+    chain = _from_last(closes, last)
+    return np.diff(np.log(np.where(chain > 0, chain, np.nan)), axis=-1)
+
+
+def probability_up(closes: np.ndarray, last: float) -> float:
+    """The share of the closes [P] above the last observed one; a tie counts half."""
+    # In the closes' own precision, so that a close that did not move is a tie in float32 too.
+    threshold = closes.dtype.type(last)
+    return float(((closes > threshold) + 0.5 * (closes == threshold)).mean())
+
+
+def realised_volatility(closes: np.ndarray, last: float) -> np.ndarray:
+    """The square root of the sum of squared log returns over the horizon, not annualised: [P, H] -> [P]."""
+    return np.sqrt((log_returns(closes, last) ** 2).sum(-1))
+
+
+def max_drawdown(closes: np.ndarray, last: float) -> np.ndarray:
+    """The largest fall from a running peak as a share of that peak, the first peak being the last observed close: [P, H] -> [P]."""
+    chain = _from_last(closes, last)
+    if last <= 0:
+        return np.full(len(chain), np.nan)
+    peaks = np.maximum.accumulate(chain, axis=-1)
+    return ((peaks - chain) / peaks).max(-1)
+
+
+def value_at_risk(returns: np.ndarray, level: float) -> float:
+    """The loss that the share ``level`` of the simple returns [P] stays within (see `path_quantiles`).
+
+    Negative where even that quantile is a gain.
+    """
+    return float(path_quantiles(-returns, level))
+
+
+def expected_shortfall(returns: np.ndarray, level: float) -> float:
+    """The mean loss of the worst ``1 - level`` of the simple returns [P]; never below `value_at_risk` of the same level.
+
+    The tail need not be a whole number of paths: the mildest of its paths counts with the part that belongs to the tail
+    (Acerbi and Tasche 2002, "On the coherence of expected shortfall").
+    """
+    losses = np.sort(-returns)[::-1]
+    tail = (1 - level) * len(losses)
+    weights = np.clip(tail - np.arange(len(losses)), 0, 1)
+    return float((losses * weights).sum() / tail)
+
+
+def _from_last(closes: np.ndarray, last: float) -> np.ndarray:
+    """The last observed close in front of every path: float64 [P, 1 + H]."""
+    return np.concatenate([np.full((len(closes), 1), last, dtype=np.float64), closes], axis=1)

@@ -1,0 +1,1 @@
+"""Qlib data folders: reading, exporting and preparing them; starting Qlib."""

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import httpx2
 import pandas as pd
 
-from kronos.klines.columns import VALUE_COLUMNS
 from kronos.klines.features import as_timestamps
+from kronos.schema import FEATURES
 
 MOST_PATIENCE = 30.0
 """Seconds that a client waits at most before it tries again, whatever the service says."""
@@ -151,10 +151,10 @@ def columns_of(bars: pd.DataFrame) -> dict[str, list[Any]]:
     if "timestamps" not in bars.columns and not isinstance(bars.index, pd.DatetimeIndex):
         raise ValueError(f"bars need a column timestamps or an index of times; the columns are {list(bars.columns)}")
     times = as_timestamps(bars["timestamps"] if "timestamps" in bars.columns else bars.index)
-    plain = bars.astype({name: float for name in VALUE_COLUMNS if name in bars.columns})
+    plain = bars.astype({name: float for name in FEATURES if name in bars.columns})
     values = {
         name: [None if value != value else value for value in plain[name].tolist()]
-        for name in VALUE_COLUMNS
+        for name in FEATURES
         if name in bars.columns
     }
     return {"timestamps": [time.isoformat() for time in times], **values}

@@ -28,10 +28,10 @@ from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
 from kronos.generation.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
-from kronos.klines.features import FEATURES, TIME_FIELDS
 from kronos.klines.window import DEFAULT_LOOKBACK, default_lookback  # noqa: F401 (imported from here by callers)
 from kronos.metrics.quantiles import path_quantiles
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.schema import FEATURES, TIME_FIELDS
 
 Calibrating = Calibration | Literal["auto"] | str | Path | None
 """How paths are calibrated: the pair's own calibration ("auto"), none, one that is given, or one in a file."""

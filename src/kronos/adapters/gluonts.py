@@ -20,7 +20,7 @@ from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import RepresentablePredictor
 
 from kronos.adapters.tables import History, Settings, sample
-from kronos.klines.features import FEATURES
+from kronos.schema import FEATURES
 
 TOGETHER = 64
 """Items that are forecast in one call."""

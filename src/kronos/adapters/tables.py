@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kronos.klines.columns import PRICE_COLUMNS, find_columns
-from kronos.klines.features import FEATURES
+from kronos.klines.columns import find_columns
 from kronos.klines.window import chosen_lookback
 from kronos.predictor import KronosPredictor
+from kronos.schema import FEATURES, PRICE_COLUMNS
 
 ORIGIN = pd.Timestamp("2000-01-01")
 """Where a table is numbered instead of dated, its rows are taken for days from here on."""

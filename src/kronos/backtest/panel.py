@@ -15,11 +15,11 @@ import pandas as pd
 
 from kronos.calendars import future_timestamps
 from kronos.generation.batch_plan import Window
-from kronos.klines.features import FEATURES, time_features, to_matrix
+from kronos.klines.features import time_features, to_matrix
 from kronos.klines.normalize import Normalizer
 from kronos.klines.time_splits import COLUMNS
+from kronos.schema import CLOSE, FEATURES
 
-CLOSE = 3
 PATTERN = 500
 """Times of the calendar that are enough to learn from how it goes on."""
 

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from kronos.backtest.panel import CLOSE, Chunk, Panel
+from kronos.backtest.panel import Chunk, Panel
 from kronos.forecast.anchoring import above_zero
 from kronos.io.run_folder import RunFolder
+from kronos.schema import CLOSE
 
 if TYPE_CHECKING:
     from kronos.generation.paths import Drawn

@@ -20,6 +20,7 @@ import pandas as pd
 
 from kronos.calibration.volatility_features import FEATURES, features_of, lookback_volatility
 from kronos.io.atomic import json_bytes, write_file
+from kronos.schema import CLOSE
 
 VERSION = 1
 LEAST_PATHS = 8
@@ -80,7 +81,7 @@ class Calibration:
         bars = np.asarray(bars_L6, np.float64)
         if not (bars[:, :4] > 0).all():
             return None
-        volatility = lookback_volatility(bars[:, 3])
+        volatility = lookback_volatility(bars[:, CLOSE])
         if not volatility > 0:
             return None
         known = features_of(bars, past, future)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from kronos.schema import CLOSE
+
 FEATURES = ("step", "recent", "range", "time_of_day")
 """log of the step; recent (EWMA, half-life 5 bars) and range-based (Parkinson, 10 bars) volatility over the lookback's; and the
 root of the mean squared time-of-day profile over the bars up to the step."""
@@ -33,7 +35,7 @@ def lookback_volatility(close_L: np.ndarray) -> float:
 def features_of(bars_L6: np.ndarray, past: pd.DatetimeIndex, future: pd.DatetimeIndex) -> np.ndarray:
     """Features [K, F] of a lookback with positive prices, for each step to forecast; see `FEATURES`."""
     bars = np.asarray(bars_L6, np.float64)
-    returns = log_returns(bars[:, 3])
+    returns = log_returns(bars[:, CLOSE])
     steps = len(future)
     found = np.zeros((steps, len(FEATURES)))
     found[:, 0] = np.log(np.arange(1, steps + 1))

@@ -145,8 +145,9 @@ def _of_files(
     import pandas as pd
 
     from kronos.calibration.fitting import PastWindow
-    from kronos.klines import VALUE_COLUMNS, KlineError, iter_klines
+    from kronos.klines import KlineError, iter_klines
     from kronos.klines.formats import table_files
+    from kronos.schema import FEATURES
 
     series = []
     for file in table_files(place):
@@ -164,7 +165,7 @@ def _of_files(
     for bars in series:
         room = len(bars) - lookback - horizon
         count = min(each, room // horizon + 1)
-        columns = [name for name in VALUE_COLUMNS if name in bars]
+        columns = [name for name in FEATURES if name in bars]
         times = pd.DatetimeIndex(bars["timestamps"])
         for start in np.unique(np.linspace(0, room, count).astype(int)):
             stop, end = start + lookback, start + lookback + horizon
@@ -178,7 +179,7 @@ def _of_store(folder: Path, lookback: int, horizon: int, most: int) -> Iterator[
     import pandas as pd
 
     from kronos.calibration.fitting import PastWindow
-    from kronos.klines.features import FEATURES
+    from kronos.schema import FEATURES
     from kronos.training.bar_store import Store
     from kronos.training.pretrain import parts_of
 

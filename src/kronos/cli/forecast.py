@@ -128,7 +128,8 @@ def _source(file: str | None, sample: str | None, options: Options) -> tuple[str
 
 
 def _forecast(path: str, name: str, options: Options) -> None:
-    from kronos.klines import VALUE_COLUMNS, read_klines
+    from kronos.klines import read_klines
+    from kronos.schema import FEATURES
 
     bars = read_klines(path, options=options.reading())
     if not options.quiet and "cleaning" in bars.attrs:
@@ -144,7 +145,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
         holidays = [] if options.holdout else future_notes(bars["timestamps"], window.future, options.calendar)
         for note in (*notes_of(bars), *holidays):
             click.echo(f"note: {note}", err=True)
-    values = [c for c in VALUE_COLUMNS if c in bars.columns]
+    values = [c for c in FEATURES if c in bars.columns]
     forecast = predictor.forecast(
         window.past[values],
         window.past["timestamps"],

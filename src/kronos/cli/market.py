@@ -144,9 +144,9 @@ def _said(error: Exception) -> str:
 
 def _forecast_group(group: list[_Member], folder: RunFolder, predictor: KronosPredictor, options: Options) -> int:
     from kronos.cli.forecast import table_bytes, table_of
-    from kronos.klines import VALUE_COLUMNS
+    from kronos.schema import FEATURES
 
-    values = [[c for c in VALUE_COLUMNS if c in member.window.past.columns] for member in group]
+    values = [[c for c in FEATURES if c in member.window.past.columns] for member in group]
     forecast = predictor.forecast(
         [member.window.past[columns] for member, columns in zip(group, values, strict=True)],
         [member.window.past["timestamps"] for member in group],

@@ -11,9 +11,10 @@ from kronos.compat import module
 from kronos.compat.module import *  # noqa: F403
 from kronos.generation import sampling
 from kronos.generation.reference import auto_regressive_inference
-from kronos.klines.features import TIME_FIELDS, as_timestamps, time_features
+from kronos.klines.features import as_timestamps, time_features
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.predictor import KronosPredictor
+from kronos.schema import TIME_FIELDS
 
 __all__ = [
     "Kronos",

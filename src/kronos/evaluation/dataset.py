@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kronos.klines import OPTIONAL_COLUMNS, VALUE_COLUMNS, KlineError, infer_frequency, read_table, validate
+from kronos.klines import KlineError, infer_frequency, read_table, validate
 from kronos.klines.catalog import INDEX, CatalogEntry, read_catalog
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
 from kronos.klines.formats import table_files
 from kronos.klines.read_options import ReadOptions
+from kronos.schema import FEATURES, OPTIONAL_COLUMNS
 
 Data = str | Path | pd.DataFrame | Mapping[str, pd.DataFrame]
 
@@ -116,12 +117,12 @@ def make_series(name: str, table: pd.DataFrame, market: str | None = None, frequ
         if not isinstance(table.index, pd.DatetimeIndex):
             raise ValueError(f"{name}: a column timestamps, or an index of times, is needed")
         table = table.rename_axis("timestamps").reset_index()
-    values = [c for c in VALUE_COLUMNS if c in table.columns]
-    missing = [c for c in VALUE_COLUMNS[:4] if c not in values]
+    values = [c for c in FEATURES if c in table.columns]
+    missing = [c for c in FEATURES[:4] if c not in values]
     if missing:
         raise ValueError(f"{name}: the table lacks {', '.join(missing)}")
     bars = table[["timestamps", *values]].dropna(axis=1, how="any").reset_index(drop=True)
-    if len(bars.columns) < 5 or any(c not in bars for c in ("timestamps", *VALUE_COLUMNS[:4])):
+    if len(bars.columns) < 5 or any(c not in bars for c in ("timestamps", *FEATURES[:4])):
         raise ValueError(f"{name}: prices or timestamps are missing in some rows; clean the table first (clean='drop')")
     if not np.isfinite(bars[[c for c in values if c in bars]].to_numpy(np.float64)).all():
         raise ValueError(f"{name}: some values are infinite")

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kronos.metrics import probabilistic as metrics
-
-CLOSE = 3
+from kronos.schema import CLOSE
 
 
 @dataclass(frozen=True)

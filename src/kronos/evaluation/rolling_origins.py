@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.evaluation.dataset import Series
+from kronos.schema import PRICE_COLUMNS
 
 CHUNK = 128
 """Windows that are forecast together, and lost together when a run is stopped."""
@@ -101,7 +102,7 @@ def origin_at(series: Series, seen: int, lookback: int, horizon: int) -> Origin:
         series.bars["timestamps"].iloc[seen - 1],
     )
     coming = values.iloc[after]
-    truth = coming[["open", "high", "low", "close"]].to_numpy(np.float64)
+    truth = coming[list(PRICE_COLUMNS)].to_numpy(np.float64)
     volume = coming["volume"].to_numpy(np.float64) if "volume" in coming else None
     return Origin(past, series.bars["timestamps"].to_numpy()[after], truth, volume)
 

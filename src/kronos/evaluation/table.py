@@ -27,6 +27,7 @@ from kronos.evaluation.prediction import Prediction
 from kronos.evaluation.rolling_origins import Origin
 from kronos.evaluation.tasks import LEVELS
 from kronos.metrics import probabilistic as metrics
+from kronos.schema import CLOSE
 
 QUANTILES = [f"q{level:g}" for level in LEVELS]
 KEYS = ["model", "id", "cutoff"]
@@ -47,7 +48,7 @@ def rows_of(name: str, origins: Sequence[Origin], prediction: Prediction, seed: 
     pasts = [origin.past for origin in origins]
     windows, horizon = len(pasts), pasts[0].horizon
     truth = np.stack([origin.truth for origin in origins])  # [S, H, 4]
-    y, last = truth[..., 3], np.array([p.last for p in pasts])
+    y, last = truth[..., CLOSE], np.array([p.last for p in pasts])
     uniforms = np.stack([_uniforms(name, origin, horizon, seed) for origin in origins])
     ic, rank_ic = _price_correlations(prediction, truth)
     each = lambda values: np.repeat(np.asarray(values), horizon)

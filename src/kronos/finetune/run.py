@@ -145,7 +145,8 @@ def read_series(
 ) -> pd.DataFrame:
     """One long table of all series, sorted by symbol and time, with volume and amount."""
     from kronos.klines import iter_klines
-    from kronos.klines.features import FEATURES, to_matrix
+    from kronos.klines.features import to_matrix
+    from kronos.schema import FEATURES
 
     tables: dict[str, pd.DataFrame] = {}
     faults: list[str] = []

@@ -12,11 +12,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from kronos.schema import CLOSE, OPEN
+
 Anchor = Literal["level", "log", "decaying"]
 ANCHORS: tuple[Anchor, ...] = ("level", "log", "decaying")
 HALF_LIFE = 8
 """Steps after which the decaying shift has halved."""
-OPEN, CLOSE = 0, 3
 DEFAULT_ANCHOR: Anchor = "level"
 
 

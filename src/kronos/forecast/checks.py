@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kronos.klines.columns import PRICE_COLUMNS
-from kronos.klines.features import FEATURES, as_timestamps
+from kronos.klines.features import as_timestamps
+from kronos.schema import FEATURES, PRICE_COLUMNS
 
 
 def whole(value: object, name: str, least: int) -> int:

@@ -14,14 +14,13 @@ import pandas as pd
 
 from kronos.forecast.checks import fractions, output_path, single_fraction, whole
 from kronos.forecast.sample_paths import ForecastPaths
-from kronos.klines.features import FEATURES
 from kronos.metrics import risk
 from kronos.metrics.quantiles import path_quantiles
+from kronos.schema import CLOSE, FEATURES, HIGH, LOW
 
 if TYPE_CHECKING:
     from kronos.plotting.matplotlib_fan import Picture
 
-CLOSE = FEATURES.index("close")
 MOST_ON_A_PAGE = 50
 
 
@@ -31,8 +30,8 @@ def valid_candles(bars: np.ndarray) -> np.ndarray:
     Open and close, which carry the path, are kept; a high below the low takes part in both bounds. Returns a new array.
     """
     result = np.array(bars, copy=True)
-    result[..., 1] = bars[..., :4].max(-1)
-    result[..., 2] = bars[..., :4].min(-1)
+    result[..., HIGH] = bars[..., :4].max(-1)
+    result[..., LOW] = bars[..., :4].min(-1)
     result[..., 4:] = np.maximum(bars[..., 4:], 0)
     return result
 

@@ -13,10 +13,10 @@ import pandas as pd
 
 from kronos.calendars import future_timestamps
 from kronos.forecast.forecast import Forecast
-from kronos.klines.columns import PRICE_COLUMNS
-from kronos.klines.features import FEATURES, as_timestamps
+from kronos.klines.features import as_timestamps
 from kronos.klines.window import chosen_lookback
 from kronos.metrics.quantiles import path_quantiles
+from kronos.schema import FEATURES, PRICE_COLUMNS
 
 ID_COLUMNS = ("item_id", "unique_id", "symbol", "id")
 TIMESTAMP_COLUMNS = ("timestamp", "timestamps", "ds", "time", "datetime", "date")

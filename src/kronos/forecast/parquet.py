@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from kronos.klines.features import FEATURES
+from kronos.schema import FEATURES
 
 if TYPE_CHECKING:
     import pyarrow as pa

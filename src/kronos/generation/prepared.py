@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from kronos.generation.batch_plan import Window
-from kronos.klines.features import FEATURES, as_timestamps, time_features, to_matrix
+from kronos.klines.features import as_timestamps, time_features, to_matrix
 from kronos.klines.jumps import find_jumps
 from kronos.klines.normalize import Normalizer
+from kronos.schema import CLOSE, FEATURES, OPEN
 
 Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
 
@@ -95,13 +96,13 @@ class PreparedSeries:
 
     def doubts_of_prices(self) -> dict[str, str]:
         """What is doubtful about the prices, a spread that dwarfs the last price or jumps: a sentence for each kind of doubt."""
-        close, found = self.bars[:, 3].astype(np.float64), {}
+        close, found = self.bars[:, CLOSE].astype(np.float64), {}
         if self.positive and close.std() > close[-1]:
             found["spread"] = (
                 f"the closes of the lookback vary by {close.std():g}, more than the last price ({close[-1]:g}): the forecast says "
                 "little; take a shorter lookback, or adjust the prices"
             )
-        jumps = find_jumps(self.bars[:, 0], close)
+        jumps = find_jumps(self.bars[:, OPEN], close)
         if jumps:
             last = jumps[-1]
             found["jumps"] = (

@@ -7,9 +7,9 @@ import warnings
 from pathlib import Path
 
 from kronos.hub.registry import PUBLISHED, ZOO, Published
-from kronos.klines.features import FEATURES
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.checkpoint import Origin
+from kronos.schema import FEATURES
 
 
 class PairWarning(UserWarning):

@@ -1,14 +1,18 @@
 """K-line tables: their columns, reading, validation, cleaning and features."""
 
 from kronos.klines.cleaning import CleanResult, clean
-from kronos.klines.columns import ALIASES, OPTIONAL_COLUMNS, PRICE_COLUMNS, VALUE_COLUMNS, KlineError
-from kronos.klines.features import FEATURES, as_timestamps, time_features, to_matrix
+from kronos.klines.columns import ALIASES, KlineError
+from kronos.klines.features import as_timestamps, time_features, to_matrix
 from kronos.klines.formats import MAX_FILE_BYTES
 from kronos.klines.normalize import Normalizer
 from kronos.klines.read_options import ReadOptions
 from kronos.klines.reader import iter_klines, list_symbols, read_klines, read_table
 from kronos.klines.splitting import PAPER_RULES, SplitRule, infer_frequency, nearest_frequency, split_segments
 from kronos.klines.validation import Fault, Report, validate
+from kronos.schema import FEATURES, OPTIONAL_COLUMNS, PRICE_COLUMNS
+
+VALUE_COLUMNS = FEATURES
+"""The former name of `FEATURES`."""
 
 __all__ = [
     "ALIASES",

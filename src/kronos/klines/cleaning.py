@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from kronos.klines.columns import PRICE_COLUMNS, KlineError
+from kronos.klines.columns import KlineError
 from kronos.klines.splitting import (
     PAPER_RULES,
     all_segments,
@@ -29,6 +29,7 @@ from kronos.klines.validation import (
     validate,
     value_faults,
 )
+from kronos.schema import PRICE_COLUMNS
 
 Policy = Literal["drop", "split", "sort"]
 

@@ -11,12 +11,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from kronos.schema import PRICE_COLUMNS
+
 if TYPE_CHECKING:
     from kronos.klines.validation import Report
-
-PRICE_COLUMNS: tuple[str, ...] = ("open", "high", "low", "close")
-OPTIONAL_COLUMNS: tuple[str, ...] = ("volume", "amount")
-VALUE_COLUMNS: tuple[str, ...] = PRICE_COLUMNS + OPTIONAL_COLUMNS
 
 # Accepted names by role, best first: where a file has several names of one role, the first listed here is used
 # (JoinQuant's `money` loses to `amount`, a Chinese feed's turnover *rate* loses to its amount).

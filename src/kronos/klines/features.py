@@ -10,13 +10,11 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from kronos.klines.columns import PRICE_COLUMNS, VALUE_COLUMNS
+from kronos.schema import AMOUNT, FEATURES, PRICE_COLUMNS
 
-FEATURES = VALUE_COLUMNS
 LARGEST = 1e30
 """Values beyond it may leave float32 on the way back to prices."""
 NUMBER_KINDS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
-TIME_FIELDS = ("minute", "hour", "weekday", "day", "month")
 
 
 def to_matrix(frame: pd.DataFrame) -> np.ndarray:
@@ -53,7 +51,7 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
     with np.errstate(over="ignore"):
         matrix[:, [FEATURES.index(name) for name in present]] = values
         if "volume" in present and "amount" not in present:
-            matrix[:, 5] = frame["volume"] * frame[list(PRICE_COLUMNS)].mean(axis=1)
+            matrix[:, AMOUNT] = frame["volume"] * frame[list(PRICE_COLUMNS)].mean(axis=1)
     large = np.abs(matrix) > LARGEST
     if large.any():
         row, column = (int(i) for i in np.argwhere(large)[0])

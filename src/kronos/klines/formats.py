@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kronos.klines.columns import COMMA_LANGUAGES, PRICE_COLUMNS, VALUE_COLUMNS, KlineError, normalise_name
+from kronos.klines.columns import COMMA_LANGUAGES, KlineError, normalise_name
 from kronos.klines.encodings import decode, encodings_of, ranked
 from kronos.klines.json_tables import MAX_JSON_BYTES, read_json
 from kronos.klines.layout import Header, count_footers, find_header, found_or_raise, two_levels
 from kronos.klines.numbers import looks_mixed
 from kronos.klines.read_options import ReadOptions
+from kronos.schema import FEATURES, PRICE_COLUMNS
 
 # Larger files (and .gz files that unpack to more) are refused before they are read: one series of 1-minute bars over
 # twenty years is about 1 GB of CSV, so 2 GiB is generous, and a whole table is held in memory several times over.
@@ -355,7 +356,7 @@ def _decoded(file: Path, data: bytes | None, head: bytes, encoding: str, options
 
 def _needs_text(table: pd.DataFrame, header: Header, options: ReadOptions, comma_language: bool) -> bool:
     """Whether numbers must be read from their text: some column is no plain number, or the numbers may mean something else."""
-    values = [table.iloc[:, at] for role, at in header.found.items() if role in (*VALUE_COLUMNS, "tick_volume")]
+    values = [table.iloc[:, at] for role, at in header.found.items() if role in (*FEATURES, "tick_volume")]
     if any(not pd.api.types.is_numeric_dtype(cells.dtype) for cells in values):
         return True
     if options.decimal == "," or options.thousands == ".":

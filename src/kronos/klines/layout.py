@@ -12,7 +12,6 @@ import pandas as pd
 
 from kronos.klines.columns import (
     BINANCE_COLUMNS,
-    PRICE_COLUMNS,
     KlineError,
     describe_missing,
     find_columns,
@@ -20,6 +19,7 @@ from kronos.klines.columns import (
     normalise_name,
 )
 from kronos.klines.numbers import MISSING, looks_like_number, parse_numbers
+from kronos.schema import PRICE_COLUMNS
 
 SEPARATORS = (",", ";", "\t", "|")
 HEADER_LINES = 20

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kronos.klines.columns import PRICE_COLUMNS, KlineError
+from kronos.klines.columns import KlineError
+from kronos.schema import PRICE_COLUMNS
 
 MISSING = ("", "-", "--", "---", "—", "–", "nan", "none", "null", "na", "n/a", "#n/a", "nat", "n.a.")
 _CURRENCY = r"US\$|HK\$|NT\$|R\$|[$€£¥₹₩₽元円원]|USDT|USD|EUR|GBP|JPY|CNY|HKD|INR|KRW|CHF|RUB|BRL|zł|kr"

@@ -17,20 +17,14 @@ import pandas as pd
 
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
-from kronos.klines.columns import (
-    MONEY_IF_IT_FITS,
-    OPTIONAL_COLUMNS,
-    VALUE_COLUMNS,
-    WEAK_SYMBOLS,
-    KlineError,
-    normalise_name,
-)
+from kronos.klines.columns import MONEY_IF_IT_FITS, WEAK_SYMBOLS, KlineError, normalise_name
 from kronos.klines.formats import Raw, raw_pieces, read_raw
 from kronos.klines.layout import fits_money
 from kronos.klines.numbers import given_convention, parse_table
 from kronos.klines.read_options import ReadOptions
 from kronos.klines.timestamps import join_date_and_time, parse_timestamps, set_zone
 from kronos.klines.validation import validate
+from kronos.schema import FEATURES, OPTIONAL_COLUMNS
 
 
 def read_klines(
@@ -308,7 +302,7 @@ def _repeats(times: pd.Series) -> bool:
 
 def _numbers(cells: dict[str, pd.Series], raw: Raw, options: ReadOptions) -> tuple[dict[str, pd.Series], list[str]]:
     """The value columns that the file has, in their standard order, and notes on those that are not taken."""
-    present = {role: cells[role] for role in (*VALUE_COLUMNS, "tick_volume") if role in cells}
+    present = {role: cells[role] for role in (*FEATURES, "tick_volume") if role in cells}
     names = {role: raw.names[raw.found[role]] for role in present}
     texts = any(not pd.api.types.is_numeric_dtype(c.dtype) for c in present.values())
     # neighbours matter only where the signs of the columns themselves may leave something open
@@ -331,7 +325,7 @@ def _numbers(cells: dict[str, pd.Series], raw: Raw, options: ReadOptions) -> tup
                 f"column {names['amount']!r} is left out: it is not price times volume; "
                 f"columns={{{names['amount']!r}: 'amount'}} takes it for money"
             )
-    return {role: numbers[role] for role in VALUE_COLUMNS if role in numbers}, notes
+    return {role: numbers[role] for role in FEATURES if role in numbers}, notes
 
 
 def _telling_apart(raw: Raw, times: pd.Series) -> tuple[str, pd.Series] | None:

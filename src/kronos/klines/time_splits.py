@@ -15,8 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from kronos.schema import FEATURES
+
 PARTS = ("train", "val", "test")
-COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "amount")
+COLUMNS = ("symbol", "timestamp", *FEATURES)
 FEW_DATES = 30
 """With fewer dates than this a table is cut between bars instead of between days."""
 

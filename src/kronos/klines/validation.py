@@ -12,15 +12,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kronos.klines.columns import (
-    OPTIONAL_COLUMNS,
-    PRICE_COLUMNS,
-    VALUE_COLUMNS,
-    KlineError,
-)
+from kronos.klines.columns import KlineError
 from kronos.klines.jumps import find_jumps
 from kronos.klines.numbers import parse_numbers
 from kronos.klines.timestamps import parse_timestamps
+from kronos.schema import FEATURES, OPTIONAL_COLUMNS, PRICE_COLUMNS
 
 Level = Literal["error", "warning"]
 
@@ -167,7 +163,7 @@ def column_values(df: pd.DataFrame) -> dict[str, np.ndarray]:
     if absent:
         raise KlineError(f"the table has no column {', '.join(absent)}: expected open, high, low, close")
     plain = df.reset_index(drop=True)
-    return {name: parse_numbers(plain[name], name).to_numpy() for name in VALUE_COLUMNS if name in df.columns}
+    return {name: parse_numbers(plain[name], name).to_numpy() for name in FEATURES if name in df.columns}
 
 
 def value_faults(df: pd.DataFrame) -> list[_Found]:

@@ -18,9 +18,10 @@ from torch.nn import functional as F
 from kronos.nn.checkpoint import HubCheckpoint
 from kronos.nn.config import ModelConfig
 from kronos.nn.layers import Block, CrossAttention, Dropout, RMSNorm, run_blocks
+from kronos.schema import TIME_FIELDS
 
-TIME_FIELDS = {"minute": 60, "hour": 24, "weekday": 7, "day": 32, "month": 13}
-"""Time features in the order of their columns, and the rows of their embedding tables."""
+TIME_ROWS = dict(zip(TIME_FIELDS, (60, 24, 7, 32, 13), strict=True))
+"""Rows of the embedding table of each time feature."""
 
 DEPENDENCY_HEADS = 4
 
@@ -78,7 +79,7 @@ class TemporalEmbedding(nn.Module):
 
     def __init__(self, d_model: int, learn_pe: bool) -> None:
         super().__init__()
-        for field, rows in TIME_FIELDS.items():
+        for field, rows in TIME_ROWS.items():
             table = nn.Embedding(rows, d_model) if learn_pe else SinusoidTable(rows, d_model)
             self.add_module(f"{field}_embed", table)
 

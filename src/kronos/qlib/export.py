@@ -23,8 +23,9 @@ from kronos.klines.cleaning import Policy
 from kronos.klines.formats import table_files
 from kronos.klines.read_options import ReadOptions
 from kronos.qlib.folder import qlib_freq
+from kronos.schema import FEATURES, PRICE_COLUMNS
 
-FIELDS = ("open", "high", "low", "close", "volume", "amount", "vwap", "change", "factor")
+FIELDS = (*FEATURES, "vwap", "change", "factor")
 OWNS = ("calendars/*.txt", "instruments/*.txt", "features/*/*.bin", "symbols.csv")
 """Files of a Qlib data folder."""
 MOST_TIMES = 2**24
@@ -189,7 +190,7 @@ def _on_calendar(symbol: str, bars: pd.DataFrame, daily: bool) -> pd.DataFrame:
 
 def fields_of(table: pd.DataFrame) -> pd.DataFrame:
     """The fields of `FIELDS`, float32, of a table indexed by time."""
-    prices = table[["open", "high", "low", "close"]].astype(np.float64)
+    prices = table[list(PRICE_COLUMNS)].astype(np.float64)
     mean = prices.mean(axis=1)
     volume = table["volume"].astype(np.float64).fillna(0.0) if "volume" in table else pd.Series(0.0, table.index)
     amount = table["amount"].astype(np.float64).fillna(volume * mean) if "amount" in table else volume * mean
@@ -213,7 +214,7 @@ def mean_of(tables: Mapping[str, pd.DataFrame], calendar: pd.DatetimeIndex) -> p
     closes = pd.DataFrame({symbol: table["close"] for symbol, table in tables.items()}, index=calendar)
     change = closes.ffill().pct_change().where(closes.notna()).mean(axis=1).fillna(0.0)
     level = BENCHMARK_START * (1 + change).cumprod()
-    prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), level)
+    prices = dict.fromkeys((*PRICE_COLUMNS, "vwap"), level)
     zero = pd.Series(0.0, calendar)
     values = {**prices, "volume": zero, "amount": zero, "change": change, "factor": zero + 1}
     return pd.DataFrame(values)[list(FIELDS)].astype(np.float32)

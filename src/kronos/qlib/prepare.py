@@ -20,6 +20,7 @@ from kronos.io.atomic import json_bytes, write_file
 from kronos.klines.time_splits import COLUMNS, Dropped, Splits, split_by_time
 from kronos.qlib.folder import QlibFolder, check_qlib
 from kronos.qlib.session import start_qlib
+from kronos.schema import PRICE_COLUMNS
 
 GROUP = 50
 """Instruments that are read together, between two steps of the progress bar."""
@@ -118,7 +119,7 @@ def load_bars(config: FinetuneConfig, folder: QlibFolder, verbose: bool = True) 
     last = min(int(calendar.searchsorted(end)) - 1 + config.predict_window, len(calendar) - 1)
     spans = D.list_instruments(D.instruments(config.instrument), calendar[first], calendar[last], freq=config.freq)
     listed = sorted(spans)
-    fields = ["open", "high", "low", "close", "volume"]
+    fields = [*PRICE_COLUMNS, "volume"]
     fields += [name for name in ("vwap", "amount") if any(folder.has(symbol, name) for symbol in listed)]
     parts: list[pd.DataFrame] = []
     dropped = [

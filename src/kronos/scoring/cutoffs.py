@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars import future_timestamps
-from kronos.klines import OPTIONAL_COLUMNS, KlineError, clean, validate
+from kronos.klines import KlineError, clean, validate
 from kronos.klines.window import cut_window
+from kronos.schema import OPTIONAL_COLUMNS
 from kronos.scoring.config import LATEST, ScoreSettings
 
 if TYPE_CHECKING:

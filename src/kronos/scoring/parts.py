@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kronos.io.atomic import parquet_bytes
 from kronos.io.storage import Storage
+from kronos.schema import CLOSE
 from kronos.scoring.config import ScoreSettings
 from kronos.scoring.signal_names import signals_of
 from kronos.scoring.universe import Member, Piece
@@ -145,11 +146,11 @@ class PartScorer:
     def _score(self, windows: Sequence[ScoreWindow]) -> pa.Table:
         import pyarrow as pa
 
-        from kronos.klines import VALUE_COLUMNS
+        from kronos.schema import FEATURES
 
         told = self.settings
         forecast = self.predictor.forecast(
-            [window.past[[c for c in VALUE_COLUMNS if c in window.past]] for window in windows],
+            [window.past[[c for c in FEATURES if c in window.past]] for window in windows],
             [window.past["timestamps"] for window in windows],
             [window.future for window in windows],
             T=told.temperature,
@@ -169,7 +170,7 @@ class PartScorer:
                 "horizon_end": _instants([window.future[-1] for window in windows]),
                 "tz": pa.array([None if zone is None else str(zone) for zone in zones], pa.string()),
                 "lookback": pa.array([len(window.past) for window in windows], pa.int32()),
-                "last_close": pa.array(forecast.last[:, 3], pa.float64()),
+                "last_close": pa.array(forecast.last[:, CLOSE], pa.float64()),
                 **{name: pa.array(v, pa.float64()) for name, v in signals_of(forecast, told.signals).items()},
             }
         )

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars import describe_calendar, infer_frequency
-from kronos.klines import VALUE_COLUMNS, KlineError, clean, list_symbols, read_klines, validate
+from kronos.klines import KlineError, clean, list_symbols, read_klines, validate
 from kronos.klines.cleaning import Policy
 from kronos.klines.formats import read_raw
 from kronos.klines.read_options import ReadOptions
 from kronos.klines.samples import SAMPLES, sample_path
 from kronos.klines.timestamps import parse_timestamps, set_zone
+from kronos.schema import FEATURES
 from kronos.serving.config import Limits
 from kronos.serving.problems import Problem, faults_of, unfit
 from kronos.serving.schemas import Bar, Columns
@@ -67,9 +68,9 @@ def from_json(bars: Columns | list[Bar], tz: str | None, policy: Policy | None, 
 def _columns(bars: Columns | list[Bar]) -> dict[str, list[Any]]:
     """Column by column; a volume or amount without any value is left out."""
     if isinstance(bars, Columns):
-        cells = {name: getattr(bars, name) for name in ("timestamps", *VALUE_COLUMNS)}
+        cells = {name: getattr(bars, name) for name in ("timestamps", *FEATURES)}
     else:
-        cells = {name: [getattr(bar, name) for bar in bars] for name in VALUE_COLUMNS}
+        cells = {name: [getattr(bar, name) for bar in bars] for name in FEATURES}
         cells["timestamps"] = [bar.timestamp for bar in bars]
     return {
         name: values
@@ -227,7 +228,7 @@ def _rhythm(times: pd.Series, calendar: str | None) -> dict[str, Any]:
 
 def to_columns(bars: pd.DataFrame) -> dict[str, list[Any]]:
     """Bars as the API takes them."""
-    values = {name: bars[name].tolist() for name in VALUE_COLUMNS if name in bars.columns}
+    values = {name: bars[name].tolist() for name in FEATURES if name in bars.columns}
     return {"timestamps": iso_times(pd.DatetimeIndex(bars["timestamps"])), **values}
 
 

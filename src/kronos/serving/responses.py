@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 
 from kronos.forecast.checks import check_distinct
-from kronos.klines import FEATURES
 from kronos.metrics import risk
 from kronos.metrics.probabilistic import crps_paths
 from kronos.metrics.quantiles import path_quantiles
+from kronos.schema import CLOSE, FEATURES, HIGH, LOW
 from kronos.serving.inputs import iso_times
 from kronos.serving.schemas import Options
 from kronos.serving.work import Work
 
 ADVICE = "Forecasts are uncertain and no advice."
-CLOSE, HIGH, LOW = FEATURES.index("close"), FEATURES.index("high"), FEATURES.index("low")
 
 
 def targets_of(options: Options) -> list[str]:

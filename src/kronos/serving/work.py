@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from kronos.calendars import future_timestamps
-from kronos.klines import VALUE_COLUMNS
 from kronos.klines.notes import future_notes, notes_of
 from kronos.klines.window import cut_window
+from kronos.schema import FEATURES
 from kronos.serving.batching import Job
 from kronos.serving.config import Limits
 from kronos.serving.inputs import CALENDARS
@@ -95,7 +95,7 @@ def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, dea
         bars, horizon, context, options.lookback, held, options.calendar, future_times=_future_times
     )
     sampling = offered.predictor.sampling.with_(options.temperature, options.top_k, options.top_p)
-    values = past[[name for name in VALUE_COLUMNS if name in past.columns]]
+    values = past[[name for name in FEATURES if name in past.columns]]
     series = offered.predictor.prepare(values, past["timestamps"], future)
     job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline)
     notes = tuple(str(bars.attrs[name]) for name in ("cleaning", "validation") if name in bars.attrs)

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from kronos.io.atomic import whole_folder, write_file
-from kronos.klines.features import FEATURES, time_features, to_matrix
+from kronos.klines.features import time_features, to_matrix
+from kronos.schema import FEATURES
 
 ARRAYS = ("bars", "stamp", "times", "segments")
 INDEX = "index.json"

@@ -24,7 +24,7 @@ import pandas as pd
 from kronos.io.atomic import write_file
 from kronos.klines.catalog import INDEX as INDEX_CSV
 from kronos.klines.catalog import read_catalog
-from kronos.klines.features import FEATURES, time_features
+from kronos.klines.features import time_features
 from kronos.klines.read_options import ReadOptions
 from kronos.klines.splitting import (
     PAPER_RULES,
@@ -35,6 +35,7 @@ from kronos.klines.splitting import (
     long_enough,
     nearest_frequency,
 )
+from kronos.schema import AMOUNT, FEATURES, VOLUME
 from kronos.training.bar_store import ARRAYS, INDEX, Segment, Store
 
 REASONS = ("bad prices", "no volume for too long", "same close for too long", "segment too short")
@@ -182,7 +183,7 @@ def _matrix(values: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
         if name in values:
             bars[:, i] = np.nan_to_num(values[name][rows])
     if "volume" in values and "amount" not in values:
-        bars[:, 5] = bars[:, 4] * bars[:, :4].mean(1)
+        bars[:, AMOUNT] = bars[:, VOLUME] * bars[:, :4].mean(1)
     return bars
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from kronos.generation import engine
 from kronos.generation.fused import product_settings
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.schema import CLOSE, HIGH, LOW, OPEN
 
 Figures = dict[str, Tensor]
 Coarse = Literal["sampled", "true"]
@@ -45,9 +46,6 @@ class TokenizerObjective(nn.Module):
             loss = loss + self.candle_weight * candle
             figures["candle"] = candle.detach()
         return loss, figures
-
-
-OPEN, HIGH, LOW, CLOSE = range(4)
 
 
 def candle_parts(bars_BT6: Tensor) -> Tensor:

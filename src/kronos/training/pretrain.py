@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from kronos.io.atomic import json_bytes, write_file
-from kronos.klines.features import FEATURES
 from kronos.nn import Kronos, KronosTokenizer, ModelConfig, TokenizerConfig, save_checkpoint
+from kronos.schema import CLOSE, FEATURES
 from kronos.training.bar_store import Store
 from kronos.training.distributed import World
 from kronos.training.losses import COARSE, Coarse, ModelObjective, TokenizerObjective, encoder_of, tokens_of
@@ -299,7 +299,7 @@ def reconstruction_figures(squared_BT6: Tensor, bars_BT6: Tensor) -> Metrics:
     while position <= steps:
         found[f"mse to bar {position}"] = squared_BT6[:, max(0, position - LAST) : position].mean().item()
         position *= 2
-    z_BT = bars_BT6[..., FEATURES.index("close")].abs()
+    z_BT = bars_BT6[..., CLOSE].abs()
     for low, high in pairwise(STRETCH):
         inside = (z_BT >= low) & (z_BT < high)
         if inside.any():

@@ -14,9 +14,8 @@ from kronos.generation.paths import sample_paths
 from kronos.generation.sampling import Sampling
 from kronos.klines.normalize import Normalizer
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.schema import CLOSE
 from kronos.training.windows import Windows
-
-CLOSE = 3
 
 
 class Sample(NamedTuple):

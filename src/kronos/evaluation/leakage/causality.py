@@ -18,6 +18,7 @@ from kronos.evaluation.dataset import Series
 from kronos.evaluation.forecasters.models import Forecaster, as_prediction
 from kronos.evaluation.leakage.findings import Finding
 from kronos.evaluation.rolling_origins import origin_at
+from kronos.schema import PRICE_COLUMNS
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ def perturbed(series: Series, seen: int, seed: int = 0) -> Series:
     bars = series.bars.copy()
     n = len(bars) - seen
     factor = np.exp(rng.normal(0, 0.05, n).cumsum() + rng.choice([-1, 1]) * 0.5)
-    for name in ("open", "high", "low", "close"):
+    for name in PRICE_COLUMNS:
         values = bars[name].to_numpy(np.float64, copy=True)
         values[seen:] *= factor
         bars[name] = values

@@ -17,6 +17,7 @@ from kronos.evaluation.scores import Scores
 from kronos.evaluation.table import QUANTILES
 from kronos.evaluation.tasks import LEVELS
 from kronos.io.atomic import write_file
+from kronos.schema import PRICE_COLUMNS
 
 REPORT, FIGURES = "report.html", "figures"
 MOST_LINES = 6
@@ -144,7 +145,7 @@ def examples(result: Evaluation, scores: Scores, dataset: Dataset, model: str) -
     for name, at in (("best", 0), ("median", len(part) // 2), ("worst", len(part) - 1)):
         row = part.iloc[at]
         rows = f[(f["id"].astype("str") == row["id"]) & (f["cutoff"] == row["cutoff"])].sort_values("step")
-        bars = series[row["id"]].bars.set_index("timestamps")[["open", "high", "low", "close"]]
+        bars = series[row["id"]].bars.set_index("timestamps")[list(PRICE_COLUMNS)]
         history = bars[bars.index <= row["cutoff"]].iloc[-max(60, 2 * len(rows)) :]
         index = pd.DatetimeIndex(rows["timestamp"])
         q = rows[QUANTILES].to_numpy(np.float64)
@@ -156,7 +157,7 @@ def examples(result: Evaluation, scores: Scores, dataset: Dataset, model: str) -
         mean = rows["mean"].to_numpy()
         content = forecast_picture(
             history,
-            pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), mean), index=index),
+            pd.DataFrame(dict.fromkeys(PRICE_COLUMNS, mean), index=index),
             bands=bands,
             median=q[:, LEVELS.index(0.5)],
             truth=bars.loc[index],

@@ -18,6 +18,7 @@ from kronos.evaluation.synthetic import stylized_facts as stylised
 from kronos.evaluation.synthetic.sequences import Sequences, bar_bootstrap, generate, pairs
 from kronos.evaluation.tasks import Task
 from kronos.io.atomic import write_file
+from kronos.schema import PRICE_COLUMNS
 
 REPEATS = 3
 """Trainings of each LSTM, whose mean and spread are reported."""
@@ -203,7 +204,7 @@ def _gallery(real: Sequences, synthetic: Sequences, seed: int) -> bytes:
         both = np.concatenate((real.bars[i, :, 1:3], synthetic.bars[i, :, 1:3]))
         row[0].set_ylim(both.min() - 0.03 * np.ptp(both), both.max() + 0.03 * np.ptp(both))
         for axes, s in zip(row, (real, synthetic), strict=True):
-            bars = pd.DataFrame(s.bars[i, :, :4], columns=["open", "high", "low", "close"])
+            bars = pd.DataFrame(s.bars[i, :, :4], columns=list(PRICE_COLUMNS))
             _candles(axes, np.arange(len(bars)), bars, UP, DOWN)
             _plain(axes)
             axes.tick_params(labelsize=7)

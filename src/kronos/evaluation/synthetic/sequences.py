@@ -17,7 +17,7 @@ from kronos.evaluation.dataset import Dataset
 from kronos.evaluation.rolling_origins import Origin, Spot, chunks_of, cut_points
 from kronos.evaluation.tasks import Task
 from kronos.io.run_folder import RunFolder
-from kronos.klines import FEATURES
+from kronos.schema import CLOSE, FEATURES, PRICE_COLUMNS, VOLUME
 
 if TYPE_CHECKING:
     from kronos.evaluation.forecasters.models import KronosForecaster
@@ -58,7 +58,7 @@ class Sequences:
 
     def returns(self) -> np.ndarray:
         """Log returns of close in units of the lookback's mean absolute one [N, H]."""
-        close = np.concatenate((self.before[:, None, 3], self.bars[..., 3]), axis=1)
+        close = np.concatenate((self.before[:, None, CLOSE], self.bars[..., CLOSE]), axis=1)
         return np.diff(np.log(np.maximum(close, 1e-12)), axis=1) / self.scale[:, None]
 
     def shapes(self) -> np.ndarray:
@@ -67,7 +67,7 @@ class Sequences:
         before = np.concatenate((np.log(np.maximum(self.before[:, 3:4], 1e-12)), c[:, :-1]), axis=1)
         shape = np.stack((o - before, c - o, h - np.maximum(o, c), np.minimum(o, c) - low), axis=-1)
         has = self.volume[:, None] > 0
-        volume = np.where(has, np.log1p(self.bars[..., 4] / np.where(has, self.volume[:, None], 1.0)), 0.0)
+        volume = np.where(has, np.log1p(self.bars[..., VOLUME] / np.where(has, self.volume[:, None], 1.0)), 0.0)
         return np.concatenate((np.clip(shape / self.scale[:, None, None], -20, 20), volume[..., None]), axis=-1).astype(
             np.float32
         )
@@ -103,7 +103,7 @@ def _has_returns(spot: Spot) -> bool:
     """Its close moves over the lookback, and its prices are positive."""
     prices = spot.series.bars.iloc[spot.seen - spot.lookback : spot.seen + spot.horizon]
     close = prices["close"].to_numpy(np.float64)[: spot.lookback]
-    return bool(np.ptp(close) > 0 and (prices[["open", "high", "low", "close"]] > 0).to_numpy().all())
+    return bool(np.ptp(close) > 0 and (prices[list(PRICE_COLUMNS)] > 0).to_numpy().all())
 
 
 def generate(
@@ -193,9 +193,9 @@ def pairs(origins: Sequence[Origin], table: pd.DataFrame) -> tuple[Sequences, Se
     before, volume = np.zeros((len(origins), 6)), np.zeros(len(origins))
     for i, origin in enumerate(origins):
         past = origin.past.bars
-        before[i, :4] = past[["open", "high", "low", "close"]].iloc[-1]
+        before[i, :4] = past[list(PRICE_COLUMNS)].iloc[-1]
         if origin.volume is not None:
-            real[i, :, 4] = origin.volume
+            real[i, :, VOLUME] = origin.volume
             volume[i] = float(past["volume"].mean())
         else:
             drawn[i, :, 4:] = 0
@@ -215,11 +215,11 @@ def bar_bootstrap(origins: Sequence[Origin], real: Sequences, seed: int) -> Sequ
     bars = np.zeros_like(real.bars)
     for i, origin in enumerate(origins):
         past = origin.past.bars
-        prices = np.log(past[["open", "high", "low", "close"]].to_numpy(np.float64))
+        prices = np.log(past[list(PRICE_COLUMNS)].to_numpy(np.float64))
         relative = prices[1:] - prices[:-1, 3:]
         at = rng.integers(0, len(relative), real.bars.shape[1])
         level = np.log(real.before[i, 3]) + np.concatenate(([0.0], relative[at, 3].cumsum()[:-1]))
         bars[i, :, :4] = np.exp(level[:, None] + relative[at])
         if "volume" in past:
-            bars[i, :, 4] = past["volume"].to_numpy(np.float64)[1:][at]
+            bars[i, :, VOLUME] = past["volume"].to_numpy(np.float64)[1:][at]
     return real.with_bars(bars)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from kronos.evaluation.synthetic.sequences import Sequences
 from kronos.metrics.probabilistic import correlation
+from kronos.schema import VOLUME
 
 LAGS = 10
 LEVERAGE_LAGS = 5
@@ -49,7 +50,7 @@ def per_sequence(sequences: Sequences) -> pd.DataFrame:
     steps = range(1, min(LEVERAGE_LAGS, r.shape[1] - 2) + 1)
     leverage = np.stack([correlation(r[:, :-k], np.square(r[:, k:])) for k in steps], axis=1)
     volume = np.where(
-        sequences.volume > 0, correlation(np.log1p(np.maximum(sequences.bars[..., 4], 0)), np.abs(r)), np.nan
+        sequences.volume > 0, correlation(np.log1p(np.maximum(sequences.bars[..., VOLUME], 0)), np.abs(r)), np.nan
     )
     span = np.log(np.maximum(sequences.bars[..., 1], 1e-12) / np.maximum(sequences.bars[..., 2], 1e-12)).mean(1)
     size = np.abs(r).mean(1) * sequences.scale

@@ -18,7 +18,8 @@ from kronos.live.candles import read_about
 from kronos.live.fetching import fetch
 from kronos.live.intervals import Interval, missing, union
 from kronos.live.retry import RetryPolicy
-from kronos.live.source import is_spec, open_source, parse_spec
+from kronos.live.source import is_spec, parse_spec
+from kronos.live.sources import open_source
 from kronos.live.timeframe import Timeframe
 
 FAST = RetryPolicy(7, 0.01, 0.1)

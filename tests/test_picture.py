@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kronos.forecast.charts import charts_of
 from kronos.forecast.forecast import Forecast
-from kronos.plotting.matplotlib_fan import Chart, charts_of, forecast_picture
+from kronos.plotting.fan import Chart
+from kronos.plotting.matplotlib_fan import forecast_picture
 from kronos.plotting.plotly_fan import chart_page
 from tests.processes import run_process
 

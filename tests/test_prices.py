@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import kronos
-from kronos.cli.forecast import table_bytes
+from kronos.cli.output import table_bytes
 from kronos.forecast.anchoring import POSITIVE_BELOW, GapMap, above_zero, align_opens, keep_positive
 from kronos.generation.prepared import KlineWarning
 from kronos.klines import validate

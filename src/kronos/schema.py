@@ -10,3 +10,5 @@ OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(len(FEATURES))
 """Where each column stands in an array [..., 6]."""
 TIME_FIELDS: tuple[str, ...] = ("minute", "hour", "weekday", "day", "month")
 """Fields of a time in the order of every array [..., 5]."""
+PICKLE_FEATURES: tuple[str, ...] = (*PRICE_COLUMNS, "vol", "amt")
+"""`FEATURES` as the published project names them in the tables that its training reads (``.pkl``)."""

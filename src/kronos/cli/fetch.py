@@ -147,7 +147,7 @@ def fetch_one(
     from tqdm.auto import tqdm
 
     from kronos.live.fetching import fetch as bring_up_to_date
-    from kronos.live.source import open_source
+    from kronos.live.sources import open_source
 
     opened = open_source(spec, timeframe, adjust, base_url, policy)
     with tqdm(desc=str(spec), unit="bar", disable=quiet or not sys.stderr.isatty(), leave=False) as bar:

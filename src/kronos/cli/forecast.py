@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kronos.cli.options import Options, as_options, calibration_option, device_option, precision_option, reading_options
+from kronos.cli.output import table_bytes, table_of
 from kronos.klines.samples import SAMPLES, sample_path
 
 if TYPE_CHECKING:
@@ -176,12 +176,6 @@ def _forecast(path: str, name: str, options: Options) -> None:
     _draw(forecast, window.truth, options, title)
 
 
-def table_of(forecast: Forecast, values: list[str], levels: list[float]) -> pd.DataFrame:
-    """Means of what the file has, and quantiles of close, indexed by time."""
-    table = forecast.to_frame("wide", quantiles=levels if forecast.n_paths > 1 else (), columns=values)
-    return table.drop(columns="id").set_index("timestamps")
-
-
 def _show(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:
     """The table on the terminal; of a long one the beginning and the end."""
     from rich.console import Console
@@ -227,22 +221,6 @@ def _compare(forecast: Forecast, truth: pd.DataFrame | None) -> None:
         low, high = (side["close"].to_numpy() for side in forecast.interval(0.8))
         inside = ((actual >= low) & (actual <= high)).sum()
         click.echo(f"{inside} of {len(actual)} closes fell between the paths' 10 % and 90 % quantiles")
-
-
-def table_bytes(result: pd.DataFrame, ending: str) -> bytes:
-    """A table in the format of a file's ending: .csv, .json or .parquet."""
-    table = result.reset_index()
-    if ending == ".csv":
-        return table.to_csv(index=False, float_format="%.8g").encode()
-    return _as_json(table) if ending == ".json" else table.to_parquet(index=False)
-
-
-def _as_json(table: pd.DataFrame) -> bytes:
-    """A list of rows, numbers with 8 digits whatever their size: pandas would write a price of 1e-11 as 0."""
-    rows = json.loads(table[["timestamps"]].to_json(orient="records", date_format="iso"))
-    for row, values in zip(rows, table.drop(columns="timestamps").to_dict("records"), strict=True):
-        row |= {name: float(f"{value:.8g}") for name, value in values.items()}
-    return json.dumps(rows, indent=1, ensure_ascii=False).encode()
 
 
 def _draw(forecast: Forecast, truth: pd.DataFrame | None, options: Options, title: str) -> None:

@@ -143,7 +143,7 @@ def _said(error: Exception) -> str:
 
 
 def _forecast_group(group: list[_Member], folder: RunFolder, predictor: KronosPredictor, options: Options) -> int:
-    from kronos.cli.forecast import table_bytes, table_of
+    from kronos.cli.output import table_bytes, table_of
     from kronos.schema import FEATURES
 
     values = [[c for c in FEATURES if c in member.window.past.columns] for member in group]

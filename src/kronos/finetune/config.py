@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kronos.finetune.overrides import coerce, from_environment, from_pairs, from_yaml, unknown
-from kronos.schema import TIME_FIELDS
+from kronos.schema import PICKLE_FEATURES, TIME_FIELDS
 
-FEATURES = ("open", "high", "low", "close", "vol", "amt")
 BENCHMARKS = {"csi300": "SH000300", "csi500": "SH000905", "csi800": "SH000906", "csi1000": "SH000852"}
 LIMITS = {"cn": 0.095, "tw": 0.1}
 HOLIDAYS = 21
@@ -54,7 +53,7 @@ class FinetuneConfig:
     predict_window: int = setting(10, "bars to forecast")
     max_context: int = setting(512, "bars that the model sees at most")
     feature_list: tuple[str, ...] = setting(
-        FEATURES, "columns of the .pkl tables; the model takes these six in this order"
+        PICKLE_FEATURES, "columns of the .pkl tables; the model takes these six in this order"
     )
     time_feature_list: tuple[str, ...] = setting(TIME_FIELDS, "time features; the model takes these five")
     train_time_range: tuple[str, str] = setting(("2011-01-01", "2022-12-31"), "first and last date trained on")
@@ -308,7 +307,7 @@ def check_numbers(config: FinetuneConfig) -> None:
             f"backtest_n_symbol_drop ({config.backtest_n_symbol_drop}) must be at most backtest_n_symbol_hold "
             f"({config.backtest_n_symbol_hold})"
         )
-    for name, right in (("feature_list", FEATURES), ("time_feature_list", TIME_FIELDS)):
+    for name, right in (("feature_list", PICKLE_FEATURES), ("time_feature_list", TIME_FIELDS)):
         if getattr(config, name) != right:
             raise ValueError(
                 f"{name} must be {', '.join(right)}: the model takes no others; found {getattr(config, name)}"

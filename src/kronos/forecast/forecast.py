@@ -233,7 +233,7 @@ class Forecast(ForecastPaths):
         """
         from kronos.forecast.parquet import from_parquet
 
-        return from_parquet(Path(path))
+        return from_parquet(Path(path), Forecast)
 
     def plot(
         self,
@@ -259,8 +259,9 @@ class Forecast(ForecastPaths):
             samples: how many single paths to draw as thin lines.
             title: default the id.
         """
+        from kronos.forecast.charts import charts_of
         from kronos.io.atomic import write_file
-        from kronos.plotting.matplotlib_fan import FORMATS, charts_of, forecast_picture
+        from kronos.plotting.matplotlib_fan import FORMATS, forecast_picture
 
         one = self._one(id)
         target = None if path is None else output_path(path, tuple(f".{ending}" for ending in FORMATS))
@@ -296,8 +297,8 @@ class Forecast(ForecastPaths):
         Raises:
             ValueError: more than 50 series, or a wrong argument.
         """
+        from kronos.forecast.charts import charts_of
         from kronos.io.atomic import write_file
-        from kronos.plotting.matplotlib_fan import charts_of
         from kronos.plotting.plotly_fan import chart_page
 
         if len(self) > MOST_ON_A_PAGE:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +57,10 @@ def to_parquet(forecast: Forecast) -> bytes:
     return buffer.getvalue()
 
 
-def from_parquet(path: Path) -> Forecast:
+def from_parquet(path: Path, make: Callable[..., Forecast]) -> Forecast:
+    """Read what `to_parquet` wrote; ``make`` is the class `Forecast`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from kronos.forecast.forecast import Forecast
 
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
@@ -72,7 +72,7 @@ def from_parquet(path: Path) -> Forecast:
     meta = _metadata(table, path)
     try:
         paths, timestamps, ids, last = _parts(table, meta)
-        return Forecast(paths, timestamps, ids, last, calibration=meta.get("calibration"))
+        return make(paths, timestamps, ids, last, calibration=meta.get("calibration"))
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, pa.ArrowException) as error:
         raise ValueError(f"{path} is no whole Kronos forecast: {error}; forecast again and save() it") from error
 

@@ -3,121 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
-from kronos.forecast.checks import check_truth, fractions, whole
-from kronos.metrics.quantiles import path_quantiles
+from kronos.plotting.fan import DOWN, FAN, FORECAST_DOWN, FORECAST_UP, TRUTH, UP, Band, Chart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from kronos.forecast.forecast import Forecast
-
-UP, DOWN = "#1b998b", "#d1495b"
-FORECAST_UP, FORECAST_DOWN = "#3d5a80", "#ee964b"
-FAN = "#3d5a80"
-TRUTH = "#222222"
 FORMATS = ("png", "svg", "pdf")
-
-Band = tuple[float | str, np.ndarray, np.ndarray]
-"""The share of the paths' closes that a band holds (or its label), and its lower and upper bound, one value a bar."""
-
-
-class Chart(NamedTuple):
-    """What is drawn of one series, on paper (`forecast_picture`) or on a page (`kronos.plotting.plotly_fan.chart_page`).
-
-    ``history``, ``forecast`` and ``truth`` are tables indexed by time with open, high, low, close and, optionally, volume;
-    of ``truth``, the bars that really came, only the close is drawn, from the forecast's first bar on. ``median`` is one close
-    a bar, ``samples`` [K, H] are the closes of some paths.
-    """
-
-    history: pd.DataFrame
-    forecast: pd.DataFrame
-    bands: Sequence[Band] = ()
-    median: np.ndarray | None = None
-    samples: np.ndarray | None = None
-    truth: pd.DataFrame | None = None
-
-    def widest_first(self) -> list[tuple[str, np.ndarray, np.ndarray, str]]:
-        """(label, lower, upper, colour) of every band, in the order of drawing: each covers the middle of the one before."""
-        bands = [(band_label(name), np.asarray(lower), np.asarray(upper)) for name, lower, upper in self.bands]
-        bands.sort(key=lambda band: float((band[1] - band[2]).sum()))
-        tints = np.linspace(0.22, 0.55, len(bands)) if len(bands) > 1 else [0.3] * len(bands)
-        return [(*band, tint(FAN, float(share))) for band, share in zip(bands, tints, strict=True)]
-
-    def is_fan(self) -> bool:
-        """A fan has its own line in the middle; the candles of the mean would only hide it."""
-        return self.median is not None and len(self.bands) > 0
-
-    def last_close(self) -> list[float]:
-        """The close that the fan opens from; empty without a history."""
-        return [float(self.history["close"].iloc[-1])] if len(self.history) else []
-
-    def has_volume(self) -> bool:
-        shown = self.history if len(self.history) else self.forecast
-        return "volume" in shown.columns and bool((shown["volume"] > 0).any())
-
-    def times(self) -> pd.DatetimeIndex:
-        """Of history and forecast, bar by bar."""
-        return self.history.index.append(self.forecast.index) if len(self.history) else self.forecast.index  # type: ignore[return-value,arg-type]
-
-
-def band_label(name: float | str) -> str:
-    return name if isinstance(name, str) else f"{100 * name:.10g} % of the paths' closes"
-
-
-def charts_of(
-    forecast: Forecast,
-    history_bars: int | None,
-    truth: Mapping[int | str, pd.DataFrame],
-    coverages: Sequence[float],
-    samples: int,
-) -> list[Chart]:
-    """A chart a series; the arguments are those of `Forecast.plot` and `Forecast.to_html`."""
-    bars = None if history_bars is None else whole(history_bars, "history_bars", 0)
-    levels = fractions(coverages, "coverages") if np.size(coverages) else []
-    thin = whole(samples, "samples", 0)
-    unknown = [name for name in truth if name not in forecast]
-    if unknown:
-        raise ValueError(f"truth is given for {unknown[0]!r}, which is no series of the forecast")
-    return [_chart_of(forecast[name], bars, truth.get(name), levels, thin) for name in forecast]
-
-
-def _chart_of(
-    one: Forecast, bars: int | None, truth: pd.DataFrame | None, coverages: Sequence[float], samples: int
-) -> Chart:
-    mean = one.mean()
-    paths = one.paths[0]
-    closes = paths[:, :, list(mean.columns).index("close")].astype(np.float64)  # [P, H]
-    if one.history is not None:
-        bars = max(60, 3 * len(mean)) if bars is None else bars
-        history = one.history[0].iloc[max(0, len(one.history[0]) - bars) :]
-    else:
-        history = mean.iloc[:0]
-    bands: list[Band] = []
-    if len(closes) > 1:  # of one path, every quantile is the path
-        for coverage in coverages:
-            lower, upper = path_quantiles(closes, [(1 - coverage) / 2, (1 + coverage) / 2])
-            bands.append((coverage, lower, upper))
-    return Chart(
-        history,
-        mean,
-        bands,
-        np.median(closes, axis=0) if bands else None,
-        closes[:samples] if samples else None,
-        None if truth is None else check_truth(truth, one.ids[0], one.timestamps[0]),
-    )
-
-
-def tint(colour: str, share: float) -> str:
-    """The colour as paint of that share in white; opaque, so that the legend shows what the chart does."""
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(255 - share * (255 - part)):02x}" for part in parts)
 
 
 class Picture(bytes):
@@ -140,7 +38,7 @@ class Picture(bytes):
         return bundle
 
 
-def _candles(axes: Axes, at: np.ndarray, bars: pd.DataFrame, up: str, down: str) -> None:
+def draw_candles(axes: Axes, at: np.ndarray, bars: pd.DataFrame, up: str, down: str) -> None:
     """One candle a bar at the x positions ``at``: wick from low to high, body from open to close."""
     rising = (bars["close"] >= bars["open"]).to_numpy()
     colours = np.where(rising, up, down)
@@ -237,10 +135,10 @@ def _price(axes: Axes, chart: Chart) -> None:
     past, future = np.arange(len(chart.history)), len(chart.history) + np.arange(len(chart.forecast))
     axes.axvspan(future[0] - 0.5, future[-1] + 0.5, color=FORECAST_UP, alpha=0.06, linewidth=0)
     if len(past):
-        _candles(axes, past, chart.history, UP, DOWN)
+        draw_candles(axes, past, chart.history, UP, DOWN)
     _fan(axes, chart, future)
     if not chart.is_fan():
-        _candles(axes, future, chart.forecast, FORECAST_UP, FORECAST_DOWN)
+        draw_candles(axes, future, chart.forecast, FORECAST_UP, FORECAST_DOWN)
         label = "forecast (mean of the paths), close"
         axes.plot(future, chart.forecast["close"], color=FORECAST_UP, linewidth=1.2, label=label)
     if chart.truth is not None:

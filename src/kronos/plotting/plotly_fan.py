@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kronos.plotting.fan import DOWN, FAN, FORECAST_DOWN, FORECAST_UP, TRUTH, UP, Chart
 from kronos.plotting.html import plotly_script, render_page
-from kronos.plotting.matplotlib_fan import DOWN, FAN, FORECAST_DOWN, FORECAST_UP, TRUTH, UP, Chart
 
 GRID, INK = "#e8ebef", "#2b2f36"
 NUMBER = ",.7~g"

@@ -9,11 +9,14 @@ import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from kronos.finetune.config import FinetuneConfig
+if TYPE_CHECKING:
+    from kronos.finetune.config import FinetuneConfig
+
 
 FREQ = re.compile(r"([0-9]*)(month|mon|week|w|day|d|minute|min)")
 NEAREST_DAYS = 14

@@ -10,17 +10,19 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from kronos.finetune.config import FEATURES, FinetuneConfig
 from kronos.io.atomic import json_bytes, write_file
 from kronos.klines.time_splits import COLUMNS, Dropped, Splits, split_by_time
 from kronos.qlib.folder import QlibFolder, check_qlib
 from kronos.qlib.session import start_qlib
-from kronos.schema import PRICE_COLUMNS
+from kronos.schema import PICKLE_FEATURES, PRICE_COLUMNS
+
+if TYPE_CHECKING:
+    from kronos.finetune.config import FinetuneConfig
 
 GROUP = 50
 """Instruments that are read together, between two steps of the progress bar."""
@@ -185,7 +187,7 @@ def clean_rows(raw: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def as_pickle(table: pd.DataFrame) -> bytes:
     """A plain dict of symbol -> DataFrame (index datetime; open, high, low, close, vol, amt), as existing scripts load it."""
     frames = {}
-    names = pd.Index(list(FEATURES), dtype=object)  # text columns of pandas 3 cannot be read by pandas 2
+    names = pd.Index(list(PICKLE_FEATURES), dtype=object)  # text columns of pandas 3 cannot be read by pandas 2
     for symbol, rows in table.groupby("symbol", sort=True):
         index = pd.DatetimeIndex(rows["timestamp"].to_numpy(), name="datetime")
         frames[str(symbol)] = pd.DataFrame(rows[list(COLUMNS[2:])].to_numpy(), index=index, columns=names)

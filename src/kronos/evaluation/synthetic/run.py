@@ -195,7 +195,8 @@ def _distributions(real: Sequences, synthetic: Sequences, control: Sequences) ->
 
 def _gallery(real: Sequences, synthetic: Sequences, seed: int) -> bytes:
     """Four windows, real beside synthetic, on the same scale."""
-    from kronos.plotting.matplotlib_fan import DOWN, UP, _candles
+    from kronos.plotting.fan import DOWN, UP
+    from kronos.plotting.matplotlib_fan import draw_candles
 
     chosen = np.random.default_rng(seed).choice(len(real), min(4, len(real)), replace=False)
     figure = _figure(11, 2.1 * len(chosen))
@@ -205,7 +206,7 @@ def _gallery(real: Sequences, synthetic: Sequences, seed: int) -> bytes:
         row[0].set_ylim(both.min() - 0.03 * np.ptp(both), both.max() + 0.03 * np.ptp(both))
         for axes, s in zip(row, (real, synthetic), strict=True):
             bars = pd.DataFrame(s.bars[i, :, :4], columns=list(PRICE_COLUMNS))
-            _candles(axes, np.arange(len(bars)), bars, UP, DOWN)
+            draw_candles(axes, np.arange(len(bars)), bars, UP, DOWN)
             _plain(axes)
             axes.tick_params(labelsize=7)
     return png(figure)

@@ -30,7 +30,7 @@ from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.bar_store import Store
 from kronos.training.distributed import World
 from kronos.training.losses import KnownTokens, ModelObjective, encoder_of
-from kronos.training.trainer import LoopSettings, Task, Trainer
+from kronos.training.trainer import LoopSettings, Trainer, TrainingTask
 from kronos.training.windows import Order, Windows
 
 SYMBOLS, BARS, HORIZON = 50, 700, 11
@@ -129,7 +129,7 @@ def our_way(
     settings = LoopSettings(
         steps=1000, learning_rate=4e-5, betas=(0.9, 0.95), weight_decay=0.1, clip_norm=3.0, **options
     )
-    task = Task(model, ModelObjective(model, "sampled"), batch, [batch(0, 0, 1)], lambda *_: None)
+    task = TrainingTask(model, ModelObjective(model, "sampled"), batch, [batch(0, 0, 1)], lambda *_: None)
     for step in range(steps + 2 if again else 0):
         batch(step, 0, 1)
     seconds = []

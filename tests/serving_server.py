@@ -13,13 +13,13 @@ import pandas as pd
 from kronos.serving.app import create_app
 from kronos.serving.config import Settings
 from kronos.serving.server import address_of, listen, server_of
-from kronos.serving.work import Offered
+from kronos.serving.work import LoadedModel
 
 
 class Server:
     """Started on a free port in a thread of this process; `guard` is the application."""
 
-    def __init__(self, offered: Mapping[str, Offered], settings: Settings | None = None) -> None:
+    def __init__(self, offered: Mapping[str, LoadedModel], settings: Settings | None = None) -> None:
         self.settings = settings or Settings(port=0)
         self.guard = create_app(offered, self.settings)
         self._socket = listen(self.settings.host, 0)

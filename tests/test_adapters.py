@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import kronos
-from kronos.adapters.tables import History, Settings, candle_columns, sample
+from kronos.adapters.tables import AdapterSettings, TableHistory, candle_columns, sample
 
 HAS_SKTIME, HAS_GLUONTS = (importlib.util.find_spec(name) is not None for name in ("sktime", "gluonts"))
 needs_sktime = pytest.mark.skipif(not HAS_SKTIME, reason="needs sktime: make test-frameworks")
@@ -35,9 +35,9 @@ def test_bars_are_told_from_other_tables_by_their_columns():
 def test_paths_of_a_table_are_those_of_the_predictor_whatever_the_order_of_its_columns():
     table = bars()
     future = pd.date_range("2024-03-21", periods=4)
-    settings = Settings(paths=5, lookback=40)
+    settings = AdapterSettings(paths=5, lookback=40)
     shuffled = table[["close", "volume", "open", "low", "high"]].rename(columns=str.title)
-    (found,) = sample([History(shuffled, shuffled.index, future)], settings)
+    (found,) = sample([TableHistory(shuffled, shuffled.index, future)], settings)
     past = table.iloc[-40:]
     expected = kronos.load("nano").predict_samples(past, past.index, future, 4, sample_count=5, seed=0, verbose=False)
     np.testing.assert_allclose(found, expected[0][..., [3, 4, 0, 2, 1]], rtol=1e-4)
@@ -46,7 +46,7 @@ def test_paths_of_a_table_are_those_of_the_predictor_whatever_the_order_of_its_c
 def test_a_column_alone_is_forecast_as_bars_from_one_value_to_the_next():
     values = bars()[["close"]].rename(columns={"close": "x"})
     future = pd.date_range("2024-03-21", periods=4)
-    (found,) = sample([History(values, values.index, future)], Settings(paths=5))
+    (found,) = sample([TableHistory(values, values.index, future)], AdapterSettings(paths=5))
     assert found.shape == (5, 4, 1) and np.isfinite(found).all()
     last = values["x"].iloc[-1]
     assert abs(found[:, 0].mean() - last) < 0.1 * last

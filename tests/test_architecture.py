@@ -38,8 +38,3 @@ def test_no_public_class_name_occurs_twice():
 
 def test_at_most_eight_files_lie_at_the_top():
     assert len([file for file in FILES if len(file.parts) == 1]) <= 8
-
-
-def test_no_file_is_longer_than_500_lines_but_the_predictor():
-    long = {str(file) for file in FILES if len((PACKAGE / file).read_text(encoding="utf-8").splitlines()) > 500}
-    assert long <= {"predictor.py"}

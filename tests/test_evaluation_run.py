@@ -10,7 +10,7 @@ import pytest
 import kronos
 from kronos.calibration import Calibration
 from kronos.evaluation import TASKS, Prediction, cross_validation, evaluate
-from kronos.evaluation.forecasters.models import KronosForecaster
+from kronos.evaluation.forecasters.models import PairForecaster
 from kronos.evaluation.report.sentences import headline, sentences
 from kronos.evaluation.scores import score
 from kronos.evaluation.table import read_forecasts
@@ -276,8 +276,8 @@ def test_a_pair_is_scored_once_more_with_calibrated_paths(golden, market, tmp_pa
     width = [np.log(one["q0.9"] / one["q0.1"]).mean() for one in (raw, made)]
     stretch = np.exp(0.4)  # and the paths' mean, of the other nine, is shrunk by .5
     assert width[1] / width[0] == pytest.approx(stretch + (stretch - 0.5) / 9, rel=1e-4)
-    alone = KronosForecaster("nano", nano, calibration=own)
-    assert alone.fingerprint != KronosForecaster("nano", nano).fingerprint
+    alone = PairForecaster("nano", nano, calibration=own)
+    assert alone.fingerprint != PairForecaster("nano", nano).fingerprint
     with pytest.warns(UserWarning, match="nano has no calibration for this sampling"):
         colder = evaluate(
             market, {"nano": nano}, task=task.with_(temperature=0.6), baselines=[], progress=False, calibration="auto"

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from kronos.generation import engine
-from kronos.generation.fused import Projection, Rounded, fused_model, rotate, to_unit, turns
+from kronos.generation.fused import Projection, QuantizedLinear, fused_model, rotate, to_unit, turns
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos
 from kronos.nn.layers import RMSNorm, Rotary
@@ -48,7 +48,7 @@ def test_few_and_many_rows_are_multiplied_with_the_same_rounded_weights(precisio
     torch.manual_seed(0)
     weight, bias, x = torch.randn(96, 64), torch.randn(96), torch.randn(40, 64)
     with torch.inference_mode():
-        projection = Rounded(precision, weight, bias, False)
+        projection = QuantizedLinear(precision, weight, bias, False)
         exact, many = F.linear(x, weight, bias), projection(x)
         assert 0 < (many - exact).abs().max() / exact.abs().max() < error
         for row in range(4):

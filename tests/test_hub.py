@@ -20,7 +20,7 @@ from kronos.hub import pairing
 from kronos.hub import registry as zoo
 from kronos.loading import pair_settings
 from kronos.nn import checkpoint
-from kronos.nn.checkpoint import Origin
+from kronos.nn.checkpoint import CheckpointSource
 from tests.processes import run_process
 
 SECONDS_TO_SAY_SO = 5.0
@@ -87,7 +87,7 @@ def test_a_folder_pair_becomes_a_predictor_in_eval_mode_with_the_default_context
     assert isinstance(predictor, KronosPredictor)
     assert predictor.max_context == 512 and predictor.device == "cpu"
     assert not predictor.model.training and not predictor.tokenizer.training
-    assert predictor.model.origin == Origin(str(pair / "model"), pair / "model" / "model.safetensors")
+    assert predictor.model.origin == CheckpointSource(str(pair / "model"), pair / "model" / "model.safetensors")
 
 
 def test_pair_json_gives_the_context_and_an_argument_overrules_it(pair, no_network):
@@ -190,12 +190,12 @@ def test_a_wrong_published_pair_warns_by_name_and_the_right_one_does_not(
     networks, model_name, tokenizer_name, right, tmp_path
 ):
     model, tokenizer = networks
-    model.origin = Origin(f"neoquasar/{model_name}", tmp_path / "none")
-    tokenizer.origin = Origin(f"NeoQuasar/{tokenizer_name}", tmp_path / "none")
+    model.origin = CheckpointSource(f"neoquasar/{model_name}", tmp_path / "none")
+    tokenizer.origin = CheckpointSource(f"NeoQuasar/{tokenizer_name}", tmp_path / "none")
     with pytest.warns(PairWarning, match=f"{model_name} was trained with {right}, not with {tokenizer_name}") as caught:
         KronosPredictor(model, tokenizer, device="cpu")
     assert len(caught) == 1 and f'from_pretrained("NeoQuasar/{right}")' in str(caught[0].message)
-    tokenizer.origin = Origin(f"NeoQuasar/{right}", tmp_path / "none")
+    tokenizer.origin = CheckpointSource(f"NeoQuasar/{right}", tmp_path / "none")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         KronosPredictor(model, tokenizer, device="cpu")
@@ -203,7 +203,7 @@ def test_a_wrong_published_pair_warns_by_name_and_the_right_one_does_not(
 
 def test_own_networks_never_warn(networks):
     model, tokenizer = networks
-    for origin in (None, model.origin, Origin("NeoQuasar/Kronos-small", model.origin.weights)):
+    for origin in (None, model.origin, CheckpointSource("NeoQuasar/Kronos-small", model.origin.weights)):
         model.origin = origin
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -217,7 +217,7 @@ def test_a_local_copy_of_published_weights_is_known_by_its_checksum(networks, mo
         zoo.TOKENIZER_2K, size=weights.stat().st_size, sha256=pairing.sha256_of(weights), repo="NeoQuasar/Other"
     )
     monkeypatch.setattr(pairing, "PUBLISHED", (copied, *zoo.PUBLISHED))
-    model.origin = Origin("NeoQuasar/Kronos-small", weights)
+    model.origin = CheckpointSource("NeoQuasar/Kronos-small", weights)
     with pytest.warns(PairWarning, match="Kronos-small was trained with Kronos-Tokenizer-base, not with Other"):
         KronosPredictor(model, tokenizer, device="cpu")
 

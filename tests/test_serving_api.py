@@ -13,7 +13,7 @@ from serving_server import Server, bars, columns
 
 import kronos
 from kronos.serving.config import Settings
-from kronos.serving.work import Offered
+from kronos.serving.work import LoadedModel
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def offered(golden, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "tiny"
     shutil.copytree(golden / "tiny", folder)
     (folder / "pair.json").write_text(json.dumps({"max_context": 64, "temperature": 0.9, "top_p": 0.95}))
-    return {"tiny": Offered("tiny", kronos.load(folder))}
+    return {"tiny": LoadedModel("tiny", kronos.load(folder))}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from test_serving_api import offered  # noqa: F401
 import kronos
 from kronos.forecast.anchoring import anchored
 from kronos.generation.sampling import Sampling
-from kronos.serving.batching import Abandoned, Batcher, Job
+from kronos.serving.batching import Batcher, Cancelled, Job
 
 SAMPLING = Sampling(0.9, 0, 0.95)
 
@@ -70,9 +70,9 @@ def test_a_horizon_that_fills_the_context_is_drawn_without_bars_on_the_way(predi
 
 def test_what_progress_raises_ends_the_run(predictor):
     def stop(done, total):
-        raise Abandoned
+        raise Cancelled
 
-    with pytest.raises(Abandoned):
+    with pytest.raises(Cancelled):
         predictor.sample_prepared([prepared(predictor, 30, 5)], SAMPLING, 2, [0], progress=stop)
 
 
@@ -127,7 +127,7 @@ def test_lanes_share_the_work_and_a_closed_batcher_finishes_what_it_has(predicto
     assert all(one.future.done() for one in jobs)
     assert sorted(series for series, _ in recorder.batches) == [3, 3]
     assert not batcher.alive
-    with pytest.raises(Abandoned):
+    with pytest.raises(Cancelled):
         batcher.submit([job(predictor)])
 
 
@@ -139,7 +139,7 @@ def test_jobs_that_nobody_waits_for_are_dropped_unworked(predictor):
     batcher.submit([late, gone, good])
     assert len(good.future.result(30)) == 2
     for one in (late, gone):
-        with pytest.raises(Abandoned):
+        with pytest.raises(Cancelled):
             one.future.result(30)
     batcher.close(30)
     assert recorder.batches == [(1, 8)]

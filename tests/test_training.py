@@ -25,7 +25,7 @@ from kronos.training.losses import TokenizerObjective, candle_error, encoder_of,
 from kronos.training.pretrain import begin_from, recipe_of, reconstruction_figures
 from kronos.training.schedule import learning_rate
 from kronos.training.trackers import open_trackers, read_log
-from kronos.training.trainer import LoopSettings, Task, train
+from kronos.training.trainer import LoopSettings, TrainingTask, train
 from kronos.training.tuning import Tuning, merged, trained_share
 from kronos.training.windows import Order, Sampler, Windows, WindowSettings, normalise_on_prefix
 from tests import training_run
@@ -396,14 +396,14 @@ def test_a_gradient_that_is_not_finite_ends_the_run_in_words(tmp_path):
             return self.network(x).sum(), {}
 
     infinite = (torch.full((1, 1), torch.inf),)
-    task = Task(network, Objective(), lambda *_: infinite, [infinite], lambda *_: None)
+    task = TrainingTask(network, Objective(), lambda *_: infinite, [infinite], lambda *_: None)
     with world("cpu") as process, pytest.raises(FloatingPointError, match="not finite at step 0"):
         train(task, LoopSettings(steps=3), tmp_path, process, say=lambda _: None)
 
 
 def test_nothing_to_validate_on_is_refused(tmp_path):
     network = torch.nn.Linear(1, 1)
-    task = Task(network, network, lambda *_: (), [], lambda *_: None)
+    task = TrainingTask(network, network, lambda *_: (), [], lambda *_: None)
     with world("cpu") as process, pytest.raises(ValueError, match="validation part is empty"):
         train(task, LoopSettings(steps=3), tmp_path, process)
 

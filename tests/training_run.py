@@ -18,7 +18,7 @@ from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training.bar_store import Store
 from kronos.training.distributed import world
 from kronos.training.losses import ModelObjective, tokens_of
-from kronos.training.trainer import LoopSettings, Task, train
+from kronos.training.trainer import LoopSettings, TrainingTask, train
 from kronos.training.windows import Order, Windows
 
 DROPS = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p"), 0.0)
@@ -78,7 +78,7 @@ def run(folder: Path, processes, windows=8, accumulation=1, steps=12, die_at=Non
         return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))
 
     held_out = [ready_rows(chunk) for chunk in np.array_split(cut.spread(20), 2)]
-    task = Task(model, ModelObjective(model, "sampled"), batch, held_out, save_checkpoint)
+    task = TrainingTask(model, ModelObjective(model, "sampled"), batch, held_out, save_checkpoint)
     settings = LoopSettings(
         **{"steps": steps, "learning_rate": 0.01, "warmup": 3, "accumulation": accumulation, "report_every": 1}
         | {"validate_every": 5, "save_every": 4} | changes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import sha256_of
-from kronos.hub.registry import ZOO, Entry, Published, entry_of
+from kronos.hub.registry import ZOO, Published, RegistryEntry, entry_of
 from kronos.nn import CheckpointError, Kronos, KronosTokenizer
 from kronos.nn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, HubCheckpoint, locate, read_config
 
@@ -193,7 +193,7 @@ def _published(network: type[HubCheckpoint], published: Published, hub_options: 
     return network.from_pretrained(published.repo, **options)
 
 
-def _local_pair(entry: Entry | None, folder: Path, tokenizer: str | os.PathLike[str] | None) -> tuple[str, str]:
+def _local_pair(entry: RegistryEntry | None, folder: Path, tokenizer: str | os.PathLike[str] | None) -> tuple[str, str]:
     """Where model and tokenizer of a folder, of the embedded pair or of an unknown Hub id are."""
     if entry is not None and entry.folder is not None:
         folder = entry.folder

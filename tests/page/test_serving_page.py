@@ -22,7 +22,7 @@ from serving_server import Server, bars  # noqa: E402
 
 import kronos  # noqa: E402
 from kronos.serving.config import Settings  # noqa: E402
-from kronos.serving.work import Offered  # noqa: E402
+from kronos.serving.work import LoadedModel  # noqa: E402
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
@@ -48,7 +48,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def nano():
-    return {"nano": Offered("nano", kronos.load("nano"))}
+    return {"nano": LoadedModel("nano", kronos.load("nano"))}
 
 
 @pytest.fixture(scope="module")

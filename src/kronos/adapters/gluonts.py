@@ -19,7 +19,7 @@ from gluonts.itertools import batcher
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import RepresentablePredictor
 
-from kronos.adapters.tables import History, Settings, sample
+from kronos.adapters.tables import AdapterSettings, TableHistory, sample
 from kronos.schema import FEATURES
 
 TOGETHER = 64
@@ -54,7 +54,9 @@ class KronosGluonPredictor(RepresentablePredictor):
     ) -> None:
         super().__init__(prediction_length=prediction_length)
         self.num_samples = num_samples
-        self.settings = Settings(model, tokenizer, lookback, num_samples, temperature, top_k, top_p, seed, device)
+        self.settings = AdapterSettings(
+            model, tokenizer, lookback, num_samples, temperature, top_k, top_p, seed, device
+        )
 
     def predict(self, dataset: Any, num_samples: int | None = None, **kwargs: Any) -> Iterator[SampleForecast]:
         """A SampleForecast an item, [P, H] or [P, H, D]."""
@@ -72,7 +74,7 @@ class KronosGluonPredictor(RepresentablePredictor):
     def predict_item(self, item: Any) -> SampleForecast:
         return next(self.predict([item]))
 
-    def _history(self, item: Any) -> History:
+    def _history(self, item: Any) -> TableHistory:
         target = np.atleast_2d(np.asarray(item["target"], dtype=np.float64))  # [D, T]
         name = item.get("item_id", "an item")
         real = np.flatnonzero(~np.isnan(target).any(0))
@@ -86,4 +88,4 @@ class KronosGluonPredictor(RepresentablePredictor):
         values = pd.DataFrame(target[:, first:].T, columns=columns)
         periods = pd.period_range(item["start"], periods=length + self.prediction_length)
         times = periods.to_timestamp()
-        return History(values, times[first:length], times[length:])
+        return TableHistory(values, times[first:length], times[length:])

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
-from kronos.adapters.tables import History, Settings, dated, sample
+from kronos.adapters.tables import AdapterSettings, TableHistory, dated, sample
 from kronos.calendars import future_timestamps
 from kronos.metrics.quantiles import path_quantiles
 
@@ -121,9 +121,9 @@ class KronosForecaster(BaseForecaster):
         first = (
             0 if isinstance(self._history.index, (pd.DatetimeIndex, pd.PeriodIndex)) else int(self._history.index[0])
         )
-        history = History(self._history, dated(self._history.index, first), dated(index, first))
-        told = {name: value for name, value in self.get_params(deep=False).items() if name in Settings._fields}
-        (paths,) = sample([history], Settings(**told))
+        history = TableHistory(self._history, dated(self._history.index, first), dated(index, first))
+        told = {name: value for name, value in self.get_params(deep=False).items() if name in AdapterSettings._fields}
+        (paths,) = sample([history], AdapterSettings(**told))
         return paths[:, steps - 1], index[steps - 1].set_names(self._history.index.name)
 
     def _index_of(self, count: int) -> pd.Index:

@@ -21,7 +21,7 @@ ORIGIN = pd.Timestamp("2000-01-01")
 """Where a table is numbered instead of dated, its rows are taken for days from here on."""
 
 
-class Settings(NamedTuple):
+class AdapterSettings(NamedTuple):
     """What the adapters are told; None takes the model's own."""
 
     model: str = "nano"
@@ -35,7 +35,7 @@ class Settings(NamedTuple):
     device: str | None = None
 
 
-class History(NamedTuple):
+class TableHistory(NamedTuple):
     """A series as it was observed, and the times to forecast."""
 
     values: pd.DataFrame
@@ -78,7 +78,7 @@ def dated(index: pd.Index, first: int = 0) -> pd.DatetimeIndex:
     return ORIGIN + pd.to_timedelta(np.asarray(index, dtype=np.int64) - first, unit="D")
 
 
-def sample(histories: Sequence[History], settings: Settings) -> list[np.ndarray]:
+def sample(histories: Sequence[TableHistory], settings: AdapterSettings) -> list[np.ndarray]:
     """Paths of every column of every series, float64 [P, H, C] each.
 
     Columns that are the open, high, low and close (and volume and amount) of bars are forecast together, as a K-line; any other

@@ -57,7 +57,7 @@ def generate(
     if (lookback is None) != (horizon is None):
         raise ValueError("give --lookback and --horizon together, or neither")
     from kronos.evaluation.dataset import read_series
-    from kronos.evaluation.forecasters.models import KronosForecaster, forecaster_of
+    from kronos.evaluation.forecasters.models import PairForecaster, forecaster_of
     from kronos.evaluation.synthetic.sequences import SYNTHETIC
     from kronos.evaluation.synthetic.sequences import generate as run
     from kronos.evaluation.tasks import TASKS
@@ -66,7 +66,7 @@ def generate(
     task = replace(task, temperature=temperature, top_p=top_p)
     dataset = read_series(data, tz=tz, clean=clean)  # type: ignore[arg-type]
     forecaster = forecaster_of(model, task, tokenizer=tokenizer, device=device)
-    if not isinstance(forecaster, KronosForecaster):
+    if not isinstance(forecaster, PairForecaster):
         raise ValueError(f"--model {model}: only a Kronos pair generates whole bars")
     origins, table = run(
         dataset, forecaster, task, Path(out), seed=seed, overwrite=overwrite, progress=not quiet and sys.stderr.isatty()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from kronos.hub.registry import Entry, Published
+    from kronos.hub.registry import Published, RegistryEntry
 
 
 def _cached(published: Published) -> bool:
@@ -17,7 +17,7 @@ def _cached(published: Published) -> bool:
     return isinstance(try_to_load_from_cache(published.repo, "model.safetensors", revision=published.revision), str)
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: RegistryEntry) -> tuple[str, ...]:
     """name, parameters of the model + of the tokenizer, bytes, context, where from, tokenizer, cached"""
     if entry.folder is not None or entry.model is None or entry.tokenizer is None:
         from safetensors import safe_open

@@ -70,7 +70,7 @@ class Past:
         return np.diff(np.log(close))
 
 
-class Origin(NamedTuple):
+class EvaluationWindow(NamedTuple):
     """A window with its truth: timestamps [H] as in the tables, open, high, low, close [H, 4], volume [H] if there is one."""
 
     past: Past
@@ -85,7 +85,7 @@ def cut_points(bars: int, lookback: int, horizon: int, step_size: int, n_windows
     return sorted(points if n_windows is None else points[:n_windows])
 
 
-def origin_at(series: Series, seen: int, lookback: int, horizon: int) -> Origin:
+def origin_at(series: Series, seen: int, lookback: int, horizon: int) -> EvaluationWindow:
     """The window whose last visible bar is number ``seen`` - 1."""
     before, after = slice(seen - lookback, seen), slice(seen, seen + horizon)
     if before.start < 0 or after.stop > len(series.bars):
@@ -104,10 +104,10 @@ def origin_at(series: Series, seen: int, lookback: int, horizon: int) -> Origin:
     coming = values.iloc[after]
     truth = coming[list(PRICE_COLUMNS)].to_numpy(np.float64)
     volume = coming["volume"].to_numpy(np.float64) if "volume" in coming else None
-    return Origin(past, series.bars["timestamps"].to_numpy()[after], truth, volume)
+    return EvaluationWindow(past, series.bars["timestamps"].to_numpy()[after], truth, volume)
 
 
-class Spot(NamedTuple):
+class WindowRef(NamedTuple):
     """Where a window is; its tables are made when they are needed, so that many windows take no memory."""
 
     series: Series
@@ -115,7 +115,7 @@ class Spot(NamedTuple):
     lookback: int
     horizon: int
 
-    def origin(self) -> Origin:
+    def origin(self) -> EvaluationWindow:
         return origin_at(self.series, self.seen, self.lookback, self.horizon)
 
     @property
@@ -126,7 +126,7 @@ class Spot(NamedTuple):
 class Planned(NamedTuple):
     """Windows to forecast, and how many were left out for having a lookback without any movement."""
 
-    spots: list[Spot]
+    spots: list[WindowRef]
     still: int
     short: list[str]
     """Series too short for one window."""
@@ -145,15 +145,15 @@ def plan_windows(
         close = one.bars["close"].to_numpy(np.float64)
         for seen in points:
             if np.ptp(close[seen - lookback : seen]) > 0:
-                spots.append(Spot(one, seen, lookback, horizon))
+                spots.append(WindowRef(one, seen, lookback, horizon))
             else:
                 still += 1
     return Planned(spots, still, short)
 
 
-def chunks_of(spots: Sequence[Spot], size: int = CHUNK) -> list[list[Spot]]:
+def chunks_of(spots: Sequence[WindowRef], size: int = CHUNK) -> list[list[WindowRef]]:
     """Windows of one lookback, horizon and frequency together, ``size`` at most, in an order that depends on nothing else."""
-    result: list[list[Spot]] = []
+    result: list[list[WindowRef]] = []
     for spot in sorted(spots, key=lambda s: s.kind):
         if not result or len(result[-1]) == size or result[-1][0].kind != spot.kind:
             result.append([])

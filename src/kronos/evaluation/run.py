@@ -25,7 +25,7 @@ import pyarrow as pa
 from kronos.evaluation.dataset import Data, Dataset, read_series
 from kronos.evaluation.forecasters import DEFAULT, Baseline
 from kronos.evaluation.forecasters.models import Forecaster, as_prediction, forecasters_of
-from kronos.evaluation.rolling_origins import Planned, Spot, chunks_of, plan_windows
+from kronos.evaluation.rolling_origins import Planned, WindowRef, chunks_of, plan_windows
 from kronos.evaluation.table import SCHEMA, read_part, rows_of, write_combined
 from kronos.evaluation.tasks import LEVELS, Task, task_of
 from kronos.io.atomic import json_bytes, parquet_bytes
@@ -177,7 +177,7 @@ def evaluate(
 def _chunk(
     forecaster: Forecaster,
     number: int,
-    chunk: list[Spot],
+    chunk: list[WindowRef],
     paths: int,
     seed: int,
     store: _Forecasts | None,

@@ -15,7 +15,7 @@ import pandas as pd
 
 from kronos.evaluation.statistics import STATISTICS
 from kronos.evaluation.window_losses import GROUP, window_losses
-from kronos.metrics.significance import LEAST_BLOCKS, Blocks, Comparison, holm, percentiles
+from kronos.metrics.significance import LEAST_BLOCKS, Blocks, LossComparison, holm, percentiles
 
 POINT, DISTRIBUTION = "mase", "crps"
 OF_WINDOWS = ("covered", "direction", "relative_mase", "relative_crps")
@@ -164,7 +164,7 @@ def _interval_over_groups(part: pd.DataFrame, name: str, blocks: Blocks) -> tupl
     return percentiles(np.divide(total, known.sum(0), out=np.full(len(total), np.nan), where=known.any(0)))
 
 
-_SAME = Comparison(0.0, 0.0, float("nan"), 0)
+_SAME = LossComparison(0.0, 0.0, float("nan"), 0)
 """The same forecasts: nothing to test, and no member of the family of tests."""
 
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from kronos.evaluation.prediction import Prediction
-from kronos.evaluation.rolling_origins import Origin
+from kronos.evaluation.rolling_origins import EvaluationWindow
 from kronos.evaluation.tasks import LEVELS
 from kronos.metrics import probabilistic as metrics
 from kronos.schema import CLOSE
@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
 )
 
 
-def rows_of(name: str, origins: Sequence[Origin], prediction: Prediction, seed: int) -> pa.Table:
+def rows_of(name: str, origins: Sequence[EvaluationWindow], prediction: Prediction, seed: int) -> pa.Table:
     """The rows of one model on a chunk of windows of one horizon."""
     pasts = [origin.past for origin in origins]
     windows, horizon = len(pasts), pasts[0].horizon
@@ -75,7 +75,7 @@ def rows_of(name: str, origins: Sequence[Origin], prediction: Prediction, seed: 
     return pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in SCHEMA}, schema=SCHEMA)
 
 
-def _uniforms(name: str, origin: Origin, horizon: int, seed: int) -> np.ndarray:
+def _uniforms(name: str, origin: EvaluationWindow, horizon: int, seed: int) -> np.ndarray:
     """For the randomised PIT: of the seed, the model and the window alone."""
     key = [
         seed,

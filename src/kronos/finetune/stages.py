@@ -21,7 +21,7 @@ from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training.bar_store import Store
 from kronos.training.distributed import World
 from kronos.training.losses import Coarse, KnownTokens, ModelObjective, TokenizerObjective, encoder_of
-from kronos.training.trainer import Batch, LoopSettings, Task, train
+from kronos.training.trainer import LoopSettings, Tensors, TrainingTask, train
 from kronos.training.tuning import Tuning, merged, trained_share
 from kronos.training.windows import Order, Windows
 
@@ -94,11 +94,11 @@ class Feed:
         samples = min(self.config.n_train_iter, len(self.windows))
         return max(1, samples // (self.config.batch_size * self.config.accumulation_steps * world.size))
 
-    def ready(self, bars: Tensor, stamp: Tensor, places: np.ndarray, numbers: np.ndarray | None) -> Batch:
+    def ready(self, bars: Tensor, stamp: Tensor, places: np.ndarray, numbers: np.ndarray | None) -> Tensors:
         """What the objective takes of bars and time features; places in the order, and numbers of training windows."""
         return (bars,)
 
-    def batch(self, step: int, part: int, parts: int) -> Batch:
+    def batch(self, step: int, part: int, parts: int) -> Tensors:
         """A part of a step: the windows that follow, in the order, those of the parts before it."""
         size = self.config.batch_size
         first = (step * parts + part) * size
@@ -106,7 +106,7 @@ class Feed:
         # The position in the order, not the window, gives the draws: a window that comes again is drawn for anew.
         return self.ready(*self.windows.take(numbers), np.arange(first, first + size), numbers)
 
-    def held_out(self) -> list[Batch]:
+    def held_out(self) -> list[Tensors]:
         numbers = self.held.spread(self.config.n_val_iter)
         chunks = np.array_split(numbers, max(1, round(len(numbers) / self.config.batch_size)))
         return [self.ready(*self.held.take(chunk), chunk, None) for chunk in chunks]
@@ -121,7 +121,7 @@ class TokenFeed(Feed):
         super().__init__(config, parts)
         self.encode, self.known = encode, KnownTokens(encode, len(self.windows), self.windows.length)
 
-    def ready(self, bars: Tensor, stamp: Tensor, places: np.ndarray, numbers: np.ndarray | None) -> Batch:
+    def ready(self, bars: Tensor, stamp: Tensor, places: np.ndarray, numbers: np.ndarray | None) -> Tensors:
         s1, s2 = self.encode(bars) if numbers is None else self.known(bars, numbers)
         return s1, s2, stamp, _uniforms(self.config.seed, places, bars.shape[1])
 
@@ -155,7 +155,7 @@ def _train(
             f"a step on {world.device}; {trained:,} of {everything:,} weights trained"
         )
     watch = "mse" if stage == "tokenizer" else "loss"
-    task = Task(network, objective, feed.batch, feed.held_out(), _keep, watch)
+    task = TrainingTask(network, objective, feed.batch, feed.held_out(), _keep, watch)
     began = time.strftime("%Y-%m-%dT%H:%M:%S")
     names = [*config.trackers, *(["comet"] if config.use_comet and "comet" not in config.trackers else [])]
     comet = {**config.comet_config, "tag": config.comet_tag, "name": config.comet_name}
@@ -195,9 +195,9 @@ def loop_settings(config: FinetuneConfig, stage: Stage, per_epoch: int) -> LoopS
 def _summarise(
     folder: Path, config: FinetuneConfig, stage: Stage, began: str, complete: bool, per_epoch: int, world: World
 ) -> None:
-    from kronos.training.run_state import State
+    from kronos.training.run_state import TrainingState
 
-    progress = State(folder, World(0, 1, world.device)).progress
+    progress = TrainingState(folder, World(0, 1, world.device)).progress
     summary = {
         "stage": stage,
         "began": began,

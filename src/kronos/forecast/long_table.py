@@ -22,7 +22,7 @@ ID_COLUMNS = ("item_id", "unique_id", "symbol", "id")
 TIMESTAMP_COLUMNS = ("timestamp", "timestamps", "ds", "time", "datetime", "date")
 
 
-class Part(NamedTuple):
+class LongSeries(NamedTuple):
     """One series: its values, their times, and the times to forecast."""
 
     values: pd.DataFrame
@@ -50,7 +50,7 @@ class LongTable:
         """Python's own int or str."""
         return [_plain(name) for name in self._series]
 
-    def part(self, number: int, lookback: int | None, max_context: int) -> Part:
+    def part(self, number: int, lookback: int | None, max_context: int) -> LongSeries:
         """The latest ``lookback`` bars of a series, or what `default_lookback` takes."""
         name, rows = list(self._series.items())[number]
         future = self._futures[number]
@@ -62,7 +62,7 @@ class LongTable:
         if len(kept) < 2:
             raise ValueError(f"{self._named(name)} has {len(rows)} bar; at least 2 are needed to forecast from")
         values = kept[[c for c in FEATURES if c in kept.columns]]
-        return Part(values, pd.DatetimeIndex(kept[self.timestamp_column]), future)
+        return LongSeries(values, pd.DatetimeIndex(kept[self.timestamp_column]), future)
 
     def _named(self, name: object) -> str:
         return "the series" if self.id_column is None else f"{self.id_column} {name!r}"

@@ -34,7 +34,7 @@ class Window(NamedTuple):
         return len(self.future_stamp)
 
 
-class Batch(NamedTuple):
+class PlannedBatch(NamedTuple):
     """Series that are generated together, by their number, and which of their paths."""
 
     members: list[int]
@@ -60,7 +60,7 @@ def bytes_of(model: Kronos, lookback: int, horizon: int, paths: int) -> int:
     return 4 * (prefill + paths * (horizon * per_bar + scores + 6 * 2 ** max(config.s1_bits, config.s2_bits)))
 
 
-def plan(model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int) -> Iterator[Batch]:
+def plan(model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int) -> Iterator[PlannedBatch]:
     """Cut the work into batches: series that stay inside the context are padded together, those that slide share a lookback.
 
     A single series that does not fit with all its paths gets some of them at a time.
@@ -81,12 +81,12 @@ def plan(model: Kronos, windows: Sequence[Window], paths: int, max_context: int,
             return (one.lookback, one.horizon) == (other.lookback, other.horizon)
         return other.lookback + horizon <= max_context and other.lookback <= 2 * one.lookback
 
-    def cut(members: list[int], horizon: int) -> Iterator[Batch]:
+    def cut(members: list[int], horizon: int) -> Iterator[PlannedBatch]:
         together = paths
         if len(members) == 1:
             together = max(1, min(paths, paths * memory // need(members[0], members[0], 1, horizon)))
         for start in range(0, paths, together):
-            yield Batch(members, slice(start, min(paths, start + together)))
+            yield PlannedBatch(members, slice(start, min(paths, start + together)))
 
     batch: list[int] = []
     longest = 0

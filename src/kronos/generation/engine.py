@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from kronos.generation.fused import FusedBlocks, FusedKronos, Precision, fused_model, fused_tokenizer, rotate, turns
 from kronos.generation.sampling import Sampling, weights
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.nn.layers import Visibility
+from kronos.nn.layers import AttentionContext
 
 Progress = Callable[[int], None]
 OnBar = Callable[[Tensor, Tensor], None]
@@ -109,7 +109,7 @@ def read_blocks(
     blocks: FusedBlocks, x_SLD: Tensor, turns: Tensor, hidden_SL: Tensor | None, keep: Callable[[Tensor, Tensor], None]
 ) -> Tensor:
     """Run a left-padded window through the blocks: [S, L, D] -> [S, L, D]; ``keep`` is given the keys and values of each."""
-    mask = Visibility.of(x_SLD, hidden_SL).mask
+    mask = AttentionContext.of(x_SLD, hidden_SL).mask
     x = x_SLD[:, None]
     for block in blocks.blocks:
         q, k, v = (t[:, :, 0] for t in block.project(x, turns[:, :, : x_SLD.shape[1]]))

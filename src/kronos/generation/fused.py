@@ -157,7 +157,7 @@ class Projection:
         return self(x).add_(other)
 
 
-class Rounded(Projection):
+class QuantizedLinear(Projection):
     """A projection whose weights are rounded, so that a step of few rows reads fewer bytes.
 
     The rounded weights are what every number of rows is multiplied with: more rows than the short product is good for take
@@ -207,7 +207,7 @@ def _projection(
         raise ValueError(
             f"precision {precision!r} is for float32 models on a CPU, found {weight_OI.dtype} on {weight_OI.device}"
         )
-    return Rounded(precision, weight_OI, bias_O, in_cache)
+    return QuantizedLinear(precision, weight_OI, bias_O, in_cache)
 
 
 def _has_onednn() -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from kronos.generation import engine
-from kronos.generation.batch_plan import Batch, Window, bytes_of, memory_budget, plan
+from kronos.generation.batch_plan import PlannedBatch, Window, bytes_of, memory_budget, plan
 from kronos.generation.fused import Precision
 from kronos.generation.module_path import evaluating, sample_by_modules, special_part, unwrapped
 from kronos.generation.reference import decode_tail
@@ -238,13 +238,15 @@ def sample_paths(
     return results
 
 
-def _one_by_one(model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int) -> Iterator[Batch]:
+def _one_by_one(
+    model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int
+) -> Iterator[PlannedBatch]:
     """As `planning.plan`, for generation without caches: one series a batch, every path of which reads a window of its own."""
     for i, window in enumerate(windows):
         longest = min(window.lookback + window.horizon, max_context)
         together = max(1, memory // bytes_of(model, longest, 0, 0))
         for start in range(0, paths, together):
-            yield Batch([i], slice(start, min(paths, start + together)))
+            yield PlannedBatch([i], slice(start, min(paths, start + together)))
 
 
 def _by_modules(
@@ -285,15 +287,15 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error)
 
 
-def _halved(batch: Batch) -> list[Batch]:
+def _halved(batch: PlannedBatch) -> list[PlannedBatch]:
     """Two batches in its place, or none where there is but one path of one series."""
     members, paths = batch
     if len(members) > 1:
         middle = len(members) // 2
-        return [Batch(members[:middle], paths), Batch(members[middle:], paths)]
+        return [PlannedBatch(members[:middle], paths), PlannedBatch(members[middle:], paths)]
     middle = (paths.start + paths.stop) // 2
     return (
-        [Batch(members, slice(paths.start, middle)), Batch(members, slice(middle, paths.stop))]
+        [PlannedBatch(members, slice(paths.start, middle)), PlannedBatch(members, slice(middle, paths.stop))]
         if middle > paths.start
         else []
     )

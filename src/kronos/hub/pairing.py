@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kronos.hub.registry import PUBLISHED, ZOO, Published
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.nn.checkpoint import Origin
+from kronos.nn.checkpoint import CheckpointSource
 from kronos.schema import FEATURES
 
 
@@ -25,7 +25,7 @@ def sha256_of(path: Path) -> str:
         )
 
 
-def identify(origin: Origin | None) -> Published | None:
+def identify(origin: CheckpointSource | None) -> Published | None:
     """Which published repository weights came from: by the Hub id, or, for a local copy, by the file's size and checksum."""
     if origin is None:
         return None

@@ -46,7 +46,7 @@ TOKENIZER_BASE = Published(
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """A pair that forecasts: a model, its tokenizer, and the bars that the model sees at most."""
 
     name: str
@@ -57,11 +57,11 @@ class Entry:
     """The embedded pair's folder; the others are on the Hub."""
 
 
-ZOO: dict[str, Entry] = {
+ZOO: dict[str, RegistryEntry] = {
     entry.name: entry
     for entry in (
-        Entry("nano", 512, folder=Path(__file__).parent / "nano"),
-        Entry(
+        RegistryEntry("nano", 512, folder=Path(__file__).parent / "nano"),
+        RegistryEntry(
             "mini",
             2048,
             Published(
@@ -73,7 +73,7 @@ ZOO: dict[str, Entry] = {
             ),
             TOKENIZER_2K,
         ),
-        Entry(
+        RegistryEntry(
             "small",
             512,
             Published(
@@ -85,7 +85,7 @@ ZOO: dict[str, Entry] = {
             ),
             TOKENIZER_BASE,
         ),
-        Entry("base", 512, Published("NeoQuasar/Kronos-base", 102_310_592), TOKENIZER_BASE),
+        RegistryEntry("base", 512, Published("NeoQuasar/Kronos-base", 102_310_592), TOKENIZER_BASE),
     )
 }
 
@@ -96,7 +96,7 @@ PUBLISHED: tuple[Published, ...] = (
 )
 
 
-def entry_of(name: str) -> Entry | None:
+def entry_of(name: str) -> RegistryEntry | None:
     """The zoo's entry for a short name ("small") or a published model's Hub id, in any case of letters."""
     wanted = name.lower()
     for entry in ZOO.values():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow.fs as pa_fs
 
 
-class Entry(NamedTuple):
+class StorageEntry(NamedTuple):
     """A file: its name relative to the store, its bytes, and when it was last changed (ns)."""
 
     name: str
@@ -55,17 +55,17 @@ class Storage:
         """The full path of a file of the store, on `fs`."""
         return self.root if name == self.file else f"{self.root}/{name}"
 
-    def list(self, under: str = "") -> list[Entry]:
+    def list(self, under: str = "") -> list[StorageEntry]:
         """All files, those of folders too, by name; hidden ones (a part begins with . or _) are left out."""
         import pyarrow.fs as pa_fs
 
         if self.file is not None:
             info = self.fs.get_file_info(self.root)
-            return [Entry(self.file, info.size, info.mtime_ns or 0)]
+            return [StorageEntry(self.file, info.size, info.mtime_ns or 0)]
         top = f"{self.root}/{under}" if under else self.root
         found = self.fs.get_file_info(pa_fs.FileSelector(top, allow_not_found=True, recursive=True))
         entries = (
-            Entry(info.path[len(self.root) :].lstrip("/"), info.size, info.mtime_ns or 0)
+            StorageEntry(info.path[len(self.root) :].lstrip("/"), info.size, info.mtime_ns or 0)
             for info in found
             if info.type == pa_fs.FileType.File
         )

@@ -24,7 +24,7 @@ NEIGHBOURS = 2
 """A horizon that begins in one block ends in the next at most: neighbours are resampled together."""
 
 
-class Comparison(NamedTuple):
+class LossComparison(NamedTuple):
     """A Diebold-Mariano test: ``mean`` difference (negative: the model loses less), statistic, two-sided p, and blocks used."""
 
     mean: float
@@ -33,7 +33,7 @@ class Comparison(NamedTuple):
     blocks: int
 
 
-def diebold_mariano(difference_T: np.ndarray, h: int = 1) -> Comparison:
+def diebold_mariano(difference_T: np.ndarray, h: int = 1) -> LossComparison:
     """Equal accuracy of two forecasts, from the differences of their losses in time order.
 
     ``h``: differences up to h - 1 apart may be correlated (h-step forecasts at every step). The variance is the truncated
@@ -56,10 +56,12 @@ def diebold_mariano(difference_T: np.ndarray, h: int = 1) -> Comparison:
         variance, h = covariances[0], 1
     if variance <= 0:  # all differences are equal
         same = d.mean() == 0
-        return Comparison(float(d.mean()), 0.0 if same else float(np.sign(d.mean()) * np.inf), 1.0 if same else 0.0, n)
+        return LossComparison(
+            float(d.mean()), 0.0 if same else float(np.sign(d.mean()) * np.inf), 1.0 if same else 0.0, n
+        )
     correction = np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
     statistic = correction * d.mean() / np.sqrt(variance / n)
-    return Comparison(float(d.mean()), float(statistic), float(2 * t.sf(abs(statistic), n - 1)), n)
+    return LossComparison(float(d.mean()), float(statistic), float(2 * t.sf(abs(statistic), n - 1)), n)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -102,11 +104,11 @@ class Blocks:
         np.add.at(result, self.number, values)
         return result
 
-    def test(self, difference_N: np.ndarray) -> Comparison:
+    def test(self, difference_N: np.ndarray) -> LossComparison:
         """Diebold-Mariano over blocks: mean difference over windows, its variance from the sums of blocks of any size."""
         d = np.asarray(difference_N, dtype=np.float64)
         if self.count < LEAST_BLOCKS:
-            return Comparison(float(d.mean()), float("nan"), float("nan"), self.count)
+            return LossComparison(float(d.mean()), float("nan"), float("nan"), self.count)
         residual = self.sums(d - d.mean())[:, 0] * self.count / len(d)
         return diebold_mariano(d.mean() + residual, h=NEIGHBOURS)
 

@@ -43,7 +43,7 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be found, reached or read; the message says which and what to do."""
 
 
-class Origin(NamedTuple):
+class CheckpointSource(NamedTuple):
     """Where a network's weights came from."""
 
     name: str
@@ -165,7 +165,7 @@ class HubCheckpoint(
 
     config_class: ClassVar[type[NetworkConfig]]
     config: NetworkConfig
-    origin: Origin | None = None
+    origin: CheckpointSource | None = None
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -208,7 +208,7 @@ class HubCheckpoint(
         network = cls(**config.to_dict())
         assert isinstance(network, nn.Module)
         load_weights(network, weights, strict)
-        network.origin = Origin(str(pretrained_model_name_or_path), weights)
+        network.origin = CheckpointSource(str(pretrained_model_name_or_path), weights)
         return network.to(map_location).eval()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> str | None:  # type: ignore[override]

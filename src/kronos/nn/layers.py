@@ -58,7 +58,7 @@ class Rotary(nn.Module):
         return rotation(q), rotation(k)
 
 
-class Visibility(NamedTuple):
+class AttentionContext(NamedTuple):
     """Who sees whom in a window, and where each bar stands.
 
     mask: None (causal, no padding) or bool [B, 1, T, T], True where the query may look; positions [1 or B, T].
@@ -68,14 +68,14 @@ class Visibility(NamedTuple):
     positions: Tensor
 
     @staticmethod
-    def of(x: Tensor, padding_mask: Tensor | None) -> Visibility:
+    def of(x: Tensor, padding_mask: Tensor | None) -> AttentionContext:
         """For a window x [B, T, ...] and a padding mask [B, T] that is True (non-zero) at padding.
 
         Positions count real bars only, so that left padding leaves the real bars' angles, and so their numbers, unchanged.
         """
         batch, steps = x.shape[:2]
         if padding_mask is None:
-            return Visibility(None, torch.arange(steps, device=x.device)[None])
+            return AttentionContext(None, torch.arange(steps, device=x.device)[None])
         if padding_mask.shape != (batch, steps):
             raise ValueError(
                 f"padding_mask must have the shape [{batch}, {steps}] of its window, found {list(padding_mask.shape)}"
@@ -85,7 +85,7 @@ class Visibility(NamedTuple):
         # A padded query sees itself: a row of a softmax with nothing in it would be NaN.
         itself = torch.eye(steps, dtype=torch.bool, device=x.device)
         mask = (causal & real[:, None, :]) | itself
-        return Visibility(mask[:, None], (real.long().cumsum(1) - 1).clamp_min(0))
+        return AttentionContext(mask[:, None], (real.long().cumsum(1) - 1).clamp_min(0))
 
 
 class RMSNorm(nn.Module):
@@ -202,7 +202,7 @@ class SelfAttention(Attention):
 
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
         """x [B, T, D], padding mask [B, T] (True at padding) -> [B, T, D]."""
-        sight = Visibility.of(x, key_padding_mask)
+        sight = AttentionContext.of(x, key_padding_mask)
         rotation = self.rotary.rotation(sight.positions)
         return self.attend(self.queries(x), *self.keys_values(x), rotation, sight.mask, causal=True)
 
@@ -226,7 +226,7 @@ class CrossAttention(Attention):
         rotate: whether queries and keys get rotary positions; None rotates where there is a query for each step.
         """
         queried, steps = query.shape[1], key.shape[1]
-        sight = Visibility.of(key, key_padding_mask)
+        sight = AttentionContext.of(key, key_padding_mask)
         rotate = queried == steps if rotate is None else rotate
         mask = sight.mask
         if mask is not None:

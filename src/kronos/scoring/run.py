@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kronos.io.run_folder import SETTINGS, RunFolder
-from kronos.io.storage import Entry, Storage
+from kronos.io.storage import Storage, StorageEntry
 from kronos.scoring.config import ScoreSettings
 from kronos.scoring.parts import DONE, SCORES, Part, PartScorer, parts_of
 from kronos.scoring.universe import Universe, find_series, table_files
@@ -94,7 +94,7 @@ def score(
     return ScoreReport(scores, rejected, len(parts), len(parts) - len(todo), time.monotonic() - began)
 
 
-def begin(target: Storage, files: Sequence[Entry], settings: ScoreSettings, overwrite: bool) -> RunFolder:
+def begin(target: Storage, files: Sequence[StorageEntry], settings: ScoreSettings, overwrite: bool) -> RunFolder:
     """Open the folder of the run that scores these files.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kronos.io.storage import Entry, Storage
+from kronos.io.storage import Storage, StorageEntry
 from kronos.klines.read_options import ReadOptions
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def is_parquet(name: str) -> bool:
     return name.lower().endswith((".parquet", ".pq"))
 
 
-def table_files(store: Storage) -> list[Entry]:
+def table_files(store: Storage) -> list[StorageEntry]:
     """The files of the store that the reader reads.
 
     Raises:
@@ -69,7 +69,7 @@ def table_files(store: Storage) -> list[Entry]:
 
 def find_series(
     store: Storage,
-    files: list[Entry],
+    files: list[StorageEntry],
     columns: Mapping[str, str] | None,
     verbose: bool = False,
     dialect: ReadOptions | None = None,

@@ -22,12 +22,12 @@ from kronos.serving.page_files import PageFiles
 from kronos.serving.problems import MEDIA_TYPE, Problem, internal
 from kronos.serving.routes import router
 from kronos.serving.state import State
-from kronos.serving.work import Offered
+from kronos.serving.work import LoadedModel
 
 ABOUT = "Forecasts of K-lines (candlesticks) by Kronos. Forecasts are uncertain and no advice."
 
 
-def create_app(offered: Mapping[str, Offered], settings: Settings) -> Guard:
+def create_app(offered: Mapping[str, LoadedModel], settings: Settings) -> Guard:
     """The whole service as an ASGI application; the models are in memory already."""
     metrics = Metrics()
 

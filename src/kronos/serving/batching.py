@@ -32,7 +32,7 @@ ALIKE = 4
 """Series whose horizons, or whose numbers of paths, differ by more than this factor would mostly wait for each other."""
 
 
-class Abandoned(Exception):
+class Cancelled(Exception):
     """Nobody waits for the job any more."""
 
 
@@ -153,7 +153,7 @@ class Batcher:
     def submit(self, jobs: list[Job]) -> None:
         with self._changed:
             if self._closing:
-                raise Abandoned("the service is stopping")
+                raise Cancelled("the service is stopping")
             self._waiting += jobs
             self._changed.notify_all()
 
@@ -221,7 +221,7 @@ class Batcher:
     def _drop_unwanted(self) -> None:
         for job in self._waiting:
             if not job.wanted() and job.future.set_running_or_notify_cancel():
-                job.future.set_exception(Abandoned("nobody waits for it"))
+                job.future.set_exception(Cancelled("nobody waits for it"))
         self._waiting = [job for job in self._waiting if not job.future.done()]
 
     def _work(self, batch: list[Job]) -> None:
@@ -230,7 +230,7 @@ class Batcher:
             job.waited, job.company = began - job.since, len(batch)
         try:
             drawn = self._draw(batch)
-        except Abandoned as error:
+        except Cancelled as error:
             for job in batch:
                 job.future.set_exception(error)
             return
@@ -253,7 +253,7 @@ class Batcher:
     def _draw(self, batch: list[Job]) -> list[np.ndarray]:
         def progress(done: int, total: int) -> None:
             if not any(job.wanted() for job in batch):
-                raise Abandoned("nobody waits for it")
+                raise Cancelled("nobody waits for it")
             for job in batch:
                 job.done = done / total
 

@@ -12,14 +12,14 @@ from pydantic.json_schema import models_json_schema
 
 from kronos.klines.samples import SAMPLES
 from kronos.serving import problems
-from kronos.serving.schemas import EXAMPLE_BARS, Batch, Forecast, Inspection, Upload
+from kronos.serving.schemas import EXAMPLE_BARS, BatchRequest, ForecastRequest, Inspection, Upload
 
 SampleName = Enum("SampleName", {name: name for name in SAMPLES}, type=str)  # type: ignore[misc]
 
 _REF = "#/components/schemas/{model}"
 
 
-class Problem(BaseModel):
+class ProblemAnswer(BaseModel):
     """RFC 9457. ``type`` is urn:kronos: and a short name that programs can rely on."""
 
     model_config = ConfigDict(extra="allow")
@@ -30,7 +30,7 @@ class Problem(BaseModel):
     detail: str = Field(description="what was found, where, and what to do")
 
 
-class Fault(BaseModel):
+class FieldFault(BaseModel):
     kind: str
     level: str
     count: int
@@ -94,7 +94,7 @@ class ForecastAnswer(About):
     advice: str
 
 
-class SeriesProblem(Problem):
+class SeriesProblem(ProblemAnswer):
     id: str
 
 
@@ -117,7 +117,7 @@ class InspectionAnswer(BaseModel):
     columns: dict[str, str] = Field(description="role: the column's name in the file")
     symbols: list[str]
     symbol: str | None
-    faults: list[Fault]
+    faults: list[FieldFault]
 
 
 class ModelFacts(BaseModel):
@@ -200,7 +200,8 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, bodies = models_json_schema(
-            [(m, "validation") for m in (Forecast, Batch, Upload, Inspection, Problem)], ref_template=_REF
+            [(m, "validation") for m in (ForecastRequest, BatchRequest, Upload, Inspection, ProblemAnswer)],
+            ref_template=_REF,
         )
         document.setdefault("components", {}).setdefault("schemas", {}).update(bodies["$defs"])
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

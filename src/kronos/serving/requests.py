@@ -14,7 +14,7 @@ from kronos.serving.config import Limits
 from kronos.serving.inputs import from_file, from_json, from_sample
 from kronos.serving.problems import Problem, unfit
 from kronos.serving.responses import check_levels, targets_of
-from kronos.serving.schemas import Batch, Forecast, Inspection, Options, Upload
+from kronos.serving.schemas import BatchRequest, ForecastRequest, Inspection, RequestOptions, Upload
 from kronos.serving.state import State, in_thread
 from kronos.serving.uploads import shown_name
 from kronos.serving.work import Work, check_limits, chosen_model, deadline_of, work_of
@@ -28,7 +28,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Form = tuple[bytes | None, str | None, dict[str, str]]
 
 
-async def forecast_work(request: Request, state: State) -> tuple[Options, Work]:
+async def forecast_work(request: Request, state: State) -> tuple[RequestOptions, Work]:
     """The options of a request for one series, and the series made ready."""
     began = time.monotonic()
     if _kind(request) in FORMS:
@@ -38,7 +38,7 @@ async def forecast_work(request: Request, state: State) -> tuple[Options, Work]:
     return await in_thread(state, lambda: _from_json(body, state, began))
 
 
-async def batch_works(request: Request, state: State) -> tuple[list[tuple[Options, Work]], list[dict[str, Any]]]:
+async def batch_works(request: Request, state: State) -> tuple[list[tuple[RequestOptions, Work]], list[dict[str, Any]]]:
     """The sound series of a batch made ready, and a problem for each of the others."""
     began = time.monotonic()
     body = await _json_body(request)
@@ -93,9 +93,9 @@ async def _json_body(request: Request) -> bytes:
     return await request.body()
 
 
-def _from_json(body: bytes, state: State, began: float) -> tuple[Options, Work]:
+def _from_json(body: bytes, state: State, began: float) -> tuple[RequestOptions, Work]:
     limits = state.settings.limits
-    wanted = _checked(Forecast, body)
+    wanted = _checked(ForecastRequest, body)
     _check(wanted, [wanted.horizon], limits)
     if (wanted.bars is None) == (wanted.sample is None):
         raise Problem(422, "give bars, or the name of a sample, and not both", "unfit")
@@ -111,7 +111,7 @@ def _from_json(body: bytes, state: State, began: float) -> tuple[Options, Work]:
         raise unfit(error) from error
 
 
-def _from_form(form: Form, state: State, began: float) -> tuple[Options, Work]:
+def _from_form(form: Form, state: State, began: float) -> tuple[RequestOptions, Work]:
     content, name, fields = form
     limits = state.settings.limits
     wanted = _checked(Upload, fields)
@@ -141,20 +141,22 @@ def _from_form(form: Form, state: State, began: float) -> tuple[Options, Work]:
         raise unfit(error) from error
 
 
-def _batch(body: bytes, state: State, began: float) -> tuple[list[tuple[Options, Work]], list[dict[str, Any]]]:
+def _batch(body: bytes, state: State, began: float) -> tuple[list[tuple[RequestOptions, Work]], list[dict[str, Any]]]:
     limits = state.settings.limits
-    wanted = _checked(Batch, body)
+    wanted = _checked(BatchRequest, body)
     _check(wanted, [one.horizon or wanted.horizon for one in wanted.series], limits)
     names = [one.id for one in wanted.series]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise Problem(422, f"the id {twice!r} is there twice; give each series its own", "unfit")
     offered = chosen_model(state.offered, wanted.model)
-    shared = {name: getattr(wanted, name) for name in Options.model_fields}
+    shared = {name: getattr(wanted, name) for name in RequestOptions.model_fields}
     ready, errors = [], []
     for one in wanted.series:
         own = {name: getattr(one, name) for name in ("horizon", "lookback", "seed", "calendar", "tz")}
-        options = Options.model_construct(**shared | {name: value for name, value in own.items() if value is not None})
+        options = RequestOptions.model_construct(
+            **shared | {name: value for name, value in own.items() if value is not None}
+        )
         try:
             frame = from_json(one.bars, options.tz, options.clean, limits)
             ready.append((options, work_of(frame, options, one.id, offered, deadline_of(wanted, limits, began))))
@@ -169,7 +171,7 @@ def _batch(body: bytes, state: State, began: float) -> tuple[list[tuple[Options,
     return ready, errors
 
 
-def _check(wanted: Options, horizons: list[int], limits: Limits) -> None:
+def _check(wanted: RequestOptions, horizons: list[int], limits: Limits) -> None:
     """What the schema cannot say."""
     check_limits(wanted, horizons, limits)
     try:

@@ -17,13 +17,13 @@ from kronos.metrics.probabilistic import crps_paths
 from kronos.metrics.quantiles import path_quantiles
 from kronos.schema import CLOSE, FEATURES, HIGH, LOW
 from kronos.serving.inputs import iso_times
-from kronos.serving.schemas import Options
+from kronos.serving.schemas import RequestOptions
 from kronos.serving.work import Work
 
 ADVICE = "Forecasts are uncertain and no advice."
 
 
-def targets_of(options: Options) -> list[str]:
+def targets_of(options: RequestOptions) -> list[str]:
     """The features to report, each once.
 
     Raises:
@@ -40,7 +40,9 @@ def check_levels(quantiles: Sequence[float]) -> None:
     check_distinct(quantiles, "quantiles")
 
 
-def long_rows(work: Work, paths: np.ndarray, options: Options, named: bool, first: int = 0) -> list[dict[str, Any]]:
+def long_rows(
+    work: Work, paths: np.ndarray, options: RequestOptions, named: bool, first: int = 0
+) -> list[dict[str, Any]]:
     """Rows as `KronosPredictor.predict_df` lays them out: [id], timestamp, [target_name], mean, and a column a quantile.
 
     ``paths`` [P, K, 6] begin at the step ``first``.
@@ -110,7 +112,7 @@ def score(closes_PH: np.ndarray, truth_K: np.ndarray, last: float) -> dict[str, 
     }
 
 
-def answer(work: Work, paths: np.ndarray, options: Options) -> dict[str, Any]:
+def answer(work: Work, paths: np.ndarray, options: RequestOptions) -> dict[str, Any]:
     """The whole answer for one series."""
     return {
         "id": work.id,
@@ -121,7 +123,7 @@ def answer(work: Work, paths: np.ndarray, options: Options) -> dict[str, Any]:
     }
 
 
-def about(work: Work, paths: np.ndarray, options: Options) -> dict[str, Any]:
+def about(work: Work, paths: np.ndarray, options: RequestOptions) -> dict[str, Any]:
     """What there is to say of a series besides the table."""
     last = float(work.past["close"].iloc[-1])
     truth = None if work.truth is None else work.truth["close"].to_numpy(dtype=float)

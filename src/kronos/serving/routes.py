@@ -13,19 +13,19 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from kronos.klines.samples import SAMPLES
 from kronos.serving import openapi as documents
-from kronos.serving.batching import Abandoned
+from kronos.serving.batching import Cancelled
 from kronos.serving.inputs import inspect, iso_times
 from kronos.serving.metrics import CONTENT_TYPE_LATEST
 from kronos.serving.problems import Problem, late, stopping, unfit
 from kronos.serving.requests import batch_works, forecast_work, form_of, parsed_inspection
 from kronos.serving.responses import ADVICE, about, answer, long_rows
-from kronos.serving.schemas import Options
+from kronos.serving.schemas import RequestOptions
 from kronos.serving.state import State, in_thread
 from kronos.serving.work import Work
 
 router = APIRouter()
 Made = TypeVar("Made")
-Pairs = list[tuple[Options, Work]]
+Pairs = list[tuple[RequestOptions, Work]]
 BEAT = 0.1
 """Seconds between two looks at how far the engine is, for those who watch."""
 
@@ -193,7 +193,7 @@ async def _waiting(request: Request, works: list[Work], beat: float | None) -> A
                 raise Problem(499, "the caller has gone", "gone")
             yield
         failures = [error for error in (future.exception() for future in futures) if error is not None]
-        if any(isinstance(error, Abandoned) for error in failures):
+        if any(isinstance(error, Cancelled) for error in failures):
             raise late() if time.monotonic() >= deadline else stopping()
         if failures:
             raise failures[0]

@@ -52,7 +52,7 @@ class Columns(_Strict):
     amount: list[Cell] | None = None
 
 
-class Options(_Strict):
+class RequestOptions(_Strict):
     """How to forecast; every member has a default."""
 
     model: Name | None = Field(None, description="a name of /v1/models; default: its first")
@@ -91,7 +91,7 @@ class Options(_Strict):
     timeout: float | None = Field(None, gt=0, description="seconds until an answer; after that 504")
 
 
-class Forecast(Options):
+class ForecastRequest(RequestOptions):
     """A forecast of one series: ``bars``, or a built-in ``sample``."""
 
     model_config = ConfigDict(
@@ -110,7 +110,7 @@ class Forecast(Options):
     )
 
 
-class Series(_Strict):
+class SeriesRequest(_Strict):
     """One series of a batch; what it does not say, the batch says."""
 
     id: Name
@@ -122,7 +122,7 @@ class Series(_Strict):
     tz: str | None = Field(None, max_length=64)
 
 
-class Batch(Options):
+class BatchRequest(RequestOptions):
     """Forecasts of several series in one request; faulty ones are reported and do not stop the others."""
 
     model_config = ConfigDict(
@@ -137,10 +137,10 @@ class Batch(Options):
         }
     )
 
-    series: list[Series] = Field(min_length=1)
+    series: list[SeriesRequest] = Field(min_length=1)
 
 
-class Upload(Options):
+class Upload(RequestOptions):
     """The same as a form: a file of bars, or the name of a built-in sample. Lists are written with commas, 0.1,0.5,0.9."""
 
     file: Any = Field(

@@ -17,14 +17,14 @@ import uvicorn
 from kronos.serving.app import create_app
 from kronos.serving.config import Settings
 from kronos.serving.middleware import Guard
-from kronos.serving.work import Offered
+from kronos.serving.work import LoadedModel
 
 BACKLOG = 512
 GRACE = 120
 """Seconds that requests begun before the end are given to be finished."""
 
 
-def load_models(names: Sequence[str], device: str | None = None, precision: str = "float32") -> dict[str, Offered]:
+def load_models(names: Sequence[str], device: str | None = None, precision: str = "float32") -> dict[str, LoadedModel]:
     """Each once, ready to forecast.
 
     Raises:
@@ -32,19 +32,19 @@ def load_models(names: Sequence[str], device: str | None = None, precision: str 
     """
     from kronos.loading import load
 
-    result: dict[str, Offered] = {}
+    result: dict[str, LoadedModel] = {}
     for name in names:
         short = name.rstrip("/").rsplit("/", 1)[-1]  # callers see a name, not where the folder is
         if short in result:
             raise ValueError(f"two models would be called {short}; give each once")
         predictor = load(name, device=device, precision=precision)  # type: ignore[arg-type]
-        result[short] = Offered(short, predictor)
+        result[short] = LoadedModel(short, predictor)
     return result
 
 
 def suited(
     settings: Settings,
-    offered: Mapping[str, Offered],
+    offered: Mapping[str, LoadedModel],
     batch: int | None = None,
     lanes: int | None = None,
     threads: int | None = None,
@@ -103,7 +103,7 @@ def server_of(app: Guard) -> uvicorn.Server:
     )
 
 
-def serve(offered: Mapping[str, Offered], settings: Settings, bound: socket.socket) -> None:
+def serve(offered: Mapping[str, LoadedModel], settings: Settings, bound: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; what was begun is finished first (a second Ctrl-C does not wait)."""
     set_up_logging()
     gc.collect()

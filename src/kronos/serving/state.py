@@ -10,11 +10,11 @@ import anyio
 import anyio.to_thread
 
 from kronos import __version__
-from kronos.serving.batching import Abandoned, Batcher
+from kronos.serving.batching import Batcher, Cancelled
 from kronos.serving.config import Settings
 from kronos.serving.metrics import Metrics
 from kronos.serving.problems import stopping
-from kronos.serving.work import Offered, Work
+from kronos.serving.work import LoadedModel, Work
 
 Made = TypeVar("Made")
 READERS = 4
@@ -26,7 +26,7 @@ class State:
     """Settings, the models in memory, the queue, and the figures."""
 
     settings: Settings
-    offered: Mapping[str, Offered]
+    offered: Mapping[str, LoadedModel]
     batcher: Batcher
     metrics: Metrics
     version: str = __version__
@@ -38,7 +38,7 @@ class State:
             work.job.watched = watched
         try:
             self.batcher.submit([work.job for work in works])
-        except Abandoned as error:
+        except Cancelled as error:
             raise stopping() from error
 
 

@@ -17,14 +17,14 @@ from kronos.serving.batching import Job
 from kronos.serving.config import Limits
 from kronos.serving.inputs import CALENDARS
 from kronos.serving.problems import Problem
-from kronos.serving.schemas import Options
+from kronos.serving.schemas import RequestOptions
 
 if TYPE_CHECKING:
     from kronos.predictor import KronosPredictor
 
 
 @dataclass(frozen=True)
-class Offered:
+class LoadedModel:
     """A model that the service has in memory."""
 
     name: str
@@ -36,7 +36,7 @@ class Work:
     """One series on its way: the window, the truth where some of it was hidden, and the engine's job."""
 
     id: str
-    offered: Offered
+    offered: LoadedModel
     past: pd.DataFrame
     future: pd.DatetimeIndex
     truth: pd.DataFrame | None
@@ -44,7 +44,7 @@ class Work:
     job: Job
 
 
-def chosen_model(offered: Mapping[str, Offered], name: str | None) -> Offered:
+def chosen_model(offered: Mapping[str, LoadedModel], name: str | None) -> LoadedModel:
     """The model of a request; the first where it names none."""
     if name is None:
         return next(iter(offered.values()))
@@ -53,7 +53,7 @@ def chosen_model(offered: Mapping[str, Offered], name: str | None) -> Offered:
     return offered[name]
 
 
-def check_limits(options: Options, horizons: list[int], limits: Limits) -> None:
+def check_limits(options: RequestOptions, horizons: list[int], limits: Limits) -> None:
     """What a request may ask for, over all its series."""
     asked: dict[str, float] = {"horizon": max(horizons), "paths": options.paths, "lookback": options.lookback or 1}
     asked |= {"holdout": options.holdout, "timeout": options.timeout or 0}
@@ -79,11 +79,11 @@ def check_limits(options: Options, horizons: list[int], limits: Limits) -> None:
         )
 
 
-def deadline_of(options: Options, limits: Limits, began: float | None = None) -> float:
+def deadline_of(options: RequestOptions, limits: Limits, began: float | None = None) -> float:
     return (time.monotonic() if began is None else began) + (options.timeout or limits.timeout)
 
 
-def work_of(bars: pd.DataFrame, options: Options, id: str, offered: Offered, deadline: float) -> Work:
+def work_of(bars: pd.DataFrame, options: RequestOptions, id: str, offered: LoadedModel, deadline: float) -> Work:
     """Cut the window, find the times to forecast, and normalise.
 
     Raises:

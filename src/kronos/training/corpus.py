@@ -45,7 +45,7 @@ SHARDS = "shards"
 
 
 @dataclass(frozen=True)
-class Source:
+class CorpusFile:
     """A file of bars and what is known of it; an unknown frequency is told from each series' own times.
 
     Attributes:
@@ -78,7 +78,7 @@ class Source:
         return f"{Path(self.file).name.split('.')[0]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-def find_sources(places: Iterable[Path]) -> list[Source]:
+def find_sources(places: Iterable[Path]) -> list[CorpusFile]:
     """The K-line files of files and folders. A folder's ``index.csv``, where there is one, says more of its files (columns file,
     market, freq, licence, source); without it a file's market is its name.
 
@@ -87,15 +87,15 @@ def find_sources(places: Iterable[Path]) -> list[Source]:
     """
     from kronos.klines.formats import table_files
 
-    sources: list[Source] = []
+    sources: list[CorpusFile] = []
     for place in map(Path, places):
         files = table_files(place, leave_out=INDEX_CSV, deep=True)
         known = read_catalog(place)
-        sources += [Source(str(file), *known.get(file.name, (file.name.split(".")[0],))) for file in files]
+        sources += [CorpusFile(str(file), *known.get(file.name, (file.name.split(".")[0],))) for file in files]
     return sources
 
 
-def make_shards(source: Source, folder: Path, least: int | None) -> dict[str, Any]:
+def make_shards(source: CorpusFile, folder: Path, least: int | None) -> dict[str, Any]:
     """Read a file piece by piece, split its series, and write what is kept as numbered stores; returns the counts.
 
     Done once for a file as it is.
@@ -115,7 +115,9 @@ def make_shards(source: Source, folder: Path, least: int | None) -> dict[str, An
     return report
 
 
-def _make_shard(table: pd.DataFrame, source: Source, target: Path, least: int | None, counts: dict[str, int]) -> int:
+def _make_shard(
+    table: pd.DataFrame, source: CorpusFile, target: Path, least: int | None, counts: dict[str, int]
+) -> int:
     """The shard of one piece of a file; adds to the counts, and returns how many series the piece has."""
     symbols = table["symbol"].to_numpy()
     order = np.argsort(pd.factorize(symbols)[0], kind="stable")
@@ -188,7 +190,7 @@ def _matrix(values: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
 
 
 def build(
-    sources: Sequence[Source],
+    sources: Sequence[CorpusFile],
     out: Path,
     workers: int = 2,
     least: int | None = None,

@@ -25,9 +25,8 @@ from kronos.schema import CLOSE, FEATURES
 from kronos.training.bar_store import Store
 from kronos.training.distributed import World
 from kronos.training.losses import COARSE, Coarse, ModelObjective, TokenizerObjective, encoder_of, tokens_of
-from kronos.training.trainer import Batch, LoopSettings, Metrics, Task, train
-from kronos.training.windows import Batch as Windows
-from kronos.training.windows import Sampler, WindowSettings
+from kronos.training.trainer import LoopSettings, Metrics, Tensors, TrainingTask, train
+from kronos.training.windows import Sampler, TrainingBatch, WindowSettings
 
 Stage = Literal["tokenizer", "model"]
 STAGES: tuple[Stage, ...] = ("tokenizer", "model")
@@ -155,7 +154,7 @@ def pretrain(
     if stage == "tokenizer":
         network: Any = KronosTokenizer(**TokenizerConfig.from_dict(recipe.network, stage).to_dict())
         objective: torch.nn.Module = TokenizerObjective(network, recipe.candle_weight)
-        ready: Callable[..., Batch] = lambda batch, *_: (batch.bars,)
+        ready: Callable[..., Tensors] = lambda batch, *_: (batch.bars,)
     else:
         if tokenizer is None:
             raise ValueError("a model is trained on tokens: train a tokenizer first, or name one")
@@ -165,7 +164,7 @@ def pretrain(
     if start is not None:
         begin_from(network, start)
     watch = "mse" if stage == "tokenizer" else "loss"
-    task = Task(
+    task = TrainingTask(
         network,
         objective,
         lambda step, part, parts: ready(samplers[step % len(samplers)].batch(step, part, parts), step, part, parts),
@@ -223,11 +222,11 @@ def _bars(store: Store) -> int:
     return sum(segment.stop - segment.start for segment in store.segments)
 
 
-def _tokens(tokenizer: KronosTokenizer, world: World, recipe: Recipe) -> Callable[..., Batch]:
+def _tokens(tokenizer: KronosTokenizer, world: World, recipe: Recipe) -> Callable[..., Tensors]:
     """From bars to what the model's objective takes; the draws of a step are the same however many parts it has."""
     encode = encoder_of(tokenizer, recipe.compiled)
 
-    def ready(batch: Windows, step: int = -1, part: int = 0, parts: int = 1) -> Batch:
+    def ready(batch: TrainingBatch, step: int = -1, part: int = 0, parts: int = 1) -> Tensors:
         s1, s2 = encode(batch.bars.to(world.device))
         whole = np.random.default_rng((recipe.seed, step + 1)).random((parts, *s1.shape), dtype=np.float32)
         return s1, s2, batch.stamp.to(world.device), torch.from_numpy(whole[part]).to(world.device)
@@ -240,7 +239,7 @@ def by_group(
     stage: Stage,
     network: nn.Module,
     tokenizer: KronosTokenizer | None,
-    batches: list[Windows],
+    batches: list[TrainingBatch],
     names: list[str],
     world: World,
     say: Callable[[str], None],

@@ -42,7 +42,7 @@ class Progress:
     stale: int = 0
 
 
-class State:
+class TrainingState:
     """The saved state of a run in ``folder``."""
 
     def __init__(self, folder: Path, world: World) -> None:

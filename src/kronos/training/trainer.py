@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from kronos.io.run_folder import RunFolder
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.distributed import World
-from kronos.training.run_state import State, whole_weights
+from kronos.training.run_state import TrainingState, whole_weights
 from kronos.training.schedule import SCHEDULES, Schedule, learning_rate
 from kronos.training.trackers import Tracker, open_trackers
 
@@ -48,7 +48,7 @@ FILES = (
 """Files of a run, of its trackers and of the shell that started it; none is ever cleared."""
 
 Metrics = dict[str, float]
-Batch = tuple[Tensor, ...]
+Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class LoopSettings:
 
 
 @dataclass
-class Task:
+class TrainingTask:
     """What is trained on what.
 
     Attributes:
@@ -133,8 +133,8 @@ class Task:
 
     network: nn.Module
     objective: nn.Module
-    batch: Callable[[int, int, int], Batch]
-    held_out: Sequence[Batch]
+    batch: Callable[[int, int, int], Tensors]
+    held_out: Sequence[Tensors]
     save_best: Callable[[Any, Path], Any]
     watch: str = "loss"
     more: Callable[[nn.Module], Metrics] | None = None
@@ -172,7 +172,7 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
 class Trainer:
     """A task being trained in this process, which may be one of many."""
 
-    def __init__(self, task: Task, settings: LoopSettings, folder: Path, world: World) -> None:
+    def __init__(self, task: TrainingTask, settings: LoopSettings, folder: Path, world: World) -> None:
         self.task, self.settings, self.folder, self.world = task, settings, Path(folder), world
         task.objective.to(world.device)
         if settings.sharded:
@@ -181,7 +181,7 @@ class Trainer:
         self.averaged = None
         if settings.ema:
             self.averaged = AveragedModel(task.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
-        self.state = State(self.folder, world)
+        self.state = TrainingState(self.folder, world)
         self.progress = self.state.restore(task.network, self.optimiser, self.averaged)
         if settings.compiled:
             # Inductor's own random numbers are slow on a CPU, and not those that the same seed gives uncompiled.
@@ -268,7 +268,7 @@ class Trainer:
     def _autocast(self) -> Any:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
 
-    def _on_device(self, batch: Batch) -> Batch:
+    def _on_device(self, batch: Tensors) -> Tensors:
         return tuple(tensor.to(self.world.device, non_blocking=True) for tensor in batch)
 
 
@@ -312,7 +312,7 @@ def _gathered(network: nn.Module) -> nn.Module:
 
 
 def train(
-    task: Task,
+    task: TrainingTask,
     settings: LoopSettings,
     folder: Path,
     world: World,

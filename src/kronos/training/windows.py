@@ -53,7 +53,7 @@ class WindowSettings:
             )
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """Normalised bars [B, T, 6], time features [B, T, 5], and the group of each window [B]."""
 
     bars: Tensor
@@ -77,7 +77,7 @@ class Sampler:
         weight = self.room * share[self.group]
         self.cumulative = np.cumsum(weight) / weight.sum()
 
-    def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> TrainingBatch:
         """The windows of a step, or a part of them; volume is hidden in some, each is normalised on a random prefix of it."""
         settings, rng = self.settings, np.random.default_rng((self.seed, step))
         chosen = np.searchsorted(self.cumulative, rng.random(settings.batch), side="right").clip(
@@ -93,7 +93,7 @@ class Sampler:
         bars_BT6 = self.store.bars[rows_BT].astype(np.float64)
         bars_BT6[no_volume[mine], :, 4:] = 0.0
         bars_BT6[no_amount[mine], :, 5:] = 0.0
-        return Batch(
+        return TrainingBatch(
             torch.from_numpy(normalise_on_prefix(bars_BT6, lookback[mine])),
             torch.from_numpy(self.store.stamp[rows_BT].astype(np.int64)),
             self.group[chosen[mine]],

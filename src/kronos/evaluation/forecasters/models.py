@@ -42,7 +42,7 @@ class Forecaster(Protocol):
 
 
 @dataclass
-class KronosForecaster:
+class PairForecaster:
     """A Kronos pair, through `KronosPredictor.predict_samples`; its forecasts do not depend on the batch.
 
     temperature, top_p: None takes the model's own. calibration: what the paths are calibrated by; None leaves them as drawn.
@@ -129,8 +129,8 @@ def as_forecaster(name: str, model: Any, task: Task | None = None) -> Forecaster
     """
     if hasattr(model, "predict_samples"):  # a KronosPredictor; its module is slow to import for those that have none
         if task is None:
-            return KronosForecaster(name, model)
-        return KronosForecaster(name, model, task.temperature, task.top_p, task.anchor)
+            return PairForecaster(name, model)
+        return PairForecaster(name, model, task.temperature, task.top_p, task.anchor)
     if hasattr(model, "forecast"):
         if getattr(model, "name", None) == name:
             return model  # type: ignore[no-any-return]
@@ -164,7 +164,7 @@ def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device
     from kronos.loading import load
 
     predictor = load(spec, tokenizer=tokenizer, device=device)
-    return KronosForecaster(spec, predictor, task.temperature, task.top_p, task.anchor)
+    return PairForecaster(spec, predictor, task.temperature, task.top_p, task.anchor)
 
 
 def _imported(path: str) -> Any:
@@ -177,7 +177,7 @@ def _imported(path: str) -> Any:
         raise ValueError(f"python:{path} cannot be imported: {error}") from error
 
 
-def with_calibration(one: KronosForecaster, calibration: Calibrating) -> KronosForecaster | None:
+def with_calibration(one: PairForecaster, calibration: Calibrating) -> PairForecaster | None:
     """The same pair with calibrated paths, named "NAME calibrated"; None where "auto" finds none that fits its sampling.
 
     Raises:
@@ -211,7 +211,7 @@ def forecasters_of(
         if any(one.name == other.name for other in result):
             raise ValueError(f"the model {one.name!r} is named twice")
         result.append(one)
-        if calibration is not None and isinstance(one, KronosForecaster):
+        if calibration is not None and isinstance(one, PairForecaster):
             made = with_calibration(one, calibration)
             if made is None:
                 warnings.warn(f"{one.name} has no calibration for this sampling: it is scored as drawn", stacklevel=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kronos.evaluation.leakage.findings import Finding, Report
+from kronos.evaluation.leakage.findings import AuditReport, Finding
 from kronos.evaluation.leakage.run import audit
 
-__all__ = ["Finding", "Report", "audit"]
+__all__ = ["AuditReport", "Finding", "audit"]

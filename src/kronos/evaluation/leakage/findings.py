@@ -27,7 +27,7 @@ class Finding:
 
 
 @dataclass
-class Report:
+class AuditReport:
     """All findings of an audit."""
 
     findings: list[Finding] = field(default_factory=list)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from kronos.evaluation.dataset import Data, Dataset, Series, read_series
-from kronos.evaluation.forecasters.models import Forecaster, KronosForecaster, as_forecaster, forecaster_of
+from kronos.evaluation.forecasters.models import Forecaster, PairForecaster, as_forecaster, forecaster_of
 from kronos.evaluation.leakage.causality import check_forecasts, check_networks, check_scale
-from kronos.evaluation.leakage.findings import Finding, Report
+from kronos.evaluation.leakage.findings import AuditReport, Finding
 from kronos.evaluation.leakage.provenance import check_provenance
 from kronos.evaluation.leakage.splits import check_splits, windows_table
 from kronos.evaluation.rolling_origins import cut_points
@@ -34,7 +34,7 @@ def audit(
     device: str | None = None,
     probes: int = PROBES,
     seed: int = 0,
-) -> Report:
+) -> AuditReport:
     """Look for leaks.
 
     Args:
@@ -58,7 +58,7 @@ def audit(
         build = forecaster_of(model, task, tokenizer=tokenizer, device=device)
     elif isinstance(model, Forecaster) or not callable(model):
         build = as_forecaster(getattr(model, "name", "model"), model)
-    if isinstance(build, KronosForecaster):
+    if isinstance(build, PairForecaster):
         pair = build.predictor
         room = min(lookback, max(2, pair.max_context - horizon))
         findings += check_networks(pair.tokenizer, pair.model, series, points, room, horizon)
@@ -75,9 +75,9 @@ def audit(
         findings += check_splits(splits)
     else:
         findings.append(Finding("splits", "unknown", "no training data was given to compare the test with (--train)"))
-    if isinstance(model, str) and isinstance(build, KronosForecaster):
+    if isinstance(model, str) and isinstance(build, PairForecaster):
         findings += check_provenance(model, test["first"].min(), test["last"].max(), dataset.digest)
-    return Report(findings)
+    return AuditReport(findings)
 
 
 def _probes(dataset: Dataset, task: Task, count: int) -> tuple[list[Series], list[int], int, int]:

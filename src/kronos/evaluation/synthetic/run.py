@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.evaluation.dataset import Dataset
-from kronos.evaluation.forecasters.models import KronosForecaster, forecaster_of
+from kronos.evaluation.forecasters.models import PairForecaster, forecaster_of
 from kronos.evaluation.report.figures import BAD, GREY, INK, _figure, _plain, png
 from kronos.evaluation.report.page import Cell, Row, Section, picture, render
 from kronos.evaluation.report.write import FIGURES, REPORT
@@ -61,7 +61,7 @@ def run_synthetic(
     Files in ``out``: synthetic.parquet, judged.json, report.html and figures/.
     """
     forecaster = forecaster_of(model, task, tokenizer=tokenizer, device=device)
-    if not isinstance(forecaster, KronosForecaster):
+    if not isinstance(forecaster, PairForecaster):
         raise ValueError(f"the task synthetic takes a Kronos pair, found {model!r}")
     origins, table = generate(dataset, forecaster, task, out, seed=seed, overwrite=overwrite, progress=progress)
     found: list[str] = []

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from kronos.evaluation.dataset import Dataset
-from kronos.evaluation.rolling_origins import Origin, Spot, chunks_of, cut_points
+from kronos.evaluation.rolling_origins import EvaluationWindow, WindowRef, chunks_of, cut_points
 from kronos.evaluation.tasks import Task
 from kronos.io.run_folder import RunFolder
 from kronos.schema import CLOSE, FEATURES, PRICE_COLUMNS, VOLUME
 
 if TYPE_CHECKING:
-    from kronos.evaluation.forecasters.models import KronosForecaster
+    from kronos.evaluation.forecasters.models import PairForecaster
 
 SYNTHETIC = "synthetic.parquet"
 OWNS = ("parts/[0-9][0-9][0-9][0-9][0-9].parquet", SYNTHETIC, "judged.json", "report.html", "figures/*.png")
@@ -73,7 +73,7 @@ class Sequences:
         )
 
 
-def windows_for(dataset: Dataset, task: Task) -> list[Spot]:
+def windows_for(dataset: Dataset, task: Task) -> list[WindowRef]:
     """As many windows as sequences are asked for, evenly spaced, overlapping only where the data is short.
 
     Raises:
@@ -95,11 +95,11 @@ def windows_for(dataset: Dataset, task: Task) -> list[Spot]:
             f"{have}); give --lookback and --horizon for other frequencies"
         )
     chosen = np.unique(np.linspace(0, len(points) - 1, min(task.sequences, len(points))).round().astype(int))
-    spots = [Spot(series[i], seen, *size[series[i].id]) for i, seen in (points[k] for k in chosen)]
+    spots = [WindowRef(series[i], seen, *size[series[i].id]) for i, seen in (points[k] for k in chosen)]
     return [spot for spot in spots if _has_returns(spot)]
 
 
-def _has_returns(spot: Spot) -> bool:
+def _has_returns(spot: WindowRef) -> bool:
     """Its close moves over the lookback, and its prices are positive."""
     prices = spot.series.bars.iloc[spot.seen - spot.lookback : spot.seen + spot.horizon]
     close = prices["close"].to_numpy(np.float64)[: spot.lookback]
@@ -108,14 +108,14 @@ def _has_returns(spot: Spot) -> bool:
 
 def generate(
     dataset: Dataset,
-    forecaster: KronosForecaster,
+    forecaster: PairForecaster,
     task: Task,
     out: Path,
     *,
     seed: int = 0,
     overwrite: bool = False,
     progress: bool = False,
-) -> tuple[list[Origin], pd.DataFrame]:
+) -> tuple[list[EvaluationWindow], pd.DataFrame]:
     """Generate one sequence for each window, resumably, into ``out``/synthetic.parquet.
 
     Returns:
@@ -147,7 +147,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
     return table.to_parquet(index=False, compression="zstd")
 
 
-def _drawn(forecaster: KronosForecaster, chunk: list[Spot], seed: int) -> pd.DataFrame:
+def _drawn(forecaster: PairForecaster, chunk: list[WindowRef], seed: int) -> pd.DataFrame:
     from kronos.forecast.forecast import valid_candles
 
     origins = [spot.origin() for spot in chunk]
@@ -177,7 +177,7 @@ def _drawn(forecaster: KronosForecaster, chunk: list[Spot], seed: int) -> pd.Dat
     return pd.concat(parts, ignore_index=True)
 
 
-def pairs(origins: Sequence[Origin], table: pd.DataFrame) -> tuple[Sequences, Sequences]:
+def pairs(origins: Sequence[EvaluationWindow], table: pd.DataFrame) -> tuple[Sequences, Sequences]:
     """(real, synthetic) from windows and what `generate` gave for them; one horizon only.
 
     Raises:
@@ -206,7 +206,7 @@ def pairs(origins: Sequence[Origin], table: pd.DataFrame) -> tuple[Sequences, Se
     return known, known.with_bars(drawn)
 
 
-def bar_bootstrap(origins: Sequence[Origin], real: Sequences, seed: int) -> Sequences:
+def bar_bootstrap(origins: Sequence[EvaluationWindow], real: Sequences, seed: int) -> Sequences:
     """The simplest generator: candles drawn with replacement from the lookback, set one after the other.
 
     It has the right candles and no memory; what a model adds to it is what it has learned of time.

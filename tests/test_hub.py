@@ -23,7 +23,7 @@ from kronos.nn import checkpoint
 from kronos.nn.checkpoint import CheckpointSource
 from tests.processes import run_process
 
-SECONDS_TO_SAY_SO = 5.0
+SECONDS_TO_SAY_SO = 30.0  # huggingface_hub itself would go on asking for minutes
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_a_mirror_that_does_not_answer_is_said_within_seconds_by_a_fresh_process
     assert result.returncode == 0, result.stderr
     message, seconds = result.stdout.splitlines()
     assert_ways_out(message)
-    assert float(seconds) < 3 * SECONDS_TO_SAY_SO  # with the import of PyTorch
+    assert float(seconds) < 2 * SECONDS_TO_SAY_SO  # with the import of PyTorch
     assert "Retrying" not in result.stderr
 
 

@@ -248,7 +248,7 @@ def test_the_document_names_every_route_and_its_examples_work(client):
     content = document["paths"]["/v1/forecast"]["post"]["requestBody"]["content"]
     for example in content["application/json"]["examples"].values():
         assert client.post("/v1/forecast", json=example["value"]).status_code == 200
-    for name in ("Forecast", "Batch"):
-        route = "/v1/forecast" + ("/batch" if name == "Batch" else "")
+    for name in ("ForecastRequest", "BatchRequest"):
+        route = "/v1/forecast" + ("/batch" if name == "BatchRequest" else "")
         for example in document["components"]["schemas"][name]["examples"]:
             assert client.post(route, json=example).status_code == 200

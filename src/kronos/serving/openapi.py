@@ -141,7 +141,7 @@ class Status(BaseModel):
 
 
 def _problem(status: int) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model="Problem")}
+    schema = {"$ref": _REF.format(model=ProblemAnswer.__name__)}
     return {"description": problems.TITLES[status], "content": {problems.MEDIA_TYPE: {"schema": schema}}}
 
 
@@ -180,7 +180,7 @@ def _body(**schemas: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-FORECAST_BODY = _body(json="Forecast", form="Upload")
+FORECAST_BODY = _body(json=ForecastRequest.__name__, form=Upload.__name__)
 FORECAST_BODY["requestBody"]["content"]["application/json"]["examples"] = {
     "sample": {
         "summary": "A built-in sample, scored against its last 30 bars",
@@ -191,8 +191,8 @@ FORECAST_BODY["requestBody"]["content"]["application/json"]["examples"] = {
         "value": {"bars": EXAMPLE_BARS, "horizon": 3, "paths": 20, "quantiles": [0.05, 0.5, 0.95], "seed": 7},
     },
 }
-BATCH_BODY = _body(json="Batch")
-INSPECT_BODY = _body(form="Inspection")
+BATCH_BODY = _body(json=BatchRequest.__name__)
+INSPECT_BODY = _body(form=Inspection.__name__)
 
 
 def openapi_of(app: FastAPI) -> dict[str, Any]:

@@ -191,8 +191,8 @@ def step_cost(model: Kronos, case: Case, given: Inputs, repeats: int) -> tuple[f
     costs = []
     for i in range(case.horizon - 1):
         clock = time.perf_counter()
-        s1 = engine.pick(window.coarse_logits(), SAMPLING, numbers[:, :, i, 0])
-        s2 = engine.pick(window.fine_logits(s1), SAMPLING, numbers[:, :, i, 1])
+        s1 = engine.sample_from_uniform(window.coarse_logits(), SAMPLING, numbers[:, :, i, 0])
+        s2 = engine.sample_from_uniform(window.fine_logits(s1), SAMPLING, numbers[:, :, i, 1])
         window.step(s1, s2, time_emb[:, None, keep + i].expand(*shape))
         costs.append(time.perf_counter() - clock)
     return seconds, statistics.median(costs)

@@ -40,7 +40,9 @@ def seen(monkeypatch):
     """The logits that tokens are picked from, coarse and fine in turn."""
     logits = []
     monkeypatch.setattr(
-        engine, "pick", lambda x, sampling, u, real=engine.pick: logits.append(x.flatten(0, -2)) or real(x, sampling, u)
+        engine,
+        "pick",
+        lambda x, sampling, u, real=engine.sample_from_uniform: logits.append(x.flatten(0, -2)) or real(x, sampling, u),
     )
     return logits
 
@@ -221,13 +223,16 @@ def test_picks_follow_the_restricted_distribution():
     want /= want.sum()
     draws = 200_000
     u = torch.rand(draws, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    counts = torch.bincount(engine.pick(logits.expand(draws, -1), sampling, u), minlength=6).double()
+    counts = torch.bincount(engine.sample_from_uniform(logits.expand(draws, -1), sampling, u), minlength=6).double()
     assert (counts[want == 0] == 0).all()
     kept = want > 0
     chi2 = ((counts[kept] - draws * want[kept]) ** 2 / (draws * want[kept])).sum()
     assert chi2 < 25
     extremes = torch.tensor([0.0, 1.0 - 2**-53], dtype=torch.float64)
-    assert engine.pick(logits.expand(2, -1), sampling, extremes).tolist() == [0, int(kept.nonzero().max())]
+    assert engine.sample_from_uniform(logits.expand(2, -1), sampling, extremes).tolist() == [
+        0,
+        int(kept.nonzero().max()),
+    ]
 
 
 def test_what_cannot_be_is_refused(pair):

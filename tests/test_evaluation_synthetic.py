@@ -174,7 +174,7 @@ def test_the_paper_s_frequencies_are_asked_for_by_name(folder):
 def test_a_bootstrap_of_bars_has_the_lookbacks_own_candles(folder):
     dataset = read_series("bars.csv")
     task = TASKS["synthetic"].with_(lookback=64, horizon=8, sequences=10)
-    origins = [spot.origin() for spot in windows_for(dataset, task)]
+    origins = [ref.origin() for ref in windows_for(dataset, task)]
     blank = pd.DataFrame(np.ones((8 * len(origins), 6)), columns=["open", "high", "low", "close", "volume", "amount"])
     real, _ = pairs(origins, blank)
     made = bar_bootstrap(origins, real, 0)

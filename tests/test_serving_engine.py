@@ -135,7 +135,7 @@ def test_jobs_that_nobody_waits_for_are_dropped_unworked(predictor):
     recorder = Recorder()
     batcher = Batcher({"tiny": predictor}, 0, 64, watcher=recorder)
     late, gone, good = job(predictor), job(predictor), job(predictor)
-    late.deadline, gone.abandoned = 0.0, True
+    late.deadline, gone.cancelled = 0.0, True
     batcher.submit([late, gone, good])
     assert len(good.future.result(30)) == 2
     for one in (late, gone):

@@ -26,7 +26,7 @@ DEFAULT_CONTEXT = 512
 
 
 @dataclass(frozen=True)
-class PairSettings:
+class GenerationConfig:
     """What the two networks' own files do not say; ``pair.json`` in the folder of a local pair, all keys optional.
 
     Attributes:
@@ -50,7 +50,7 @@ class PairSettings:
         return Sampling(self.temperature, top_p=self.top_p)
 
     @classmethod
-    def read(cls, folder: Path) -> PairSettings:
+    def read(cls, folder: Path) -> GenerationConfig:
         path = folder / PAIR_FILE
         if not path.is_file():
             return cls()
@@ -79,12 +79,12 @@ class PairSettings:
         return settings
 
 
-def pair_settings(name: str | os.PathLike[str]) -> PairSettings:
+def pair_settings(name: str | os.PathLike[str]) -> GenerationConfig:
     """Context and recommended sampling of a zoo name, a Hub id or a local pair."""
     entry = entry_of(str(name))
     if entry is not None and entry.folder is None:
-        return PairSettings(max_context=entry.context)
-    return PairSettings.read(entry.folder if entry is not None and entry.folder is not None else Path(name))
+        return GenerationConfig(max_context=entry.context)
+    return GenerationConfig.read(entry.folder if entry is not None and entry.folder is not None else Path(name))
 
 
 def pair_calibration(name: str | os.PathLike[str]) -> Calibration | None:

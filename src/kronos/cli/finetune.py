@@ -89,7 +89,7 @@ def finetune(data: tuple[Path, ...], out: Path, yaml: str | None, sets: tuple[st
     reading = read_options(options)
     config = _settings(out, yaml, sets, options)
     with world(config.device) as processes:
-        if processes.first:
+        if processes.is_main_process:
             _prepare(data, Path(config.dataset_path), config, options, reading, click.echo)
         processes.wait()
         done = work(_with_dates(config), processes, click.echo)
@@ -202,7 +202,7 @@ def stage_command(which: Literal["tokenizer", "predictor"]) -> click.Command:
         train = stages.train_tokenizer if which == "tokenizer" else stages.train_predictor
         with world(config.device) as processes:
             complete = train(config, processes, click.echo)
-            if complete and which == "predictor" and processes.first:
+            if complete and which == "predictor" and processes.is_main_process:
                 run.judge(config, processes, click.echo)
             processes.wait()
         if not complete:

@@ -74,7 +74,7 @@ def advise(store: Path, out: Path, windows: int, lookback: int, horizon: int) ->
     from kronos.io.atomic import json_bytes, write_file
     from kronos.training.bar_store import Store
     from kronos.training.pretrain import ADVICE, context_of, load_pair, parts_of
-    from kronos.training.sampling_search import advise as choose
+    from kronos.training.sampling_search import search_sampling
 
     for name, value, least in (("windows", windows, 1), ("lookback", lookback, 2), ("horizon", horizon, 1)):
         if value < least:
@@ -82,7 +82,9 @@ def advise(store: Path, out: Path, windows: int, lookback: int, horizon: int) ->
     tokenizer, model = load_pair(out)
     context = context_of(out)
     held = parts_of(Store.open(store), context)[1]
-    found = choose(tokenizer, model, held, context, lookback=lookback, horizon=horizon, windows=windows, say=click.echo)
+    found = search_sampling(
+        tokenizer, model, held, context, lookback=lookback, horizon=horizon, windows=windows, say=click.echo
+    )
     write_file(out / ADVICE, json_bytes(found))
     click.echo(f"best: temperature {found['temperature']}, top-p {found['top_p']}; written to {out / ADVICE}")
 

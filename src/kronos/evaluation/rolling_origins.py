@@ -126,7 +126,7 @@ class WindowRef(NamedTuple):
 class Planned(NamedTuple):
     """Windows to forecast, and how many were left out for having a lookback without any movement."""
 
-    spots: list[WindowRef]
+    refs: list[WindowRef]
     still: int
     short: list[str]
     """Series too short for one window."""
@@ -136,7 +136,7 @@ def plan_windows(
     series: Iterable[Series], windows: dict[str, tuple[int, int]], step_size: int | None, n_windows: int | None
 ) -> Planned:
     """Every window of every series. ``windows``: {frequency: (lookback, horizon)}."""
-    spots, still, short = [], 0, []
+    refs, still, short = [], 0, []
     for one in series:
         lookback, horizon = windows[one.frequency]
         points = cut_points(len(one.bars), lookback, horizon, step_size or horizon, n_windows)
@@ -145,17 +145,17 @@ def plan_windows(
         close = one.bars["close"].to_numpy(np.float64)
         for seen in points:
             if np.ptp(close[seen - lookback : seen]) > 0:
-                spots.append(WindowRef(one, seen, lookback, horizon))
+                refs.append(WindowRef(one, seen, lookback, horizon))
             else:
                 still += 1
-    return Planned(spots, still, short)
+    return Planned(refs, still, short)
 
 
-def chunks_of(spots: Sequence[WindowRef], size: int = CHUNK) -> list[list[WindowRef]]:
+def chunks_of(refs: Sequence[WindowRef], size: int = CHUNK) -> list[list[WindowRef]]:
     """Windows of one lookback, horizon and frequency together, ``size`` at most, in an order that depends on nothing else."""
     result: list[list[WindowRef]] = []
-    for spot in sorted(spots, key=lambda s: s.kind):
-        if not result or len(result[-1]) == size or result[-1][0].kind != spot.kind:
+    for ref in sorted(refs, key=lambda s: s.kind):
+        if not result or len(result[-1]) == size or result[-1][0].kind != ref.kind:
             result.append([])
-        result[-1].append(spot)
+        result[-1].append(ref)
     return result

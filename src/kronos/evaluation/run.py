@@ -145,10 +145,10 @@ def evaluate(
     forecasters = forecasters_of(models, baselines, task, calibration, tokenizer=tokenizer, device=device)
     windows = {one.frequency: task.window(one.frequency) for one in dataset.series}
     planned = plan_windows(dataset.series, windows, task.step_size, task.n_windows)
-    if not planned.spots:
+    if not planned.refs:
         reason = planned.short[0] if planned.short else "no lookback has any movement"
         raise ValueError(f"no series is long enough for a window: {reason}")
-    chunks = chunks_of(planned.spots)
+    chunks = chunks_of(planned.refs)
     settings = {"settings": _settings(dataset, task, seed, windows)}
     store = None if out is None else _Forecasts(RunFolder(out, settings, overwrite, OWNS))
     result = Evaluation(pd.DataFrame(), [f.name for f in forecasters], task, seed, _left_out(dataset, planned))
@@ -187,7 +187,7 @@ def _chunk(
     if store is not None and store.folder.is_done(store.part(forecaster.name, number)):
         return None
     clock = time.perf_counter()
-    origins = [spot.origin() for spot in chunk]
+    origins = [ref.origin() for ref in chunk]
     pasts = [origin.past for origin in origins]
     horizon = pasts[0].horizon
     answer = forecaster.forecast(pasts, horizon, paths, seed)

@@ -30,7 +30,7 @@ def open_parts(folder: str | Path, world: World) -> dict[str, Store]:
     for name in PARTS[:2]:
         if name not in files:
             raise ValueError(f"{folder} has no {name}.parquet; prepare the data first (kronos prepare qlib)")
-    if world.first:
+    if world.is_main_process:
         for name, file in files.items():
             _make(file, folder / "stores" / name)
     world.wait()

@@ -35,7 +35,7 @@ def finetune(config: FinetuneConfig, world: World, say: Callable[[str], None] = 
         return False
     if not train_predictor(config, world, say):
         return False
-    if world.first:
+    if world.is_main_process:
         judge(config, world, say)
     world.wait()
     return True

@@ -148,7 +148,7 @@ def _train(
     settings = loop_settings(config, stage, per_epoch)
     folder = Path(config.save_path) / getattr(config, f"{stage}_save_folder_name")
     trained, everything = trained_share(network)
-    if world.first:
+    if world.is_main_process:
         say(
             f"{stage}: {len(feed.windows):,} training windows, {min(len(feed.held), config.n_val_iter):,} of {len(feed.held):,} "
             f"validation windows; {config.epochs} epochs of {per_epoch:,} steps, {world.size} x {config.batch_size} windows "
@@ -160,7 +160,7 @@ def _train(
     names = [*config.trackers, *(["comet"] if config.use_comet and "comet" not in config.trackers else [])]
     comet = {**config.comet_config, "tag": config.comet_tag, "name": config.comet_name}
     complete = train(task, settings, folder, world, names, comet, say)
-    if world.first:
+    if world.is_main_process:
         _summarise(folder, config, stage, began, complete, per_epoch, world)
     return complete
 

@@ -20,7 +20,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kronos.generation.fused import FusedBlocks, FusedKronos, Precision, fused_model, fused_tokenizer, rotate, turns
+from kronos.generation.fused import (
+    FusedBlocks,
+    FusedKronos,
+    Precision,
+    fused_model,
+    fused_tokenizer,
+    rotary_freqs,
+    rotate,
+)
 from kronos.generation.sampling import Sampling, weights
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import AttentionContext
@@ -36,11 +44,11 @@ class Cache:
     A single path has no one to share with: its prefix lies before its suffix, in one piece.
     """
 
-    def __init__(self, key_SHLE: Tensor, value_SHLE: Tensor, paths: int, room: int) -> None:
+    def __init__(self, key_SHLE: Tensor, value_SHLE: Tensor, paths: int, max_new_bars: int) -> None:
         series, heads, length, size = key_SHLE.shape
         # In one piece each: a product with a strided prefix would copy it at every step.
         self.shared = (key_SHLE.contiguous(), value_SHLE.contiguous()) if paths > 1 else None
-        own = room if paths > 1 else room + length
+        own = max_new_bars if paths > 1 else max_new_bars + length
         self.key, self.value = (t.new_empty(series, heads, paths, own, size) for t in (key_SHLE, value_SHLE))
         self.filled = 0
         if paths == 1:
@@ -51,7 +59,7 @@ class Cache:
         self.key[..., self.filled : stop, :], self.value[..., self.filled : stop, :] = key_SHPTE, value_SHPTE
         self.filled = stop
 
-    def attend(self, q_SHPTE: Tensor, hidden_SL: Tensor | None) -> Tensor:
+    def attend(self, q_SHPTE: Tensor, padding_mask_SL: Tensor | None) -> Tensor:
         """Attention of the latest T bars, scaled already, to the prefix, to the own suffix and, causally, to each other."""
         steps, filled = q_SHPTE.shape[3], self.filled
         key, value = self.key[..., :filled, :], self.value[..., :filled, :]
@@ -60,16 +68,16 @@ class Cache:
             later = torch.ones(steps, filled, dtype=torch.bool, device=q_SHPTE.device).triu(filled - steps + 1)
         if self.shared is None:
             seen = None if later is None else ~later
-            if hidden_SL is not None:
-                before = F.pad(~hidden_SL, (0, filled - hidden_SL.shape[1]), value=True)[:, None, None]
+            if padding_mask_SL is not None:
+                before = F.pad(~padding_mask_SL, (0, filled - padding_mask_SL.shape[1]), value=True)[:, None, None]
                 seen = before if seen is None else before & seen
             out = F.scaled_dot_product_attention(q_SHPTE[:, :, 0], key[:, :, 0], value[:, :, 0], seen, scale=1.0)
             return out[:, :, None]
         prefix_key, prefix_value = self.shared
         prefix = prefix_key.shape[2]
         to_prefix = q_SHPTE.flatten(2, 3) @ prefix_key.transpose(2, 3)
-        if hidden_SL is not None:
-            to_prefix = to_prefix.masked_fill_(hidden_SL[:, None, None], -torch.inf)
+        if padding_mask_SL is not None:
+            to_prefix = to_prefix.masked_fill_(padding_mask_SL[:, None, None], -torch.inf)
         to_own = q_SHPTE @ key.transpose(3, 4)
         if later is not None:
             to_own = to_own.masked_fill_(later, -torch.inf)
@@ -82,12 +90,12 @@ class Cache:
 class Prefix:
     """A window of S series, read once: what later bars need of it. ``hidden`` [S, L] is True at left padding.
 
-    ``turns`` [1 or S, 1, L + room, E / 2] are the rotary angles of the window and of the bars after it.
+    ``rotary_freqs`` [1 or S, 1, L + room, E / 2] are the rotary angles of the window and of the bars after it.
     """
 
     caches: list[Cache]
     hidden: Tensor | None
-    turns: Tensor
+    rotary_freqs: Tensor
     length: int
 
     @property
@@ -97,47 +105,55 @@ class Prefix:
         return cache.filled if cache.shared is not None else cache.filled - self.length
 
 
-def positions_of(length: int, room: int, hidden_SL: Tensor | None, device: torch.device) -> Tensor:
+def positions_of(length: int, max_new_bars: int, padding_mask_SL: Tensor | None, device: torch.device) -> Tensor:
     """Positions [1 or S, L + room] of a window, whose padding does not count, and of the bars after it."""
-    if hidden_SL is None:
-        return torch.arange(length + room, device=device)[None]
-    real = F.pad(~hidden_SL, (0, room), value=True)
+    if padding_mask_SL is None:
+        return torch.arange(length + max_new_bars, device=device)[None]
+    real = F.pad(~padding_mask_SL, (0, max_new_bars), value=True)
     return (real.long().cumsum(1) - 1).clamp_min(0)
 
 
 def read_blocks(
-    blocks: FusedBlocks, x_SLD: Tensor, turns: Tensor, hidden_SL: Tensor | None, keep: Callable[[Tensor, Tensor], None]
+    blocks: FusedBlocks,
+    x_SLD: Tensor,
+    rotary_freqs: Tensor,
+    padding_mask_SL: Tensor | None,
+    keep: Callable[[Tensor, Tensor], None],
 ) -> Tensor:
     """Run a left-padded window through the blocks: [S, L, D] -> [S, L, D]; ``keep`` is given the keys and values of each."""
-    mask = AttentionContext.of(x_SLD, hidden_SL).mask
+    mask = AttentionContext.of(x_SLD, padding_mask_SL).mask
     x = x_SLD[:, None]
     for block in blocks.blocks:
-        q, k, v = (t[:, :, 0] for t in block.project(x, turns[:, :, : x_SLD.shape[1]]))
+        q, k, v = (t[:, :, 0] for t in block.qkv(x, rotary_freqs[:, :, : x_SLD.shape[1]]))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0)
-        x = block.finish(x, out[:, :, None])
+        x = block.output_and_mlp(x, out[:, :, None])
         keep(k, v)
     return x[:, 0]
 
 
 def prefill_blocks(
-    blocks: FusedBlocks, x_SLD: Tensor, hidden_SL: Tensor | None, paths: int, room: int
+    blocks: FusedBlocks, x_SLD: Tensor, padding_mask_SL: Tensor | None, paths: int, max_new_bars: int
 ) -> tuple[Tensor, Prefix]:
     """Run a left-padded window through the blocks, keeping keys and values: [S, L, D] -> [S, L, D] and the prefix."""
     length = x_SLD.shape[1]
-    turns = blocks.turns(positions_of(length, room, hidden_SL, x_SLD.device))[:, None]
+    rotary_freqs = blocks.rotary_freqs(positions_of(length, max_new_bars, padding_mask_SL, x_SLD.device))[:, None]
     caches: list[Cache] = []
-    x = read_blocks(blocks, x_SLD, turns, hidden_SL, lambda k, v: caches.append(Cache(k, v, paths, room)))
-    return x, Prefix(caches, hidden_SL, turns, length)
+    x = read_blocks(
+        blocks, x_SLD, rotary_freqs, padding_mask_SL, lambda k, v: caches.append(Cache(k, v, paths, max_new_bars))
+    )
+    return x, Prefix(caches, padding_mask_SL, rotary_freqs, length)
 
 
 @torch.no_grad()
-def encode(tokenizer: KronosTokenizer, bars_SL6: Tensor, hidden_SL: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def encode(
+    tokenizer: KronosTokenizer, bars_SL6: Tensor, padding_mask_SL: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Coarse and fine tokens [S, L] of normalised bars: what `KronosTokenizer.encode` gives."""
     x = tokenizer.embed(bars_SL6)
     if len(tokenizer.encoder):
         blocks = fused_tokenizer(tokenizer).encoder
-        turns = blocks.turns(positions_of(x.shape[1], 0, hidden_SL, x.device))[:, None]
-        x = read_blocks(blocks, x, turns, hidden_SL, lambda k, v: None)
+        rotary_freqs = blocks.rotary_freqs(positions_of(x.shape[1], 0, padding_mask_SL, x.device))[:, None]
+        x = read_blocks(blocks, x, rotary_freqs, padding_mask_SL, lambda k, v: None)
     s1, s2 = tokenizer.tokens(tokenizer.quant_embed(x), half=True)
     return s1, s2
 
@@ -145,11 +161,11 @@ def encode(tokenizer: KronosTokenizer, bars_SL6: Tensor, hidden_SL: Tensor | Non
 def extend_blocks(blocks: FusedBlocks, x_SPTD: Tensor, prefix: Prefix) -> Tensor:
     """Run T new bars of every path through the blocks, after what the caches hold: [S, P, T, D] -> [S, P, T, D]."""
     first = prefix.length + prefix.suffix
-    turns = prefix.turns[:, :, first : first + x_SPTD.shape[2]]
+    rotary_freqs = prefix.rotary_freqs[:, :, first : first + x_SPTD.shape[2]]
     for block, cache in zip(blocks.blocks, prefix.caches, strict=True):
-        q, k, v = block.project(x_SPTD, turns)
+        q, k, v = block.qkv(x_SPTD, rotary_freqs)
         cache.append(k, v)
-        x_SPTD = block.finish(x_SPTD, cache.attend(q, prefix.hidden))
+        x_SPTD = block.output_and_mlp(x_SPTD, cache.attend(q, prefix.hidden))
     return x_SPTD
 
 
@@ -166,29 +182,31 @@ class ModelWindow:
         s1_SL: Tensor,
         s2_SL: Tensor,
         time_emb_SLD: Tensor,
-        hidden_SL: Tensor | None,
+        padding_mask_SL: Tensor | None,
         paths: int,
-        room: int,
+        max_new_bars: int,
     ) -> None:
         self.model, self.paths = model, paths
-        x, self.prefix = prefill_blocks(model.blocks, model.embed(s1_SL, s2_SL, time_emb_SLD), hidden_SL, paths, room)
+        x, self.prefix = prefill_blocks(
+            model.blocks, model.embed(s1_SL, s2_SL, time_emb_SLD), padding_mask_SL, paths, max_new_bars
+        )
         context = model.norm(x)
         length = s1_SL.shape[1]
-        self.turns: Tensor | None = None
+        self.rotary_freqs: Tensor | None = None
         if model.rotary:
-            positions = positions_of(length, room, hidden_SL, x.device)
-            self.turns = turns(model.inv_freq, positions)[:, None, :, None]
-        key, value = (t.unflatten(-1, (model.heads, -1)) for t in model.memory(context))
-        if self.turns is not None:
-            key = rotate(key, self.turns[:, 0, :length])
+            positions = positions_of(length, max_new_bars, padding_mask_SL, x.device)
+            self.rotary_freqs = rotary_freqs(model.inv_freq, positions)[:, None, :, None]
+        key, value = (t.unflatten(-1, (model.heads, -1)) for t in model.dependency_kv(context))
+        if self.rotary_freqs is not None:
+            key = rotate(key, self.rotary_freqs[:, 0, :length])
         self.at = length - 1
         # The latest context belongs to each path's own part, where the next ones follow it.
         key, value = key.transpose(1, 2), value.transpose(1, 2)
-        self.dependency = Cache(key[:, :, :-1], value[:, :, :-1], paths, room + 1)
+        self.dependency = Cache(key[:, :, :-1], value[:, :, :-1], paths, max_new_bars + 1)
         self.dependency.append(*(t[:, :, None, -1:].expand(-1, -1, paths, -1, -1) for t in (key, value)))
-        self.hidden = None if hidden_SL is None else hidden_SL[:, :-1]
+        self.hidden = None if padding_mask_SL is None else padding_mask_SL[:, :-1]
         self.last_SPD = context[:, -1:].expand(-1, paths, -1).contiguous()
-        self.coarse_SPV, _, _ = model.look(context[:, -1:])
+        self.coarse_SPV, _, _ = model.coarse_logits_and_kv(context[:, -1:])
         self.coarse_SPV = self.coarse_SPV.expand(-1, paths, -1)
 
     def coarse_logits(self) -> Tensor:
@@ -199,8 +217,8 @@ class ModelWindow:
     def fine_logits(self, s1_SP: Tensor) -> Tensor:
         """[S, P, V2], of the next bar, given its coarse token."""
         q = F.embedding(s1_SP, self.model.query_VD).unflatten(-1, (self.model.heads, -1))
-        if self.turns is not None:
-            q = rotate(q, self.turns[:, :, self.at])
+        if self.rotary_freqs is not None:
+            q = rotate(q, self.rotary_freqs[:, :, self.at])
         out = self.dependency.attend(q.transpose(1, 2)[:, :, :, None], self.hidden)
         return self.model.fine_logits(self.last_SPD, out[:, :, :, 0].transpose(1, 2).flatten(2))
 
@@ -210,14 +228,14 @@ class ModelWindow:
         x = self.model.embed(s1_SP, s2_SP, time_emb_SPD)
         self.last_SPD = self.model.norm(extend_blocks(self.model.blocks, x[:, :, None], self.prefix)[:, :, 0])
         self.at += 1
-        self.coarse_SPV, key, value = self.model.look(self.last_SPD)
+        self.coarse_SPV, key, value = self.model.coarse_logits_and_kv(self.last_SPD)
         key, value = (t.unflatten(-1, (self.model.heads, -1)) for t in (key, value))
-        if self.turns is not None:
-            key = rotate(key, self.turns[:, :, self.at])
+        if self.rotary_freqs is not None:
+            key = rotate(key, self.rotary_freqs[:, :, self.at])
         self.dependency.append(*(t.transpose(1, 2)[:, :, :, None] for t in (key, value)))
 
 
-def pick(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
+def sample_from_uniform(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
     """One code a row, the one whose share of the distribution holds the row's number in [0, 1): [...] of [..., V]."""
     if sampling.greedy:
         return logits.argmax(-1)
@@ -235,7 +253,7 @@ def generate_tokens(
     uniforms_NK2: Tensor,
     max_context: int,
     sampling: Sampling,
-    hidden_SL: Tensor | None = None,
+    padding_mask_SL: Tensor | None = None,
     stride: int = 0,
     progress: Progress | None = None,
     precision: Precision = "float32",
@@ -244,7 +262,7 @@ def generate_tokens(
     """Continue S series by K bars on P paths each.
 
     Args:
-        s1_SL, s2_SL: tokens of the lookback, left-padded where ``hidden_SL`` is True.
+        s1_SL, s2_SL: tokens of the lookback, left-padded where ``padding_mask_SL`` is True.
         stamp_SLK5: time features of lookback and horizon [S, L + K, 5].
         uniforms_NK2: a number in [0, 1) for each row, step and token; N = S x P.
         stride: bars dropped beyond need when the window slides; at least 1 below max_context.
@@ -257,7 +275,7 @@ def generate_tokens(
     """
     series, horizon = s1_SL.shape[0], uniforms_NK2.shape[1]
     rows = uniforms_NK2.shape[0]
-    if hidden_SL is not None and s1_SL.shape[1] + horizon - 1 > max_context:
+    if padding_mask_SL is not None and s1_SL.shape[1] + horizon - 1 > max_context:
         raise ValueError("padded series cannot slide past max_context; group them by lookback")
     if not 0 <= stride < max_context:
         raise ValueError(f"stride must lie in 0..{max_context - 1}, found {stride}")
@@ -274,7 +292,7 @@ def generate_tokens(
         time_emb = time_emb_STD[:, now - keep : now]
         if done == 0:
             part = slice(lookback - keep, lookback)
-            hidden = None if hidden_SL is None else hidden_SL[:, part]
+            hidden = None if padding_mask_SL is None else padding_mask_SL[:, part]
             window = ModelWindow(fused, s1_SL[:, part], s2_SL[:, part], time_emb, hidden, paths, steps - 1)
         else:  # the paths differ, and each reads a window of its own
             s1, s2 = (
@@ -288,8 +306,8 @@ def generate_tokens(
                 time_emb = time_emb_STD[:, None, lookback + i - 1].expand(-1, paths, -1).reshape(*shape, -1)
                 window.step(new1[..., i - 1].view(shape), new2[..., i - 1].view(shape), time_emb)
             u = uniforms[:, :, i].view(*shape, 2)
-            s1 = pick(window.coarse_logits(), sampling, u[..., 0])
-            s2 = pick(window.fine_logits(s1), sampling, u[..., 1])
+            s1 = sample_from_uniform(window.coarse_logits(), sampling, u[..., 0])
+            s2 = sample_from_uniform(window.fine_logits(s1), sampling, u[..., 1])
             new1[..., i], new2[..., i] = s1.view(series, paths), s2.view(series, paths)
             if on_bar is not None:
                 on_bar(new1[..., i], new2[..., i])
@@ -315,14 +333,14 @@ class SuffixDecoder:
         horizon: int,
         paths: int,
         max_context: int,
-        hidden_SL: Tensor | None = None,
+        padding_mask_SL: Tensor | None = None,
     ) -> None:
         keep = min(s1_SL.shape[1], max_context - horizon)
         if keep < 1:
             raise ValueError(f"a horizon of {horizon} bars leaves no history in a window of {max_context}")
         self.tokenizer = tokenizer
         self.blocks = fused_tokenizer(tokenizer).decoder if len(tokenizer.decoder) else None
-        hidden = None if hidden_SL is None else hidden_SL[:, -keep:]
+        hidden = None if padding_mask_SL is None else padding_mask_SL[:, -keep:]
         known = tokenizer.embed_codes(s1_SL[:, -keep:], s2_SL[:, -keep:])
         if self.blocks is not None:
             known, self.prefix = prefill_blocks(self.blocks, known, hidden, paths, horizon)
@@ -344,11 +362,11 @@ def decode_suffix(
     new1_NK: Tensor,
     new2_NK: Tensor,
     max_context: int,
-    hidden_SL: Tensor | None = None,
+    padding_mask_SL: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Bars of the new tokens [N, K, 6], and of the history in the window [S, L, 6] (see `SuffixDecoder`)."""
     series = s1_SL.shape[0]
     paths, horizon = new1_NK.shape[0] // series, new1_NK.shape[1]
-    decoder = SuffixDecoder(tokenizer, s1_SL, s2_SL, horizon, paths, max_context, hidden_SL)
+    decoder = SuffixDecoder(tokenizer, s1_SL, s2_SL, horizon, paths, max_context, padding_mask_SL)
     bars = decoder.decode(new1_NK.unflatten(0, (series, paths)), new2_NK.unflatten(0, (series, paths)))
     return bars.flatten(0, 1), decoder.known_SL6

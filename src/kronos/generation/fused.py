@@ -233,7 +233,7 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     return torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)
 
 
-def to_unit(x: Tensor, epsilon: Tensor) -> Tensor:
+def rms_normalize(x: Tensor, epsilon: Tensor) -> Tensor:
     """x / sqrt(sum of x^2 + D eps): an RMS norm without its weight and without the factor sqrt(D), which projections hold.
 
     ``epsilon`` is sqrt(D eps), so that the root is a hypotenuse; three operations where the norm as it is written takes ten.
@@ -246,7 +246,7 @@ def _epsilon(norm: RMSNorm) -> Tensor:
     return torch.tensor((norm.weight.numel() * norm.eps) ** 0.5, device=norm.weight.device)
 
 
-def turns(inv_freq: Tensor, positions: Tensor) -> Tensor:
+def rotary_freqs(inv_freq: Tensor, positions: Tensor) -> Tensor:
     """Positions [...] -> complex [..., E / 2]: the rotary angles as numbers of length one."""
     angles = positions.to(inv_freq.dtype)[..., None] * inv_freq
     return torch.complex(angles.cos().float(), angles.sin().float())
@@ -263,20 +263,20 @@ class FusedBlock:
         v = _parts(attention.v_proj)
         scale = (width // self.heads) ** -0.5
         weight, bias = (torch.cat((query * scale, key, value)) for query, key, value in zip(q, k, v, strict=True))
-        self.qkv = _folded(block.norm1, weight, bias, in_cache, precision)
+        self.qkv_proj = _folded(block.norm1, weight, bias, in_cache, precision)
         self.out = _projection(*_parts(attention.out_proj), in_cache, precision)
         self.gate_up = _folded(block.norm2, torch.cat((ffn.w1.weight, ffn.w3.weight)), None, in_cache, precision)
         self.w2 = _projection(ffn.w2.weight, None, in_cache, precision)
 
-    def project(self, x_SPTD: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def qkv(self, x_SPTD: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, scaled, keys, both rotated, and values: [S, H, P, T, E] each."""
-        qkv = self.qkv(to_unit(x_SPTD, self.eps1)).unflatten(-1, (3, self.heads, -1))
+        qkv = self.qkv_proj(rms_normalize(x_SPTD, self.eps1)).unflatten(-1, (3, self.heads, -1))
         q, k = rotate(qkv[..., :2, :, :], rotation[..., None, None, :]).unbind(3)
         return tuple(t.permute(0, 3, 1, 2, 4) for t in (q, k, qkv[..., 2, :, :]))  # type: ignore[return-value]
 
-    def finish(self, x_SPTD: Tensor, attended_SHPTE: Tensor) -> Tensor:
+    def output_and_mlp(self, x_SPTD: Tensor, attended_SHPTE: Tensor) -> Tensor:
         x_SPTD = self.out.plus(attended_SHPTE.permute(0, 2, 3, 1, 4).flatten(3), x_SPTD)
-        gate, up = self.gate_up(to_unit(x_SPTD, self.eps2)).chunk(2, dim=-1)
+        gate, up = self.gate_up(rms_normalize(x_SPTD, self.eps2)).chunk(2, dim=-1)
         return self.w2.plus(F.silu(gate).mul_(up), x_SPTD)
 
 
@@ -287,7 +287,7 @@ def _parts(linear: nn.Linear) -> tuple[Tensor, Tensor]:
 def _folded(
     norm: RMSNorm, weight_OI: Tensor, bias_O: Tensor | None, in_cache: bool, precision: Precision = "float32"
 ) -> Projection:
-    """A projection of what `to_unit` gives: the rest of the norm before it is inside."""
+    """A projection of what `rms_normalize` gives: the rest of the norm before it is inside."""
     rest = norm.weight.float() * norm.weight.numel() ** 0.5
     return _projection((weight_OI.float() * rest).to(weight_OI.dtype), bias_O, in_cache, precision)
 
@@ -304,9 +304,9 @@ class FusedBlocks:
             self.blocks.append(FusedBlock(block, self.in_cache, precision))
             self.inv_freq = block.self_attn.rotary.inv_freq
 
-    def turns(self, positions: Tensor) -> Tensor:
+    def rotary_freqs(self, positions: Tensor) -> Tensor:
         assert self.inv_freq is not None
-        return turns(self.inv_freq, positions)
+        return rotary_freqs(self.inv_freq, positions)
 
 
 class FusedKronos:
@@ -332,7 +332,7 @@ class FusedKronos:
         self.query_VD = F.linear(embedding.emb_s1.weight, q[0] * scale, q[1] * scale)
         in_cache = self.blocks.in_cache
         weight, bias = (torch.cat(parts) for parts in zip(_parts(head.proj_s1), k, v, strict=True))
-        self.outlook = _projection(weight, bias, in_cache, precision)
+        self.coarse_kv_proj = _projection(weight, bias, in_cache, precision)
         self.out = _projection(*_parts(attention.out_proj), in_cache, precision)
         self.fine_head = _folded(layer.norm, *_parts(head.proj_s2), in_cache, precision)
 
@@ -340,19 +340,19 @@ class FusedKronos:
         return F.embedding(s1, self.coarse_VD).add_(F.embedding(s2, self.fine_VD)).add_(time_emb)
 
     def norm(self, x: Tensor) -> Tensor:
-        return to_unit(x, self.eps).mul_(self.rest)
+        return rms_normalize(x, self.eps).mul_(self.rest)
 
-    def memory(self, context_STD: Tensor) -> tuple[Tensor, Tensor]:
+    def dependency_kv(self, context_STD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys, not rotated, and values of the dependency layer: [S, T, D] each."""
-        both = F.linear(context_STD, self.outlook.weight[self.codes :], self.outlook.bias[self.codes :])  # type: ignore[index]
+        both = F.linear(context_STD, self.coarse_kv_proj.weight[self.codes :], self.coarse_kv_proj.bias[self.codes :])  # type: ignore[index]
         return both.chunk(2, dim=-1)  # type: ignore[return-value]
 
-    def look(self, context_SPD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Coarse logits [S, P, V1], and what `memory` gives."""
-        return self.outlook(context_SPD).split((self.codes, self.d_model, self.d_model), dim=-1)  # type: ignore[return-value]
+    def coarse_logits_and_kv(self, context_SPD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Coarse logits [S, P, V1], and what `dependency_kv` gives."""
+        return self.coarse_kv_proj(context_SPD).split((self.codes, self.d_model, self.d_model), dim=-1)  # type: ignore[return-value]
 
     def fine_logits(self, context_SPD: Tensor, attended_SPD: Tensor) -> Tensor:
-        return self.fine_head(to_unit(self.out.plus(attended_SPD, context_SPD), self.dep_eps))
+        return self.fine_head(rms_normalize(self.out.plus(attended_SPD, context_SPD), self.dep_eps))
 
 
 class FusedTokenizer:

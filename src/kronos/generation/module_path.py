@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from kronos.generation.batch_plan import Window
-from kronos.generation.engine import pick
+from kronos.generation.engine import sample_from_uniform
 from kronos.generation.reference import decode_tail
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
@@ -171,8 +171,8 @@ def sample_by_modules(
         now = s1.shape[1]
         seen = slice(max(0, now - max_context), now)
         s1_logits, context = model.decode_s1(s1[:, seen], s2[:, seen], stamp[:, seen])
-        next_s1 = pick(s1_logits[:, -1], sampling, uniforms[:, step, 0])[:, None]
-        next_s2 = pick(model.decode_s2(context, next_s1)[:, -1], sampling, uniforms[:, step, 1])[:, None]
+        next_s1 = sample_from_uniform(s1_logits[:, -1], sampling, uniforms[:, step, 0])[:, None]
+        next_s2 = sample_from_uniform(model.decode_s2(context, next_s1)[:, -1], sampling, uniforms[:, step, 1])[:, None]
         s1, s2 = torch.cat((s1, next_s1), dim=1), torch.cat((s2, next_s2), dim=1)
         if advance is not None:
             advance(1)

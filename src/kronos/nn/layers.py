@@ -202,9 +202,9 @@ class SelfAttention(Attention):
 
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
         """x [B, T, D], padding mask [B, T] (True at padding) -> [B, T, D]."""
-        sight = AttentionContext.of(x, key_padding_mask)
-        rotation = self.rotary.rotation(sight.positions)
-        return self.attend(self.queries(x), *self.keys_values(x), rotation, sight.mask, causal=True)
+        context = AttentionContext.of(x, key_padding_mask)
+        rotation = self.rotary.rotation(context.positions)
+        return self.attend(self.queries(x), *self.keys_values(x), rotation, context.mask, causal=True)
 
 
 class CrossAttention(Attention):
@@ -226,15 +226,15 @@ class CrossAttention(Attention):
         rotate: whether queries and keys get rotary positions; None rotates where there is a query for each step.
         """
         queried, steps = query.shape[1], key.shape[1]
-        sight = AttentionContext.of(key, key_padding_mask)
+        context = AttentionContext.of(key, key_padding_mask)
         rotate = queried == steps if rotate is None else rotate
-        mask = sight.mask
+        mask = context.mask
         if mask is not None:
             mask = mask[:, :, -queried:]
         elif 1 < queried < steps:
             mask = torch.ones(queried, steps, dtype=torch.bool, device=key.device).tril(steps - queried)
         q, k, v = self.queries(query), self.heads(self.k_proj(key)), self.heads(self.v_proj(value))
-        rotation = self.rotary.rotation(sight.positions) if rotate else None
+        rotation = self.rotary.rotation(context.positions) if rotate else None
         return self.attend(q, k, v, rotation, mask, causal=queried == steps)
 
 

@@ -26,7 +26,7 @@ TIME_ROWS = dict(zip(TIME_FIELDS, (60, 24, 7, 32, 13), strict=True))
 DEPENDENCY_HEADS = 4
 
 
-def _draw(share_BTV: Tensor, uniform_BT: Tensor | None) -> Tensor:
+def _sample_from_uniform(share_BTV: Tensor, uniform_BT: Tensor | None) -> Tensor:
     """One code [B, T] for each distribution [B, T, V]."""
     if uniform_BT is None:
         return torch.multinomial(share_BTV.flatten(0, 1), 1).view(share_BTV.shape[:2])
@@ -268,7 +268,7 @@ class Kronos(nn.Module, HubCheckpoint):
             s1_next = s1_targets
         else:
             with torch.no_grad():
-                s1_next = _draw(s1_logits.float().softmax(-1), s1_uniforms)
+                s1_next = _sample_from_uniform(s1_logits.float().softmax(-1), s1_uniforms)
         # No sqrt(D) here (spec, section 4).
         conditioned = self.dep_layer(context, self.embedding.emb_s1(s1_next), key_padding_mask=padding_mask)
         return s1_logits, self.head.cond_forward(conditioned)

@@ -57,7 +57,7 @@ class Job:
     deadline: float
     future: Future[np.ndarray] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
-    abandoned: bool = False
+    cancelled: bool = False
     watched: bool = False
     bars: list[np.ndarray] = field(default_factory=list)
     done: float = 0.0
@@ -66,7 +66,7 @@ class Job:
     """Series in its batch."""
 
     def wanted(self) -> bool:
-        return not self.abandoned and time.monotonic() < self.deadline
+        return not self.cancelled and time.monotonic() < self.deadline
 
     def goes_with(self, other: Job) -> bool:
         """Whether both can be in one batch without one of them paying for the other."""

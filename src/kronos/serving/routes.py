@@ -199,7 +199,7 @@ async def _waiting(request: Request, works: list[Work], beat: float | None) -> A
             raise failures[0]
     finally:
         for work in works:
-            work.job.abandoned = True
+            work.job.cancelled = True
         for task in (gone, done, *futures):
             task.cancel()
 

@@ -27,7 +27,7 @@ class World:
     device: torch.device
 
     @property
-    def first(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process is the one that writes files and talks."""
         return self.rank == 0
 

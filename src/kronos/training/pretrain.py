@@ -174,7 +174,7 @@ def pretrain(
         more=lambda trained: by_group(stage, trained, tokenizer, fixed, held.names, world, say),
     )
     sizes = sum(p.numel() for p in network.parameters())
-    if world.first:
+    if world.is_main_process:
         say(
             f"{stage}: {sizes:,} weights; {len(training.segments):,} segments, {_bars(training):,} bars in {len(store.names)} "
             f"groups; {recipe.steps:,} steps of {recipe.bars_a_step:,} bars"
@@ -183,7 +183,7 @@ def pretrain(
     data = {"first": first, "last": last, "bars": _bars(training), "store": store.digest()}
     describing = {"recipe.json": json_bytes(asdict(recipe)), DATA: json_bytes(data)}
     done = train(task, recipe.loop(), folder, world, recipe.trackers, None, say, describing)
-    if world.first:
+    if world.is_main_process:
         from kronos.training.curves import draw_curves
 
         draw_curves(folder)

@@ -47,7 +47,7 @@ class TrainingState:
 
     def __init__(self, folder: Path, world: World) -> None:
         self.folder, self.world = Path(folder) / "state", world
-        if world.first:
+        if world.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
         world.wait()
 
@@ -67,7 +67,7 @@ class TrainingState:
         parts = {"weights": whole_weights(network), "optimiser": _moments(network, optimiser)}
         if averaged is not None:
             parts["averaged"] = dict(averaged.state_dict())
-        if not self.world.first:
+        if not self.world.is_main_process:
             return
         try:
             for name, tensors in parts.items():

@@ -23,7 +23,7 @@ TEMPERATURES = (0.9, 1.0, 1.1, 1.2)
 TOP_PS = (0.9, 0.95, 1.0)
 
 
-def advise(
+def search_sampling(
     tokenizer: KronosTokenizer,
     model: Kronos,
     held: Store,

@@ -240,7 +240,7 @@ class Trainer:
                     sums[name] = sums.get(name, 0.0) + value.item() * windows
             names = sums or dict.fromkeys(("loss", *self._figure_names()), 0.0)
             result = self.world.mean({k: v / max(weight, 1) for k, v in names.items()}, weight)
-            if self.task.more is not None and self.world.first:
+            if self.task.more is not None and self.world.is_main_process:
                 result |= self.task.more(self.task.network)
         return result
 
@@ -256,7 +256,7 @@ class Trainer:
             self.progress = replace(before, best=value, best_step=step, stale=0)
             with _weights_of(self.task.network, self.averaged):
                 network = _gathered(self.task.network) if self.settings.sharded else self.task.network
-                if self.world.first:
+                if self.world.is_main_process:
                     self.task.save_best(network, self.folder / self.task.best_folder)
         else:
             self.progress = replace(before, stale=before.stale + 1)
@@ -338,9 +338,9 @@ def train(
         raise ValueError("the validation part is empty: without it no step could be told the best; give more bars")
     trainer = Trainer(task, settings, folder, world)
     step = trainer.progress.step
-    speak = say if world.first else _silent
+    speak = say if world.is_main_process else _silent
     logs: list[Tracker] = []
-    if world.first:
+    if world.is_main_process:
         run = _open_folder(Path(folder), settings, step)
         for name, content in (describing or {}).items():
             run.write(name, content)

@@ -95,14 +95,14 @@ def windows_for(dataset: Dataset, task: Task) -> list[WindowRef]:
             f"{have}); give --lookback and --horizon for other frequencies"
         )
     chosen = np.unique(np.linspace(0, len(points) - 1, min(task.sequences, len(points))).round().astype(int))
-    spots = [WindowRef(series[i], seen, *size[series[i].id]) for i, seen in (points[k] for k in chosen)]
-    return [spot for spot in spots if _has_returns(spot)]
+    refs = [WindowRef(series[i], seen, *size[series[i].id]) for i, seen in (points[k] for k in chosen)]
+    return [ref for ref in refs if _has_returns(ref)]
 
 
-def _has_returns(spot: WindowRef) -> bool:
+def _has_returns(ref: WindowRef) -> bool:
     """Its close moves over the lookback, and its prices are positive."""
-    prices = spot.series.bars.iloc[spot.seen - spot.lookback : spot.seen + spot.horizon]
-    close = prices["close"].to_numpy(np.float64)[: spot.lookback]
+    prices = ref.series.bars.iloc[ref.seen - ref.lookback : ref.seen + ref.horizon]
+    close = prices["close"].to_numpy(np.float64)[: ref.lookback]
     return bool(np.ptp(close) > 0 and (prices[list(PRICE_COLUMNS)] > 0).to_numpy().all())
 
 
@@ -140,7 +140,7 @@ def generate(
         tables.append(pd.read_parquet(folder.path(part)))
     table = pd.concat(tables, ignore_index=True)
     folder.write(SYNTHETIC, _parquet(table))
-    return [spot.origin() for chunk in chunks for spot in chunk], table
+    return [ref.origin() for chunk in chunks for ref in chunk], table
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
@@ -150,7 +150,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
 def _drawn(forecaster: PairForecaster, chunk: list[WindowRef], seed: int) -> pd.DataFrame:
     from kronos.forecast.forecast import valid_candles
 
-    origins = [spot.origin() for spot in chunk]
+    origins = [ref.origin() for ref in chunk]
     pasts = [origin.past for origin in origins]
     frames = forecaster.predictor.predict_batch(  # with one path, the mean is the path as it was drawn
         [p.bars for p in pasts],

@@ -23,23 +23,24 @@ from nano import crps, series_of
 import kronos
 from kronos.forecast.anchoring import ANCHORS, anchored
 from kronos.generation import paths as generation
+from kronos.generation.prepared import PreparedSeries
 from kronos.generation.sampling import Sampling
 from kronos.klines import FEATURES
-from kronos.predictor import KronosPredictor, _Series
+from kronos.predictor import KronosPredictor
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared/data/evaluation"
 
 
 def cases(
     data: Path, lookback: int, horizon: int, origins: int, every: int = 1
-) -> Iterator[tuple[_Series, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[PreparedSeries, np.ndarray, np.ndarray]]:
     """(the lookback made ready, its closes, the closes that came) from evenly spaced origins."""
     for _, _, bars in series_of(data)[::every]:
         room = len(bars) - lookback - horizon
         for start in np.unique(np.linspace(0, room, origins).astype(int)) if room >= 0 else ():
             past, future = bars.iloc[start : start + lookback], bars.iloc[start + lookback :].iloc[:horizon]
             values = past[[c for c in FEATURES if c in past.columns]]
-            ready = _Series(values, past["timestamps"], future["timestamps"], horizon, 5)
+            ready = PreparedSeries(values, past["timestamps"], future["timestamps"], horizon, 5)
             yield ready, past["close"].to_numpy(), future["close"].to_numpy()
 
 
@@ -57,7 +58,7 @@ def scores(closes_PH: np.ndarray, past: np.ndarray, truth: np.ndarray) -> dict[s
 
 def draw(
     predictor: KronosPredictor,
-    ready: list[_Series],
+    ready: list[PreparedSeries],
     paths: int,
     sampling: Sampling = Sampling(),
     seed: int = 0,

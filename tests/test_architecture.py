@@ -1,6 +1,7 @@
 """How the package is laid out; the layers themselves are checked by import-linter (make lint)."""
 
 import ast
+import importlib.util
 from collections import defaultdict
 from pathlib import Path
 
@@ -38,3 +39,20 @@ def test_no_public_class_name_occurs_twice():
 
 def test_at_most_eight_files_lie_at_the_top():
     assert len([file for file in FILES if len(file.parts) == 1]) <= 8
+
+
+def test_scripts_import_names_that_exist():
+    # Benchmarks and tools are not run by the tests.
+    missing = []
+    for folder in ("benchmarks", "tools", "examples", "finetune"):
+        for script in sorted((Path(__file__).parent.parent / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kronos":
+                    module = importlib.import_module(node.module)
+                    missing += [
+                        f"{script.name}: {node.module}.{alias.name}"
+                        for alias in node.names
+                        if not hasattr(module, alias.name)
+                        and not importlib.util.find_spec(f"{node.module}.{alias.name}")
+                    ]
+    assert not missing

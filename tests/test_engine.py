@@ -41,7 +41,7 @@ def seen(monkeypatch):
     logits = []
     monkeypatch.setattr(
         engine,
-        "pick",
+        "sample_from_uniform",
         lambda x, sampling, u, real=engine.sample_from_uniform: logits.append(x.flatten(0, -2)) or real(x, sampling, u),
     )
     return logits

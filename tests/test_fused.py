@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from kronos.generation import engine
-from kronos.generation.fused import Projection, QuantizedLinear, fused_model, rotate, to_unit, turns
+from kronos.generation.fused import Projection, QuantizedLinear, fused_model, rms_normalize, rotary_freqs, rotate
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos
 from kronos.nn.layers import RMSNorm, Rotary
@@ -61,7 +61,7 @@ def test_a_unit_of_an_rms_norm_times_root_of_width_is_the_norm_also_of_tiny_rows
     torch.manual_seed(0)
     x = torch.randn(5, 64) * torch.tensor([1e-6, 1e-3, 1.0, 1e3, 0.0])[:, None]
     norm, epsilon = RMSNorm(64), torch.tensor((64 * 1e-5) ** 0.5)
-    torch.testing.assert_close(to_unit(x, epsilon) * 8, norm(x), atol=1e-7, rtol=1e-5)
+    torch.testing.assert_close(rms_normalize(x, epsilon) * 8, norm(x), atol=1e-7, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -70,7 +70,7 @@ def test_turning_neighbouring_pairs_is_the_rotation_of_halves_up_to_the_order(dt
     rotary, x, positions = Rotary(8), torch.randn(1, 2, 5, 8, dtype=dtype), torch.arange(5)
     halves = rotary.rotation(positions[None])(x.float())
     pairs = x.unflatten(-1, (2, 4)).transpose(-1, -2).flatten(-2)
-    turned = rotate(pairs, turns(rotary.inv_freq, positions)[None, None]).float()
+    turned = rotate(pairs, rotary_freqs(rotary.inv_freq, positions)[None, None]).float()
     back = turned.unflatten(-1, (4, 2)).transpose(-1, -2).flatten(-2)
     torch.testing.assert_close(back, halves, atol=1e-5 if dtype == torch.float32 else 0.05, rtol=1e-4)
 

@@ -9,10 +9,9 @@ Everything below is imported when it is first used: PyTorch is slow to load, and
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kronos._moved import install
+from kronos._imports import install, lazy
 
 __version__ = "0.1.0"
 
@@ -45,14 +44,4 @@ if TYPE_CHECKING:
     from kronos.nn import CheckpointError, ConfigError, Kronos, KronosTokenizer
     from kronos.predictor import KronosPredictor
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'kronos' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -9,8 +9,9 @@ Everything below is imported when it is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kronos._imports import lazy
 
 _HOME = {
     "TASKS": "kronos.evaluation.tasks",
@@ -33,8 +34,4 @@ if TYPE_CHECKING:
     from kronos.evaluation.run import cross_validation, evaluate
     from kronos.evaluation.tasks import TASKS, Task
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'kronos.evaluation' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+__getattr__, __dir__ = lazy(__name__, _HOME)

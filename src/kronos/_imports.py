@@ -1,4 +1,4 @@
-"""Import modules by the names that they had before version 0.1, with a DeprecationWarning.
+"""Import names when they are first used, and modules by the names that they had before version 0.1.
 
 `install` puts one finder in front of ``sys.meta_path``: a folder that an older checkout left behind is not taken for a package.
 """
@@ -11,7 +11,7 @@ import importlib.machinery
 import sys
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MOVED = {
@@ -119,7 +119,25 @@ class MovedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             module.__dict__["__all__"] = moved.__all__
 
 
+def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the ``__getattr__`` and ``__dir__`` of a package whose names are imported when they are first used.
+
+    Args:
+        package: the package's name.
+        homes: name -> the module that it is imported from.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(homes[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get, lambda: sorted(homes)
+
+
 def install() -> None:
-    """Add the finder once."""
+    """Add the finder of former names once."""
     if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, MovedFinder())

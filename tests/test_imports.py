@@ -1,10 +1,10 @@
-"""Modules by their former names."""
+"""Modules by their former names, and names that are imported when they are used."""
 
 import importlib
 
 import pytest
 
-from kronos._moved import MOVED
+from kronos._imports import MOVED
 
 
 @pytest.mark.parametrize(("before", "now"), MOVED.items())
@@ -19,3 +19,11 @@ def test_module_by_its_former_name_is_the_module_of_today(before, now):
 def test_module_that_never_was_is_not_found():
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("kronos.nothing")
+
+
+@pytest.mark.parametrize("package", ["kronos", "kronos.klines", "kronos.evaluation"])
+def test_every_listed_name_is_there(package):
+    module = importlib.import_module(package)
+    assert module.__all__ and all(getattr(module, name) is not None for name in module.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        getattr(module, "nothing")  # noqa: B009

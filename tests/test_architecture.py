@@ -56,3 +56,9 @@ def test_scripts_import_names_that_exist():
                         and not importlib.util.find_spec(f"{node.module}.{alias.name}")
                     ]
     assert not missing
+
+
+def test_the_documented_layers_name_every_package():
+    text = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tops = {file.parts[0].removesuffix(".py") for file in FILES} - {"__init__", "__main__", "_imports", "model"}
+    assert [name for name in sorted(tops) if f"`{name}`" not in text] == []

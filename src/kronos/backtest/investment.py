@@ -1,4 +1,4 @@
-"""The paper's fifth task as one command: a model as it is, on any Qlib data (spec/paper.md, "Investment simulation")."""
+"""The paper's fifth task as one command: a model as it is, on any Qlib data (arXiv 2508.02739, investment simulation)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two stages of fine-tuning: the tokenizer, then the model on its tokens (spec, section 7; paper, training)."""
+"""The two stages of fine-tuning: the tokenizer, then the model on its tokens (docs/model.md, section 7; paper, training)."""
 
 from __future__ import annotations
 

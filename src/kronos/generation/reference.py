@@ -1,4 +1,4 @@
-"""Generation as it is defined: the whole window is computed anew for every step (spec, section 4, "Generation in the reference").
+"""Generation as it is defined: the whole window is computed anew for every step (docs/model.md, section 4).
 
 Slow and obvious; faster engines are held to it.
 
@@ -116,7 +116,7 @@ def auto_regressive_inference(
     sample_count: int = 5,
     verbose: bool = False,
 ) -> np.ndarray:
-    """Kept interface (spec, section 8): the mean of ``sample_count`` paths, [series, T_window, 6] in normalised units."""
+    """Kept interface (docs/model.md, section 8): the mean of ``sample_count`` paths, [series, T_window, 6] in normalised units."""
     was_training = tokenizer.training, model.training
     tokenizer.eval(), model.eval()
     try:

@@ -1,4 +1,4 @@
-"""The published checkpoints and the embedded pair: names, pinned revisions, checksums, contexts (spec, section 6)."""
+"""The published checkpoints and the embedded pair: names, pinned revisions, checksums, contexts (docs/model.md, section 6)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """From a table of K-lines to what the networks see: the matrix of features, and the time features.
 
-Legend: T bars, 6 features in the order of `FEATURES` (spec, section 1).
+Legend: T bars, 6 features in the order of `FEATURES` (docs/model.md, section 1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of the two networks: the keys of a checkpoint's ``config.json`` (spec, sections 3 and 4), checked once, here.
+"""Settings of the two networks: the keys of a checkpoint's ``config.json`` (docs/model.md, sections 3 and 4), checked once, here.
 
 Keys that are absent from published checkpoints are optional, and are written only where they differ from their default, so
 that a configuration read from a published file is written back unchanged.
@@ -87,7 +87,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class TokenizerConfig(NetworkConfig):
-    """Settings of `KronosTokenizer` (spec, section 3).
+    """Settings of `KronosTokenizer` (docs/model.md, section 3).
 
     ``n_enc_layers`` and ``n_dec_layers`` count one block more than the network has: published checkpoints depend on it.
     ``codebook_entropy`` chooses the codebook term of the loss: "bits" as the published code computes it, "groups" as the
@@ -133,11 +133,11 @@ class TokenizerConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class ModelConfig(NetworkConfig):
-    """Settings of `Kronos` (spec, section 4).
+    """Settings of `Kronos` (docs/model.md, section 4).
 
     ``dependency_rotary``: whether generation rotates the queries and keys of the dependency layer as training does. Published
     checkpoints are generated from without it (absent, False), although they were trained with it; our own training writes
-    True, so that a model generates as it was trained (spec, sections 4 and 7).
+    True, so that a model generates as it was trained (docs/model.md, sections 4 and 7).
     """
 
     s1_bits: int

@@ -1,4 +1,4 @@
-"""The transformer block of both networks (spec, section 2): pre-norm, causal, rotary positions, SwiGLU.
+"""The transformer block of both networks (docs/model.md, section 2): pre-norm, causal, rotary positions, SwiGLU.
 
 Legend: B series, T steps (Tq of them queries), D model width, H heads, E = D / H head size, F feed-forward width.
 """

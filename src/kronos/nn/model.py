@@ -1,4 +1,4 @@
-"""Kronos: the autoregressive model over token pairs (spec, section 4; paper, section 3.2).
+"""Kronos: the autoregressive model over token pairs (docs/model.md, section 4; paper, section 3.2).
 
 It factorises the next bar as p(s1 | history) * p(s2 | history, s1): a coarse head on the context, and a fine head on the
 context after it has looked at itself through the embedding of the coarse token ("dependency-aware layer").
@@ -269,7 +269,7 @@ class Kronos(nn.Module, HubCheckpoint):
         else:
             with torch.no_grad():
                 s1_next = _sample_from_uniform(s1_logits.float().softmax(-1), s1_uniforms)
-        # No sqrt(D) here (spec, section 4).
+        # No sqrt(D) here (docs/model.md, section 4).
         conditioned = self.dep_layer(context, self.embedding.emb_s1(s1_next), key_padding_mask=padding_mask)
         return s1_logits, self.head.cond_forward(conditioned)
 

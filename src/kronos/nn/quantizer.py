@@ -1,6 +1,7 @@
 """Binary spherical quantisation: a vector on the unit sphere becomes the corner of the cube nearest to it.
 
-Method: "Image and Video Tokenization with Binary Spherical Quantization", arXiv 2406.07548; as Kronos uses it: spec, section 3.
+Method: "Image and Video Tokenization with Binary Spherical Quantization", arXiv 2406.07548;
+as Kronos uses it: docs/model.md, section 3.
 
 Legend: B series, T steps, K bits, G groups of g bits.
 """
@@ -82,7 +83,7 @@ class BinarySphericalQuantizer(nn.Module):
         return per_sample, (entropy(mean_K) + entropy(1 - mean_K)).sum()
 
     def loss(self, z_BTK: Tensor, q_BTK: Tensor) -> Tensor:
-        """Commitment plus weighted entropies (spec, section 3): certain about each bar, undecided over all of them."""
+        """Commitment plus weighted entropies (docs/model.md, section 3): certain about each bar, undecided over all of them."""
         return self.weighted(z_BTK, q_BTK, *self.entropies(z_BTK))
 
     def weighted(self, z_BTK: Tensor, q_BTK: Tensor, per_sample: Tensor, codebook: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""KronosTokenizer: bars to token pairs and back (spec, section 3; paper, section 3.1).
+"""KronosTokenizer: bars to token pairs and back (docs/model.md, section 3; paper, section 3.1).
 
 Legend: B series, T steps, D model width, K = s1_bits + s2_bits.
 """

@@ -1,6 +1,6 @@
 """What is minimised: a network and a batch in, the loss and figures to report out.
 
-In training mode as the published recipe has it; in eval mode deterministic, causal and teacher-forced (spec, section 7).
+In training mode as the published recipe has it; in eval mode deterministic, causal and teacher-forced (docs/model.md, section 7).
 
 Legend: B windows, T bars.
 """
@@ -26,7 +26,7 @@ COARSE: tuple[Coarse, ...] = ("sampled", "true")
 
 
 class TokenizerObjective(nn.Module):
-    """Reconstruction by the coarse and by both tokens, and the quantiser's own loss (spec, section 3).
+    """Reconstruction by the coarse and by both tokens, and the quantiser's own loss (docs/model.md, section 3).
 
     Args:
         candle_weight: weight of `candle_error` of the full reconstruction, added to the published loss; 0 is the published one.
@@ -77,7 +77,7 @@ def candle_error(found_BT6: Tensor, true_BT6: Tensor, least_range: float = 0.1) 
 
 
 class ModelObjective(nn.Module):
-    """Cross entropy of the next coarse and fine token (spec, section 4).
+    """Cross entropy of the next coarse and fine token (docs/model.md, section 4).
 
     Args:
         coarse: what the fine token is conditioned on in training: a coarse token "sampled" from the model, as published, or the

@@ -1,4 +1,4 @@
-"""Pre-training from a store: a tokenizer, then a model on its tokens (paper, training; spec/paper.md).
+"""Pre-training from a store: a tokenizer, then a model on its tokens (arXiv 2508.02739, pre-training).
 
 A recipe is a preset (``presets/*.yaml``) with changes. Both stages are runs of the one training loop, so they resume, and work in
 one process or many. Held-out bars are the last ones of every segment.

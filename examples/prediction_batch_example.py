@@ -16,7 +16,7 @@ import kronos  # noqa: E402
 predictor = kronos.load("nano")  # or "mini", "small", "base", a Hub id, a folder
 
 pred_len = 30
-names, lookbacks = ["sp500", "nasdaq"], [400, 300]  # lookbacks need not be equal
+names, lookbacks = ["synthetic", "synthetic-15m"], [400, 300]  # lookbacks need not be equal
 frames, pasts, futures, truths = [], [], [], []
 for name, lookback in zip(names, lookbacks, strict=True):
     df = sample.bars(name)
@@ -41,5 +41,5 @@ output = ROOT / "examples" / "output"
 output.mkdir(exist_ok=True)
 for name, truth in zip(names, truths, strict=True):
     path = output / f"prediction_batch_{name}.png"
-    forecast.plot(name, path, truth=truth.set_index("timestamps"), title=f"{name}, 30 days by nano (100 paths)")
+    forecast.plot(name, path, truth=truth.set_index("timestamps"), title=f"{name}, 30 bars by nano (100 paths)")
     print(f"picture: {path}")

@@ -25,7 +25,7 @@ predictor = KronosPredictor(model, tokenizer, device=None, max_context=512)
 
 # 3. History and the timestamps to forecast: the last 30 days are hidden, so that they can be compared.
 lookback, pred_len = 400, 30
-df = sample.bars("sp500")
+df = sample.bars("synthetic")
 past, truth = df.iloc[-lookback - pred_len : -pred_len], df.iloc[-pred_len:]
 
 pred_df = predictor.predict(
@@ -48,6 +48,6 @@ output.mkdir(exist_ok=True)
 forecast.plot(
     path=output / "prediction_example.png",
     truth=truth.set_index("timestamps"),
-    title="S&P 500, 30 days by nano (100 paths)",
+    title="Synthetic, 30 days by nano (100 paths)",
 )
 print(f"picture: {output / 'prediction_example.png'}")

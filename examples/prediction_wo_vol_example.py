@@ -16,7 +16,7 @@ import kronos  # noqa: E402
 predictor = kronos.load("nano")
 
 prices = ["open", "high", "low", "close"]
-past = sample.bars("nasdaq").iloc[-400:]
+past = sample.bars("synthetic").iloc[-400:]
 future = kronos.future_timestamps(past["timestamps"], 30, calendar="XNYS")  # skips weekends and holidays
 
 mean = predictor.predict(past[prices], past["timestamps"], future, 30, sample_count=10, seed=0, valid_candles=True)
@@ -27,5 +27,7 @@ forecast = predictor.forecast(past[prices], past["timestamps"], future, sample_c
 
 output = ROOT / "examples" / "output"
 output.mkdir(exist_ok=True)
-forecast.plot(path=output / "prediction_wo_vol_example.png", title="NASDAQ, 30 days by nano, prices only (100 paths)")
+forecast.plot(
+    path=output / "prediction_wo_vol_example.png", title="Synthetic, 30 days by nano, prices only (100 paths)"
+)
 print(f"picture: {output / 'prediction_wo_vol_example.png'}")

@@ -1,13 +1,13 @@
-"""Real bars for the examples: the S&P 500 and the NASDAQ Composite, daily, 1999 to 2018, as they ship inside the arch package."""
+"""Made-up bars for the examples; "sp500" and "nasdaq" are real ones (1999 to 2018): pip install 'kronos-forecast[samples]'."""
 
 import pandas as pd
-from arch.data import nasdaq, sp500
+
+import kronos
+from kronos.klines.samples import sample_path
 
 COLUMNS = ["open", "high", "low", "close", "volume"]
 
 
 def bars(name: str) -> pd.DataFrame:
     """Columns timestamps, open, high, low, close, volume."""
-    table = {"sp500": sp500, "nasdaq": nasdaq}[name].load()
-    table = table.rename(columns=str.lower)[COLUMNS].astype(float)
-    return table.rename_axis("timestamps").reset_index()
+    return kronos.read_klines(sample_path(name))[["timestamps", *COLUMNS]]

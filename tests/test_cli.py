@@ -122,8 +122,20 @@ def test_holdout_compares_with_what_happened_and_with_the_last_price(folder, pai
     bars = pd.read_csv("bars.csv")
     naive = (bars["Close"].iloc[-6:] - bars["Close"].iloc[-7]).abs().mean()
     assert "actual close" in output
-    assert f"the last price ({naive:.6g})" in output
-    assert "of 6 closes fell between" in output
+    assert f"the last close by {naive:.6g}." in output
+    assert "of 6) lie in the 80 % interval" in output and "One window says nothing about a model" in output
+
+
+def test_windows_are_scored_one_by_one_and_added_up(folder, pair):
+    options = ("--model", pair, "--horizon", 5, "--lookback", 30, "--paths", 10, "--holdout", "--quiet")
+    together = run("forecast", "bars.csv", *options, "--windows", 3).output
+    table, inside = pd.read_csv("bars.csv"), 0
+    for number in range(3):
+        table.iloc[: len(table) - 5 * number].to_csv(f"{number}.csv", index=False)
+        alone = run("forecast", f"{number}.csv", *options[:-1]).output
+        inside += int(alone.split("of the closes (")[1].split()[0])
+    assert f"Over 3 windows of 5 bars {inside / 15:.0%} of the closes ({inside} of 15)" in together
+    assert "random walk:" in together and "last close:" in together
 
 
 def test_the_same_seed_gives_the_same_file_and_another_seed_another(folder, pair):
@@ -183,6 +195,8 @@ def test_columns_can_be_mapped(folder, pair):
         (["bars.csv", "--paths", "-3"], "--paths must lie in"),
         (["bars.csv", "--lookback", "5000"], "300 bars"),
         (["bars.csv", "--holdout", "--horizon", "300"], "--holdout hides 300 bars"),
+        (["bars.csv", "--holdout", "--windows", "100"], "take --windows"),
+        (["bars.csv", "--windows", "2"], "give --holdout with it"),
         (["bars.csv", "--out", "f.xlsx"], ".csv, .parquet, .json"),
         (["bars.csv", "--plot", "no/such/f.png"], "there is no folder"),
         (["bars.csv", "--map", "close"], "ROLE=COLUMN"),
@@ -247,10 +261,23 @@ def test_ctrl_c_leaves_nothing_and_ends_with_130(folder):
 
 
 def test_the_embedded_model_forecasts_the_sample_without_a_network(folder):
-    run("forecast", "--sample", "sp500", "--horizon", 3, "--lookback", 64, "--paths", 2, "--holdout", "--out", "f.csv")
+    run(
+        "forecast",
+        "--sample",
+        "synthetic",
+        "--horizon",
+        3,
+        "--lookback",
+        64,
+        "--paths",
+        2,
+        "--holdout",
+        "--out",
+        "f.csv",
+    )
     table = pd.read_csv("f.csv")
     assert len(table) == 3
-    assert table["close"].between(2000, 3500).all()
+    assert table["close"].between(30, 60).all()
 
 
 def test_quantiles_and_intervals_become_columns_and_bands(folder, pair):

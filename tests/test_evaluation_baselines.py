@@ -109,5 +109,7 @@ def test_an_unknown_baseline_and_a_missing_library_are_refused_by_name(monkeypat
     with pytest.raises(ValueError, match="no baseline 'luck': there are last, drift"):
         make_baseline("luck")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"needs lightgbm: pip install 'kronos-forecast\[evaluate\]'"):
+    with pytest.raises(
+        ValueError, match=r"needs lightgbm, which is not installed: pip install 'kronos-forecast\[evaluate\]'"
+    ):
         make_baseline("lightgbm")

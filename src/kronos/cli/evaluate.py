@@ -10,6 +10,7 @@ import click
 
 from kronos.cli.options import calibration_told, device_option, read_options, reading_options
 from kronos.cli.settings import time_range
+from kronos.extras import need
 
 if TYPE_CHECKING:
     from kronos.evaluation.dataset import Dataset
@@ -100,6 +101,7 @@ def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> No
       kronos evaluate market/ --task synthetic --sequences 500 --out synthetic/
       kronos evaluate qlib_data/ --task investment --instrument csi300 --model small --out investment/
     """
+    need("scipy statsmodels", "evaluate", "kronos evaluate")
     from kronos.evaluation.tasks import TASKS
 
     preset = TASKS[options["task"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kronos.forecast.forecast import Forecast
+    from kronos.klines.window import SeriesWindow
+
+    _ForecastOf = Callable[[Sequence[SeriesWindow], int], Forecast]
 
 
 @click.command(short_help="Forecast the next bars of a file.")
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--sample",
     type=click.Choice(list(SAMPLES)),
-    help="Forecast a built-in sample (daily bars, 1999 to 2018) instead of FILE.",
+    help="Forecast a sample instead of FILE: made-up bars of the package, or an index (1999 to 2018) of the extra samples.",
 )
 @click.option(
     "--model",
@@ -39,6 +43,13 @@ if TYPE_CHECKING:
 )
 @click.option("--horizon", type=int, default=30, show_default=True, help="Bars to forecast.")
 @click.option("--holdout", is_flag=True, help="Hide the last HORIZON bars, forecast them, and compare.")
+@click.option(
+    "--windows",
+    type=int,
+    default=1,
+    show_default=True,
+    help="With --holdout: measure over so many windows, the last one and those before it.",
+)
 @click.option(
     "--calendar",
     help="Exchange calendar, so that holidays are skipped: XSHG, XNYS, 24/7, ...  [default: learned from the file]",
@@ -96,7 +107,7 @@ def forecast(file: str | None, sample: str | None, **options: object) -> None:
       kronos forecast prices.csv --quantiles 0.05,0.5,0.95 --interval 0.8 --plot fan.html
       kronos forecast market/ --horizon 10 --out forecasts/
       kronos forecast ccxt:binance:BTC/USDT --timeframe 1h --horizon 24    # fetched first, see: kronos fetch
-      kronos forecast --sample sp500 --holdout --plot sp500.png
+      kronos forecast --sample synthetic --holdout --windows 20 --plot forecast.png
     """
     told = Options(**options)  # type: ignore[arg-type]
     told.check()
@@ -112,7 +123,9 @@ def forecast(file: str | None, sample: str | None, **options: object) -> None:
 def _source(file: str | None, sample: str | None, options: Options) -> tuple[str, str]:
     """The file to read and what to call it; the candles of a live source are fetched into one."""
     if (file is None) == (sample is None):
-        raise ValueError("give a FILE of bars, or --sample sp500, and not both; kronos forecast --help shows examples")
+        raise ValueError(
+            "give a FILE of bars, or --sample synthetic, and not both; kronos forecast --help shows examples"
+        )
     if file is not None and not Path(file).exists():
         from kronos.live.source import is_spec
 
@@ -140,31 +153,38 @@ def _forecast(path: str, name: str, options: Options) -> None:
 
     options.check_sampling()
     window = window_of(bars, options, pair_settings(options.model).trained_context)
+    before = _windows_before(bars, window, options)
     predictor = load(options.model, tokenizer=options.tokenizer, device=options.device, precision=options.precision)
     if not options.quiet:
         holidays = [] if options.holdout else future_notes(bars["timestamps"], window.future, options.calendar)
         for note in (*notes_of(bars), *holidays):
             click.echo(f"note: {note}", err=True)
     values = [c for c in FEATURES if c in bars.columns]
-    forecast = predictor.forecast(
-        window.past[values],
-        window.past["timestamps"],
-        window.future,
-        T=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        calibration=options.calibrating(),
-        sample_count=options.paths,
-        seed=options.seed,
-        verbose=not options.quiet and sys.stderr.isatty(),
-        ids=[str(bars.attrs.get("symbol", name))],
-    )
+
+    def forecast_of(windows: Sequence[SeriesWindow], paths: int, ids: Sequence[str] | None = None) -> Forecast:
+        return predictor.forecast(
+            [cut.past[values] for cut in windows],
+            [cut.past["timestamps"] for cut in windows],
+            [cut.future for cut in windows],
+            T=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            calibration=options.calibrating(),
+            sample_count=paths,
+            seed=options.seed,
+            verbose=not options.quiet and sys.stderr.isatty(),
+            ids=ids,
+        )
+
+    forecast = forecast_of([window], options.paths, [str(bars.attrs.get("symbol", name))])
     result = table_of(forecast, values, options.levels())
-    title = f"{name}: {options.horizon} bars by {options.model}, from {len(window.past)}"
+    title = f"{name}: {options.horizon} bars forecast by {options.model} from the {len(window.past)} before them"
     title += ", calibrated" if forecast.calibration else ""
     if not options.quiet:
         _show(result, window.truth, title)
-        _compare(forecast, window.truth)
+    if window.truth is not None and (not options.quiet or options.windows > 1):
+        for line in _compare(forecast, window, before, options, forecast_of):
+            click.echo(line)
     if options.out is not None:
         from kronos.io.atomic import write_file
 
@@ -206,21 +226,34 @@ def _show(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:
     (console if console.is_terminal else Console(width=160)).print(table)
 
 
-def _compare(forecast: Forecast, truth: pd.DataFrame | None) -> None:
-    """How it did on held-out bars, beside the simplest forecast there is."""
-    if truth is None:
-        return
-    assert forecast.last is not None
-    actual, last = truth["close"].to_numpy(), forecast.last[0, 3]
-    error, naive = abs(forecast.mean()["close"].to_numpy() - actual).mean(), abs(last - actual).mean()
-    verdict = "better than" if error < naive else "worse than" if error > naive else "the same as"
-    click.echo(
-        f"mean absolute error of close: {error:.6g}, {verdict} the last price ({naive:.6g}); one window proves nothing"
-    )
-    if forecast.n_paths > 1:
-        low, high = (side["close"].to_numpy() for side in forecast.interval(0.8))
-        inside = ((actual >= low) & (actual <= high)).sum()
-        click.echo(f"{inside} of {len(actual)} closes fell between the paths' 10 % and 90 % quantiles")
+def _windows_before(bars: pd.DataFrame, latest: SeriesWindow, options: Options) -> list[SeriesWindow]:
+    """The held-out windows before the latest one, as many as were asked for."""
+    if options.windows == 1:
+        return []
+    from kronos.cli.holdout import windows_before
+    from kronos.cli.window import window_of
+
+    same = options._replace(lookback=len(latest.past))
+    return windows_before(bars, options, lambda known: window_of(known, same, 0), len(latest.past))
+
+
+def _compare(
+    forecast: Forecast, window: SeriesWindow, before: list[SeriesWindow], options: Options, forecast_of: _ForecastOf
+) -> list[str]:
+    """How forecasts of held-out bars did, over as many windows as were asked for."""
+    from kronos.cli.holdout import MEASURE_PATHS, score_window, sentences
+
+    paths = options.paths if not before else min(options.paths, MEASURE_PATHS)
+    forecasts = [forecast]
+    if before:
+        many = forecast_of(before, paths)
+        forecasts += [many[i] for i in many]
+    scores = [
+        score_window(one, cut.past["close"], cut.truth["close"], paths)
+        for one, cut in zip(forecasts, [window, *before], strict=True)
+        if cut.truth is not None
+    ]
+    return sentences(scores)
 
 
 def _draw(forecast: Forecast, truth: pd.DataFrame | None, options: Options, title: str) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
 
+from kronos.extras import need
+
 if TYPE_CHECKING:
     from kronos.calibration import Calibration
     from kronos.generation.fused import Precision
@@ -140,6 +142,7 @@ class Options(NamedTuple):
     lookback: int | None
     horizon: int
     holdout: bool
+    windows: int
     calendar: str | None
     paths: int
     temperature: float | None
@@ -173,12 +176,20 @@ class Options(NamedTuple):
 
     def check(self) -> None:
         """What can be known to be wrong before anything is read."""
-        for name, least, most in (("horizon", 1, 10_000), ("lookback", 2, 100_000), ("paths", 1, 10_000)):
+        ranges = (("horizon", 1, 10_000), ("lookback", 2, 100_000), ("paths", 1, 10_000), ("windows", 1, 1_000))
+        for name, least, most in ranges:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise ValueError(f"--{name} must lie in {least:,}..{most:,}, found {value:,}")
+        if self.windows > 1 and (not self.holdout or self.many):
+            raise ValueError(
+                f"--windows {self.windows} measures forecasts of one file's held-out bars: give --holdout with it"
+                + (", and no folder; many series are measured by kronos evaluate" if self.many else "")
+            )
         self.levels()
         self.calibrating()
+        if self.plot is not None and Path(self.plot).suffix.lower() == ".html":
+            need("plotly", "html", f"--plot {self.plot}")
         files = (
             ("--out", self.out, TABLE_ENDINGS),
             ("--plot", self.plot, PICTURE_ENDINGS),

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from kronos.cli.options import device_option, precision_option
+from kronos.extras import need
 
 
 @click.command(short_help="Serve forecasts over HTTP, and a web page to look at them.")
@@ -134,12 +135,4 @@ def _token(file: str | None) -> str | None:
 
 
 def _check_installed() -> None:
-    import importlib.util
-
-    missing = [
-        name
-        for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        raise ValueError(f"kronos serve needs {', '.join(missing)}: pip install 'kronos-forecast[serve]'")
+    need("fastapi uvicorn python_multipart prometheus_client", "serve", "kronos serve")

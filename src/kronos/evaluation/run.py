@@ -28,6 +28,7 @@ from kronos.evaluation.forecasters.models import Forecaster, as_prediction, fore
 from kronos.evaluation.rolling_origins import Planned, WindowRef, chunks_of, plan_windows
 from kronos.evaluation.table import SCHEMA, read_part, rows_of, write_combined
 from kronos.evaluation.tasks import LEVELS, Task, task_of
+from kronos.extras import need
 from kronos.io.atomic import json_bytes, parquet_bytes
 from kronos.io.run_folder import RunFolder
 
@@ -141,6 +142,7 @@ def evaluate(
         raise ValueError(f"the task {task.name} is no forecast of windows; it is run by {where}")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, found {seed!r}")
+    need("scipy statsmodels", "evaluate", "an evaluation")
     dataset = read_series(data)
     forecasters = forecasters_of(models, baselines, task, calibration, tokenizer=tokenizer, device=device)
     windows = {one.frequency: task.window(one.frequency) for one in dataset.series}

@@ -257,7 +257,7 @@ class Forecast(ForecastPaths):
             truth: the bars that really came, indexed by time; their close is drawn where the times are the forecast's.
             coverages: shares of the paths that the bands of the fan hold, each between 0 and 1.
             samples: how many single paths to draw as thin lines.
-            title: default the id.
+            title: default the id; of a series without one, the number of bars.
         """
         from kronos.forecast.charts import charts_of
         from kronos.io.atomic import write_file
@@ -272,7 +272,7 @@ class Forecast(ForecastPaths):
             kind = ending
         bars = {} if truth is None else {one.ids[0]: truth}
         (chart,) = charts_of(one, history_bars, bars, coverages, samples)
-        name = str(one.ids[0]) if title is None else title
+        name = self._names()[self.ids.index(one.ids[0])] if title is None else title
         picture = forecast_picture(**chart._asdict(), title=name, kind=kind or "png")
         if target is None:
             return picture
@@ -313,13 +313,19 @@ class Forecast(ForecastPaths):
             truth = {self._ids[0]: truth}
         charts = charts_of(self, history_bars, truth or {}, coverages, samples)
         facts = None if self._last is None else self.summary()
-        page = chart_page(charts, self._ids, title, facts)
+        page = chart_page(charts, self._names(), title, facts)
         if target is None:
             return page
         write_file(target, page.encode())
         return None
 
     # What the above share.
+
+    def _names(self) -> list[str]:
+        """Names for titles: the ids; of series that have no more than a number, what they are."""
+        if len(self) == 1 and not isinstance(self._ids[0], str):
+            return [f"{self.horizons[0]} bars"]
+        return [one if isinstance(one, str) else f"series {one}" for one in self._ids]
 
     def _table(self, of: Callable[[np.ndarray], np.ndarray], columns: Sequence[str]) -> pd.DataFrame:
         """``of`` the paths [P, H, 6] of every series -> [H, C], one below the other."""

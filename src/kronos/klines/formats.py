@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kronos.extras import need
 from kronos.klines.columns import COMMA_LANGUAGES, KlineError, normalise_name
 from kronos.klines.encodings import decode, encodings_of, ranked
 from kronos.klines.json_tables import MAX_JSON_BYTES, read_json
@@ -420,9 +421,11 @@ def _read_zip(file: Path, options: ReadOptions) -> Raw:
 def _read_sheet(file: Path, options: ReadOptions, size: int) -> Raw:
     """The first sheet of a workbook that holds a table of bars, by way of text."""
     try:
-        import openpyxl  # type: ignore[import-untyped,unused-ignore]
-    except ImportError as error:
-        raise KlineError("an Excel file needs openpyxl: pip install openpyxl; or save the sheet as CSV") from error
+        need("openpyxl", "excel", "an Excel file")
+    except ValueError as error:
+        raise KlineError(f"{error}; or save the sheet as CSV") from error
+    import openpyxl  # type: ignore[import-untyped,unused-ignore]
+
     if size > MAX_SHEET_BYTES:
         raise KlineError(f"a workbook that unpacks to {size / 2**20:.0f} MiB: save the sheet as CSV")
     try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from kronos.extras import need
+
 
 def render_page(template: str, **values: Any) -> str:
     """The HTML of ``templates/{template}.html.j2`` with these values, escaped unless the template says otherwise.
@@ -25,6 +27,8 @@ def render_page(template: str, **values: Any) -> str:
 def plotly_script() -> Any:
     """The library's own JavaScript, to stand in a script element of a template."""
     from markupsafe import Markup
+
+    need("plotly", "html", "an HTML page with charts")
     from plotly.offline import get_plotlyjs
 
     return Markup(get_plotlyjs())

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kronos.extras import need
 from kronos.plotting.fan import DOWN, FAN, FORECAST_DOWN, FORECAST_UP, TRUTH, UP, Chart
 from kronos.plotting.html import plotly_script, render_page
 
@@ -20,10 +21,9 @@ GRID, INK = "#e8ebef", "#2b2f36"
 NUMBER = ",.7~g"
 
 
-def chart_page(
-    charts: Sequence[Chart], names: Sequence[int | str], title: str, summary: pd.DataFrame | None = None
-) -> str:
+def chart_page(charts: Sequence[Chart], names: Sequence[str], title: str, summary: pd.DataFrame | None = None) -> str:
     """The HTML of a page that shows one chart a time, of several chosen from a list; ``summary`` as of `Forecast.summary`."""
+    need("plotly", "html", "an HTML page with charts")
     import plotly.graph_objects as go  # late: slow to import
 
     items = []
@@ -34,9 +34,7 @@ def chart_page(
         layout = {**figure["layout"], "hoversubplots": "axis"}
         items.append({"data": figure["data"], "layout": layout, "facts": facts})
     heading = title if len(names) > 1 else f"{title}: {names[0]}"
-    return render_page(
-        "forecast", title=heading, names=list(map(str, names)), ink=INK, library=plotly_script(), charts=items
-    )
+    return render_page("forecast", title=heading, names=list(names), ink=INK, library=plotly_script(), charts=items)
 
 
 def _facts(row: pd.Series) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-MISSING = 'this needs Qlib, which is not installed: pip install "kronos-forecast[qlib]"'
+from kronos.extras import need
 
 
 def require_qlib() -> None:
@@ -16,10 +16,7 @@ def require_qlib() -> None:
     Raises:
         ValueError: it is not; the message says how to install it.
     """
-    import importlib.util
-
-    if importlib.util.find_spec("qlib") is None:
-        raise ValueError(MISSING)
+    need("qlib", "qlib", "a Qlib folder or backtest")
 
 
 def start_qlib(path: Path, region: str = "cn") -> None:

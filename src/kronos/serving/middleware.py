@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from kronos.klines.samples import SAMPLES
 from kronos.serving.config import Settings
 from kronos.serving.metrics import Metrics
 from kronos.serving.problems import MEDIA_TYPE, Problem, busy
@@ -47,7 +48,7 @@ HEADERS = [
 HEAVY = frozenset({"/v1/forecast", "/v1/forecast/batch", "/v1/inspect"})
 """Routes that take a place in the queue."""
 PROBES = frozenset({"/healthz", "/readyz"})
-API = HEAVY | PROBES | {"/v1/models", "/v1/samples/sp500", "/v1/samples/nasdaq", "/metrics", "/openapi.json"}
+API = HEAVY | PROBES | {f"/v1/samples/{name}" for name in SAMPLES} | {"/v1/models", "/metrics", "/openapi.json"}
 DRAINED = 2**26
 """Bytes of a refused request that are still read: where a body is arriving, closing at once would lose the answer."""
 PATIENCE = {503: 0.02}

@@ -184,7 +184,7 @@ FORECAST_BODY = _body(json=ForecastRequest.__name__, form=Upload.__name__)
 FORECAST_BODY["requestBody"]["content"]["application/json"]["examples"] = {
     "sample": {
         "summary": "A built-in sample, scored against its last 30 bars",
-        "value": {"sample": "sp500", "horizon": 30, "holdout": 30, "paths": 20},
+        "value": {"sample": "synthetic", "horizon": 30, "holdout": 30, "paths": 20},
     },
     "bars": {
         "summary": "Bars, column by column",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from kronos.klines.samples import SAMPLES
+from kronos.klines.samples import available_samples
 from kronos.serving import openapi as documents
 from kronos.serving.batching import Cancelled
 from kronos.serving.inputs import inspect, iso_times
@@ -120,7 +120,7 @@ async def models(request: Request) -> Response:
                 }
                 for offered in state.offered.values()
             ],
-            "samples": SAMPLES,
+            "samples": available_samples(),
             "limits": {name: getattr(limits, name) for name in limits.__dataclass_fields__},
             "version": state.version,
             "advice": ADVICE,

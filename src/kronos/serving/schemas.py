@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from kronos.klines.samples import SampleName
+
 Feature = Literal["open", "high", "low", "close", "volume", "amount"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Cell = float | None
@@ -97,7 +99,7 @@ class ForecastRequest(RequestOptions):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"sample": "sp500", "horizon": 30, "holdout": 30, "paths": 20},
+                {"sample": "synthetic", "horizon": 30, "holdout": 30, "paths": 20},
                 {"bars": EXAMPLE_BARS, "horizon": 3, "paths": 20, "quantiles": [0.05, 0.5, 0.95], "seed": 7},
             ]
         }
@@ -105,8 +107,8 @@ class ForecastRequest(RequestOptions):
 
     id: Name | None = Field(None, description="a name for the series, given back")
     bars: Columns | list[Bar] | None = Field(None, description="columns, or a list of bars")
-    sample: Literal["sp500", "nasdaq"] | None = Field(
-        None, description="daily bars that ship with the package, 1999 to 2018"
+    sample: SampleName | None = Field(
+        None, description="made-up bars of the package, or daily bars of an index (extra samples)"
     )
 
 
@@ -148,7 +150,7 @@ class Upload(RequestOptions):
         description="CSV, TSV or Parquet; text also as .gz",
         json_schema_extra={"type": "string", "format": "binary"},
     )
-    sample: Literal["sp500", "nasdaq"] | None = None
+    sample: SampleName | None = None
     symbol: Name | None = Field(None, description="which series of a file that holds several")
     columns: str | None = Field(None, max_length=1000, description="columns by name, close=Last,open=First")
     encoding: str | None = Field(None, max_length=40, description="of the text, such as gb18030; told from the content")
@@ -163,7 +165,7 @@ class Inspection(_Strict):
     """A file to look into."""
 
     file: Any = Field(None, json_schema_extra={"type": "string", "format": "binary"})
-    sample: Literal["sp500", "nasdaq"] | None = None
+    sample: SampleName | None = None
     symbol: Name | None = None
     tz: str | None = Field(None, max_length=64)
     clean: Literal["drop", "sort", "split"] | None = None

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from torch import nn
 
+from kronos.extras import need
 from kronos.nn import Kronos, KronosTokenizer
 
 Tuned = Literal["all", "last", "lora"]
@@ -52,10 +53,9 @@ class Tuning:
         if self.weights == "last":
             self._freeze_all_but_last(network)
             return
-        try:
-            from peft import LoraConfig, inject_adapter_in_model
-        except ImportError as error:
-            raise ValueError('LoRA needs the package peft: pip install "kronos-forecast[lora]"') from error
+        need("peft", "lora", "LoRA")
+        from peft import LoraConfig, inject_adapter_in_model
+
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]

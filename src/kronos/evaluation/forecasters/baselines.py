@@ -18,6 +18,7 @@ import numpy as np
 
 from kronos.evaluation.prediction import Prediction
 from kronos.evaluation.rolling_origins import Past
+from kronos.extras import need
 
 
 class Known(NamedTuple):
@@ -115,6 +116,6 @@ def make_baseline(name: str) -> Baseline:
     if name not in BASELINES:
         raise ValueError(f"no baseline {name!r}: there are {', '.join(BASELINES)}")
     library = BASELINES[name].library
-    if library is not None and importlib.util.find_spec(library) is None:
-        raise ValueError(f"the baseline {name} needs {library}: pip install 'kronos-forecast[evaluate]'")
+    if library is not None:
+        need(library, "evaluate", f"the baseline {name}")
     return Baseline(name)

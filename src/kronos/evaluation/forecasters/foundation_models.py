@@ -17,10 +17,11 @@ import numpy as np
 from kronos.evaluation.prediction import Prediction
 from kronos.evaluation.rolling_origins import Past
 from kronos.evaluation.tasks import LEVELS
+from kronos.extras import need
 
 TENTHS = tuple(round(0.1 * i, 1) for i in range(1, 10))
-PEERS = {"chronos": ("chronos", "chronos-forecasting"), "timesfm": ("timesfm", "timesfm")}
-"""Module and package by name, which is also the name of the extra."""
+PEERS = {"chronos": "chronos", "timesfm": "timesfm"}
+"""Module by name, which is also the name of the extra."""
 
 
 def _units(windows: Sequence[Past]) -> np.ndarray:
@@ -99,11 +100,10 @@ def make_peer(kind: str, checkpoint: str, device: str | None = None) -> ChronosF
     Raises:
         ValueError: the library is not installed, or the checkpoint cannot be had.
     """
-    module, package = PEERS[kind]
+    module = PEERS[kind]
     if not checkpoint:
         raise ValueError(f"{kind}: name a checkpoint, a Hub id or a folder, such as {kind}:folder")
-    if importlib.util.find_spec(module) is None:
-        raise ValueError(f"{kind}:{checkpoint} needs {package}: pip install 'kronos-forecast[{kind}]'")
+    need(module, kind, f"{kind}:{checkpoint}")
     made = ChronosForecaster if kind == "chronos" else TimesFMForecaster
     try:
         return made(f"{kind}:{checkpoint}", checkpoint, device)

@@ -29,6 +29,7 @@ async function meet() {
     return failed(error, meet);
   }
   node("model").replaceChildren(...state.service.models.map(({ name }) => new Option(name, name)));
+  for (const button of document.querySelectorAll("[data-sample]")) button.hidden = !(button.dataset.sample in state.service.samples);
   showAdvice();
   document.documentElement.dataset.ready = "yes";
 }

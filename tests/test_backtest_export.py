@@ -132,7 +132,7 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_left_behind(tmp_path: 
         export_qlib(
             {"a": bars, "b": bars.assign(timestamps=pd.date_range("2024", periods=50, freq="5min"))}, tmp_path / "q"
         )
-    with pytest.raises(ValueError, match="--name"):
+    with pytest.raises(ValueError, match="name= must be letters"):
         export_qlib({"a": bars}, tmp_path / "q", name="../x")
     assert not list(tmp_path.iterdir())
     (tmp_path / "full").mkdir()

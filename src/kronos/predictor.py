@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from kronos.calibration.calibration import Calibration
+from kronos.errors import KronosError, message_of
 from kronos.forecast.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
 from kronos.forecast.checks import fractions
 from kronos.forecast.forecast import Forecast
@@ -492,7 +493,7 @@ class KronosPredictor:
                     for text in times.values():
                         raise ValueError(text)
             except ValueError as error:
-                raise ValueError(f"series {number}: {error}" if len(frames) > 1 else str(error)) from error
+                raise KronosError(f"series {number}: " if len(frames) > 1 else "", message_of(error)) from error
             windows.append(one)
             for kind, text in (one.doubts_of_prices() if strict else times).items():
                 doubtful.setdefault(kind, []).append((number, text))

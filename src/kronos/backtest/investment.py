@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from kronos.errors import Argument, KronosError
 from kronos.evaluation.tasks import Task
 from kronos.finetune.config import FinetuneConfig
 from kronos.qlib.folder import QlibFolder
@@ -66,8 +67,9 @@ def _days(calendar: pd.DatetimeIndex, lookback: int) -> tuple[str, str]:
     later = calendar[lookback:]
     later = later[later >= pd.Timestamp("2024-07-01")]
     if len(later) < 2:
-        raise ValueError(
+        raise KronosError(
             f"the calendar goes from {calendar[0].date()} to {calendar[-1].date()} and has no days after June 2024 with "
-            f"{lookback} before them: say which to trade with --range FIRST,LAST"
+            f"{lookback} before them: say which to trade with ",
+            Argument("range", ["FIRST", "LAST"]),
         )
     return str(later[0].date()), str(later[-1].date())

@@ -14,6 +14,7 @@ from kronos.backtest.panel import Panel
 from kronos.backtest.signals import SIGNALS, SignalSettings, generate_signals, read_signals, signal_columns
 from kronos.backtest.simulate import check_held, curves_of, last_tradable, risk_of, simulate, totals_of
 from kronos.backtest.verdict import verdict
+from kronos.errors import Argument, KronosError
 from kronos.finetune.config import FinetuneConfig
 from kronos.io.atomic import write_file
 from kronos.metrics.ic import daily_ic, returns_after, summary, wide
@@ -109,9 +110,13 @@ def load_pair(config: FinetuneConfig, model: str | None, tokenizer: str | None =
         return load(model, tokenizer=tokenizer, device=device, clip=config.clip)
     tuned = Path(config.finetuned_predictor_path)
     if "checkpoints" in tuned.parts and not (tuned / "config.json").is_file():
-        raise ValueError(
-            f"there is no fine-tuned model in {tuned}: train it first (finetune/train_predictor.py, kronos finetune), or backtest "
-            "a model as it is (--model nano), or signals of your own (--signals FILE)"
+        raise KronosError(
+            f"there is no fine-tuned model in {tuned}: train it first (finetune/train_predictor.py, kronos finetune), or backtest ",
+            "a model as it is (",
+            Argument("model", "nano"),
+            "), or signals of your own (",
+            Argument("signals"),
+            ")",
         )
     tokenizer = tokenizer or config.finetuned_tokenizer_path
     if not (Path(tokenizer) / "config.json").is_file() and not config.tune_tokenizer:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.backtest.panel import Chunk, Panel
+from kronos.errors import Argument, KronosError
 from kronos.forecast.anchoring import above_zero
 from kronos.io.run_folder import RunFolder
 from kronos.schema import CLOSE
@@ -190,28 +191,35 @@ def read_signals(path: Path) -> pd.DataFrame:
         ValueError: it is not that; what was found is named.
     """
     if not path.is_file():
-        raise ValueError(f"--signals {path}: no such file")
+        raise KronosError(Argument("signals", str(path)), ": no such file")
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are among these
-        raise ValueError(f"--signals {path} is no Parquet table: {str(error).splitlines()[0]}") from error
+        raise KronosError(
+            Argument("signals", str(path)), f" is no Parquet table: {str(error).splitlines()[0]}"
+        ) from error
     if not {"datetime", "instrument"} <= set(table.columns):
         table = table.reset_index()
     missing = [name for name in ("datetime", "instrument") if name not in table.columns]
     names = [name for name in signal_columns(table) if pd.api.types.is_numeric_dtype(table[name])]
     if missing or not names:
-        raise ValueError(
-            f"--signals {path} needs the columns datetime, instrument and one of numbers a signal; it has "
-            f"{', '.join(map(str, table.columns))}"
+        raise KronosError(
+            Argument("signals", str(path)),
+            f" needs the columns datetime, instrument and one of numbers a signal; it has "
+            f"{', '.join(map(str, table.columns))}",
         )
     table = table[["datetime", "instrument", *names]].copy()
     try:
         table["datetime"] = pd.to_datetime(table["datetime"], format="mixed").dt.tz_localize(None)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"--signals {path}: column datetime cannot be read: {str(error).splitlines()[0]}") from error
+        raise KronosError(
+            Argument("signals", str(path)), f": column datetime cannot be read: {str(error).splitlines()[0]}"
+        ) from error
     table["instrument"] = table["instrument"].astype(str)
     twice = table.duplicated(["datetime", "instrument"])
     if twice.any():
         row = table[twice].iloc[0]
-        raise ValueError(f"--signals {path} has {row['instrument']} on {row['datetime'].date()} more than once")
+        raise KronosError(
+            Argument("signals", str(path)), f" has {row['instrument']} on {row['datetime'].date()} more than once"
+        )
     return table.replace([np.inf, -np.inf], np.nan)

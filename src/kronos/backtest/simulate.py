@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from kronos.errors import Argument, KronosError
 from kronos.finetune.config import FinetuneConfig
 
 NO_LIMIT = 1e9
@@ -31,9 +32,10 @@ def check_held(config: FinetuneConfig, instruments: int) -> None:
         ValueError: there are not, so that the signal would choose nothing.
     """
     if config.backtest_n_symbol_hold >= instruments:
-        raise ValueError(
+        raise KronosError(
             f"backtest_n_symbol_hold is {config.backtest_n_symbol_hold}, but the signal has {instruments} instruments: with all of "
-            f"them held it would choose nothing; lower it, such as --set backtest_n_symbol_hold={max(1, instruments // 5)}"
+            f"them held it would choose nothing; lower it, such as ",
+            Argument("backtest_n_symbol_hold", max(1, instruments // 5)),
         )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from kronos.calendars.history import DAY, HOUR, LAST_YEAR, History, Micros, utc_of, wall_of
 from kronos.calendars.pattern import after_change_of_labels, fill_holes, make_table, share, usual
+from kronos.errors import Argument, KronosError
 
 ALWAYS, WEEKDAYS, FX = "24/7", "24/5", "fx"  # need no table of holidays, so exchange_calendars is not imported for them
 COMMON = ("XNYS (NYSE, NASDAQ)", "XSHG (SSE, SZSE)", "XHKG", "XKRX", "XTKS", "XLON", "XETR", "24/7 (crypto)", "fx")
@@ -144,15 +145,19 @@ def _load(name: str, first_year: int, last_year: int) -> Sessions:
         try:
             default = exchange_calendars.get_calendar(name)  # some calendars know only a range of years: ask which
         except ValueError as error:
-            raise ValueError(
-                f"exchange_calendars cannot build {name} ({str(error)[:100]}): use calendar=None, or another version of it"
+            raise KronosError(
+                f"exchange_calendars cannot build {name} ({str(error)[:100]}): use ",
+                Argument("calendar", None),
+                ", or another version of it",
             ) from error
         lowest, highest = default.bound_min(), default.bound_max()
         start, end = max(start, lowest or start), min(end, highest or end)
         if start >= end:
-            raise ValueError(
-                f"calendar {name} knows sessions from {_day(lowest)} to {_day(highest)}, needed are {first_year} to "
-                f"{last_year}: use calendar=None to continue the history's own pattern"
+            raise KronosError(
+                f"calendar {name} knows sessions from {_day(lowest)} to {_day(highest)}, "
+                f"needed are {first_year} to {last_year}: use ",
+                Argument("calendar", None),
+                " to continue the history's own pattern",
             ) from None
         calendar = exchange_calendars.get_calendar(name, start=start, end=end)
     zone: Any = calendar.tz

@@ -13,6 +13,7 @@ from kronos.calendars import exchange
 from kronos.calendars.history import DAY, HOUR, LAST_YEAR, PERIODS, History, Micros, Timestamps, read_history, utc_of
 from kronos.calendars.pattern import MARKET_CLOCKS, WEEK, WeekPattern, disagreement, learn_clock, learn_week
 from kronos.calendars.periods import next_labels
+from kronos.errors import Argument, KronosError
 
 MAX_HORIZON = 100_000
 NEW_YORK = ZoneInfo("America/New_York")
@@ -187,9 +188,10 @@ def _periods(past: History, horizon: int, name: str | None) -> Micros:
 
 
 def _beyond(name: str, found: int, horizon: int) -> ValueError:
-    return ValueError(
-        f"calendar {name} knows only {found} of the {horizon} bars asked for, its holidays end there: ask for fewer, "
-        "or use calendar=None, which continues the history's own pattern without holidays"
+    return KronosError(
+        f"calendar {name} knows only {found} of the {horizon} bars asked for, its holidays end there: ask for fewer, or use ",
+        Argument("calendar", None),
+        ", which continues the history's own pattern without holidays",
     )
 
 

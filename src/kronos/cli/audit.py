@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kronos.cli.errors import option_of
 from kronos.cli.options import device_option, read_options, reading_options
 
 
@@ -57,6 +58,6 @@ def audit(model: str, data: str, **options: Any) -> None:
         device=options["device"],
         probes=options["probes"],
     )
-    click.echo(str(report))
+    click.echo(report.text(option_of))
     if report.leaks:
         sys.exit(1)

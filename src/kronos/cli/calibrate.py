@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kronos.cli.errors import as_options
 from kronos.cli.options import device_option, read_options, reading_options
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _of_files(
     for file in table_files(place):
         for name, bars in iter_klines(file, options=reading):
             if isinstance(bars, KlineError):
-                click.echo(f"left out: {name}: {bars.summary}", err=True)
+                click.echo(f"left out: {name}: {as_options(bars.summary)}", err=True)
                 continue
             if until is not None:
                 end = pd.Timestamp(until)

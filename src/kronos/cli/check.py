@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from kronos.cli.options import as_options, read_options, reading_options
+from kronos.cli.errors import as_options
+from kronos.cli.options import read_options, reading_options
 
 
 @click.command(short_help="Say what is in a file of K-lines and what is wrong with it.")
@@ -27,7 +28,7 @@ def check(file: str, symbol: str | None, tz: str | None, **reading: Any) -> None
     try:
         bars = read_klines(file, options=read_options(reading, tz=tz, symbol=symbol))
     except KlineError as error:
-        click.echo(as_options(str(error)))
+        click.echo(as_options(error.message))
         sys.exit(2)
     times = bars["timestamps"]
     click.echo(f"{file}: {len(bars):,} bars, {times.iloc[0]} to {times.iloc[-1]}")

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from kronos.cli.options import as_options, read_options, reading_options
+from kronos.cli.errors import as_options
+from kronos.cli.options import read_options, reading_options
 
 
 @click.command("export-qlib", short_help="Write a Qlib data folder from files of bars.")

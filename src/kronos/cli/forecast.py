@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kronos.cli.options import Options, as_options, calibration_option, device_option, precision_option, reading_options
+from kronos.cli.errors import as_options
+from kronos.cli.options import Options, calibration_option, device_option, precision_option, reading_options
 from kronos.cli.output import table_bytes, table_of
+from kronos.errors import Argument, KronosError
 from kronos.klines.samples import SAMPLES, sample_path
 
 if TYPE_CHECKING:
@@ -141,10 +143,15 @@ def _source(file: str | None, sample: str | None, options: Options) -> tuple[str
 
 
 def _forecast(path: str, name: str, options: Options) -> None:
-    from kronos.klines import read_klines
+    from kronos.klines import KlineError, read_klines
     from kronos.schema import FEATURES
 
-    bars = read_klines(path, options=options.reading())
+    try:
+        bars = read_klines(path, options=options.reading())
+    except KlineError as error:
+        if "symbol" not in error.arguments or options.symbol is not None:
+            raise
+        raise KronosError(error.summary, ", or forecast all of them with ", Argument("out", "FOLDER")) from error
     if not options.quiet and "cleaning" in bars.attrs:
         click.echo(as_options(bars.attrs["cleaning"]), err=True)
     from kronos.cli.window import window_of

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from kronos.cli.options import Options, as_options
+from kronos.cli.errors import as_options
+from kronos.cli.options import Options
+from kronos.errors import message_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +141,7 @@ def _members(
 
 
 def _said(error: Exception) -> str:
-    return as_options(str(error).splitlines()[0])
+    return as_options(message_of(error).first_line())
 
 
 def _forecast_group(group: list[_Member], folder: RunFolder, predictor: KronosPredictor, options: Options) -> int:

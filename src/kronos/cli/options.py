@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
@@ -80,34 +78,6 @@ def read_options(
         symbol=symbol,
         clean=clean,
     )
-
-
-def as_options(message: str) -> str:
-    """The Python spelling of a remedy, as options of the command line."""
-    message = re.sub(r'names=\["date", "open", \.\.\.\]', "--names date,open,...", message)
-    message = re.sub(
-        r"""\b(decimal|thousands|encoding)=(["'])(.*?)\2""",
-        lambda found: f"--{found[1]} {shlex.quote(found[3])}",
-        message,
-    )
-    message = message.replace("encoding=", "--encoding").replace("names= ", "--names ").replace("columns= ", "--map ")
-    message = re.sub(r"columns=\{([^}]*)\}", lambda found: _as_maps(found[1]), message)
-    message = re.sub(r'clean="(\w+)"', r"--clean \1", message)
-    for python, option in (
-        ("choose one with symbol=", "choose one with --symbol, or forecast all of them with --out FOLDER"),
-        ("symbol=", "--symbol"),
-        ("tz=", "--tz"),
-        ("calendar=None", "no --calendar"),
-        ("overwrite=True", "--overwrite"),
-    ):
-        message = message.replace(python, option)
-    return message
-
-
-def _as_maps(pairs: str) -> str:
-    """The pairs of a ``columns=`` mapping as --map options."""
-    found = re.findall(r"""(["'])(.*?)\1\s*:\s*(["'])(.*?)\3""", pairs)
-    return " ".join(f"--map {shlex.quote(f'{role}={column}')}" for _, column, _, role in found)
 
 
 def mapped_columns(mapping: Sequence[str]) -> dict[str, str] | None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument, KronosError, Message, message_of
 from kronos.klines import KlineError, infer_frequency, read_table, validate
 from kronos.klines.catalog import INDEX, CatalogEntry, read_catalog
 from kronos.klines.cleaning import Policy
@@ -92,18 +93,18 @@ def read_series(
     tables = _tables(source, told) if isinstance(source, (str, Path)) else _given(source)
     for name, table, about in tables:
         if isinstance(table, ValueError):
-            skipped.append((name, str(table).splitlines()[0]))
+            skipped.append((name, message_of(table).first_line()))
             continue
         try:
             one = make_series(name, table, market or (about and about.market), about and about.frequency)
         except ValueError as error:
-            skipped.append((name, str(error).splitlines()[0]))
+            skipped.append((name, message_of(error).first_line()))
             continue
         series.append(one)
         digest.update(_digest(one))
     if not series:
-        reason = f"; the first problem: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-        raise ValueError(f"there is no series to evaluate on in {_said(source)}{reason}")
+        reason = Message(f"; the first problem: {skipped[0][0]}: ", skipped[0][1]) if skipped else ""
+        raise KronosError(f"there is no series to evaluate on in {_said(source)}", reason)
     names = [one.id for one in series]
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     if twice:
@@ -123,7 +124,11 @@ def make_series(name: str, table: pd.DataFrame, market: str | None = None, frequ
         raise ValueError(f"{name}: the table lacks {', '.join(missing)}")
     bars = table[["timestamps", *values]].dropna(axis=1, how="any").reset_index(drop=True)
     if len(bars.columns) < 5 or any(c not in bars for c in ("timestamps", *FEATURES[:4])):
-        raise ValueError(f"{name}: prices or timestamps are missing in some rows; clean the table first (clean='drop')")
+        raise KronosError(
+            f"{name}: prices or timestamps are missing in some rows; clean the table first (",
+            Argument("clean", "drop"),
+            ")",
+        )
     if not np.isfinite(bars[[c for c in values if c in bars]].to_numpy(np.float64)).all():
         raise ValueError(f"{name}: some values are infinite")
     local = pd.DatetimeIndex(bars["timestamps"])

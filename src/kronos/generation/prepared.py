@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kronos.errors import KronosWarning
 from kronos.generation.batch_plan import Window
 from kronos.klines.features import as_timestamps, time_features, to_matrix
 from kronos.klines.jumps import find_jumps
@@ -20,7 +21,7 @@ from kronos.schema import CLOSE, FEATURES, OPEN
 Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
 
 
-class KlineWarning(UserWarning):
+class KlineWarning(KronosWarning):
     """Something about the bars or times of a series makes its forecast doubtful."""
 
 

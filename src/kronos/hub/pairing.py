@@ -6,13 +6,14 @@ import hashlib
 import warnings
 from pathlib import Path
 
+from kronos.errors import KronosWarning
 from kronos.hub.registry import PUBLISHED, ZOO, Published
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.checkpoint import CheckpointSource
 from kronos.schema import FEATURES
 
 
-class PairWarning(UserWarning):
+class PairWarning(KronosWarning):
     """A published model is used with another tokenizer than the one it was trained with."""
 
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from kronos.errors import Argument, KronosError, Message
 from kronos.io.atomic import json_bytes
 from kronos.io.storage import Storage
 
@@ -16,6 +17,9 @@ SHOWN = 3
 """Differing settings, or names of files, that an error spells out; the others are counted."""
 VALUE_WIDTH = 60
 """Characters of a setting's value in an error."""
+
+OTHER_FOLDER = Message("give another folder, or ", Argument("overwrite", True), " to begin anew")
+"""What an error about other settings advises."""
 
 
 class RunFolder:
@@ -58,7 +62,7 @@ class RunFolder:
         shared: Sequence[str] = (),
         free: Sequence[str] = (),
         record: str = SETTINGS,
-        remedy: str = "give another folder, or overwrite=True to begin anew",
+        remedy: str = OTHER_FOLDER,
     ) -> None:
         self.storage = place if isinstance(place, Storage) else Storage(str(place))
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
@@ -108,7 +112,7 @@ class RunFolder:
         before = self._settings_before()
         changes = [] if before is None else self._changes(before)
         if changes and not overwrite:
-            raise ValueError(f"{self} was made with other settings: {_listed(changes)}; {self.remedy}")
+            raise KronosError(f"{self} was made with other settings: {_listed(changes)}; ", self.remedy)
         if before is None or overwrite:
             own = () if before is None else self.owns
             refuse_foreign(str(self), (entry.name for entry in self.storage.list()), (self.record, *own, *self.shared))

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from kronos.errors import Argument, KronosError, Message
 from kronos.schema import PRICE_COLUMNS
 
 if TYPE_CHECKING:
@@ -122,20 +123,20 @@ BINANCE_COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 
 
-class KlineError(ValueError):
+class KlineError(KronosError):
     """A K-line table that cannot be used as it is.
 
     summary: the first line of the message, complete on its own (a command line shows just this).
     report: the `Report` of faults when validation refused the table, else None.
     """
 
-    def __init__(self, message: str, report: Report | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *parts: str | Argument, report: Report | None = None) -> None:
+        super().__init__(*parts)
         self.report = report
 
     @property
-    def summary(self) -> str:
-        return str(self.args[0]).split("\n", 1)[0]
+    def summary(self) -> Message:
+        return self.message.first_line()
 
 
 def normalise_name(name: object) -> str:
@@ -168,7 +169,7 @@ def find_columns(names: Sequence[str], columns: Mapping[str, str] | None = None)
         role = IGNORE if wanted == IGNORE else _ROLE_OF.get(normalise_name(wanted), (None, 0))[0]
         if role is None:
             known = ", ".join((*ALIASES, IGNORE))
-            raise KlineError(f"columns= maps {name!r} to {wanted!r}, which is no column role: use {known}")
+            raise KlineError(Argument("columns"), f" maps {name!r} to {wanted!r}, which is no column role: use {known}")
         positions = [i for i, n in enumerate(names) if n == name]
         positions = positions or [i for i, n in enumerate(names) if normalise_name(n) == normalise_name(name)]
         if role == IGNORE:
@@ -179,7 +180,7 @@ def find_columns(names: Sequence[str], columns: Mapping[str, str] | None = None)
             if positions:
                 continue
         if not positions:
-            raise KlineError(f"columns= names {name!r}, but the file has {_listed(names)}")
+            raise KlineError(Argument("columns"), f" names {name!r}, but the file has {_listed(names)}")
         found[role] = (-1, positions[0])
         mapped.add(positions[0])
     pairs = _volumes(names)
@@ -196,8 +197,8 @@ def find_columns(names: Sequence[str], columns: Mapping[str, str] | None = None)
             found[role] = (rank, position)
         elif rank == held[0]:
             raise KlineError(
-                f"two columns could be {role}: {names[held[1]]!r} and {name!r}; "
-                f"choose one with columns={{{name!r}: {role!r}}}"
+                f"two columns could be {role}: {names[held[1]]!r} and {name!r}; choose one with ",
+                Argument("columns", {name: role}),
             )
     if found.get("timestamps", (0, 0))[0] >= _INDEX and ("date" in found or "time" in found):
         del found["timestamps"]  # a counter of rows beside a column of times
@@ -227,20 +228,21 @@ def missing_roles(found: Mapping[str, int]) -> list[str]:
     return ([] if timed else ["timestamps"]) + [role for role in PRICE_COLUMNS if role not in found]
 
 
-def describe_missing(missing: Sequence[str], names: Sequence[str]) -> str:
+def describe_missing(missing: Sequence[str], names: Sequence[str]) -> Message:
     """The message for a table whose columns are not understood: what was looked for, found, and the fix."""
     wanted = []
     for role in missing:
         aliases = ALIASES[role] + (ALIASES["date"] + ALIASES["time"] if role == "timestamps" else ())
         wanted.append(f"  {role}: {', '.join(a for a in aliases if not a.startswith('__'))}")
-    return (
-        f"no column for {', '.join(missing)} among {_listed(names)}; map it with columns={_suggested(missing, names)}\n"
-        "accepted names (any case):\n" + "\n".join(wanted)
+    return Message(
+        f"no column for {', '.join(missing)} among {_listed(names)}; map it with ",
+        Argument("columns", _suggested(missing, names)),
+        "\naccepted names (any case):\n" + "\n".join(wanted),
     )
 
 
-def _suggested(missing: Sequence[str], names: Sequence[str]) -> str:
-    """A mapping for the missing roles by likeness of the names, as Python writes it."""
+def _suggested(missing: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """A mapping for the missing roles by likeness of the names."""
     free = [name for name in names if str(name).strip() and normalise_name(name) not in _ROLE_OF]
     pairs: dict[str, str] = {}
     scores = sorted(
@@ -251,7 +253,7 @@ def _suggested(missing: Sequence[str], names: Sequence[str]) -> str:
             pairs[name] = role
     if not pairs:
         pairs = {next(iter(free), "Price"): missing[-1]}
-    return "{" + ", ".join(f"{name!r}: {role!r}" for name, role in pairs.items()) + "}"
+    return pairs
 
 
 def _likeness(name: str, role: str) -> float:

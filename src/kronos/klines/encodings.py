@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import logging
 
+from kronos.errors import Argument
 from kronos.klines.columns import KlineError, find_columns
 
 CANDIDATES = ("gb18030", "big5hkscs", "cp932", "cp949", "cp1252", "cp1251", "cp1250", "euc_jp", "mac_roman")
@@ -30,7 +31,7 @@ def encodings_of(head: bytes) -> list[str]:
         return ["utf-8-sig"] if not head.isascii() else ["utf-8-sig", *CANDIDATES]
     found = ranked(head)
     if not found:
-        raise KlineError("text of no known encoding; name it with encoding=, or save it as UTF-8")
+        raise KlineError("text of no known encoding; name it with ", Argument("encoding"), ", or save it as UTF-8")
     return found
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument
 from kronos.extras import need
 from kronos.klines.columns import COMMA_LANGUAGES, KlineError, normalise_name
 from kronos.klines.encodings import decode, encodings_of, ranked
@@ -206,7 +207,7 @@ def _long_of(
         try:
             found_or_raise(["Date", *own], None)
         except KlineError as error:
-            raise KlineError(f"columns of {len(names)} tickers side by side; {name}: {error}") from error
+            raise KlineError(f"columns of {len(names)} tickers side by side; {name}: ", error.message) from error
         cells = table.iloc[:, [times[0], *own.values()]].set_axis(["Date", *own], axis=1)
         cells = cells[~cells[list(own)].isna().all(axis=1)] if len(names) > 1 else cells
         cells.insert(1, "Ticker", name)
@@ -300,7 +301,9 @@ def _read_text(file: Path, options: ReadOptions, data: bytes | None) -> Raw:
             if number == 0 and len(encodings) > 1 and head.isascii():  # other signs come after the head
                 encodings[1:] = _ranked_later(file, data)
             if options.encoding:
-                raise KlineError(f"text that is not {encoding}, as encoding= says: {error.reason}") from error
+                raise KlineError(
+                    f"text that is not {encoding}, as ", Argument("encoding"), f" says: {error.reason}"
+                ) from error
             continue
         except KlineError as error:
             problem = problem or error
@@ -309,7 +312,9 @@ def _read_text(file: Path, options: ReadOptions, data: bytes | None) -> Raw:
             continue
         assumed = options.encoding is None and encoding not in ("utf-8-sig", "utf-16")
         return replace(raw, notes=(f"the text is read as {encoding}", *raw.notes)) if assumed else raw
-    raise problem or KlineError("text of no known encoding; name it with encoding=, or save it as UTF-8")
+    raise problem or KlineError(
+        "text of no known encoding; name it with ", Argument("encoding"), ", or save it as UTF-8"
+    )
 
 
 def _ranked_later(file: Path, data: bytes | None) -> list[str]:
@@ -382,7 +387,7 @@ def _read_document(file: Path, options: ReadOptions, data: bytes | None) -> Raw:
             options.encoding or ("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         )
     except UnicodeDecodeError as error:
-        raise KlineError("JSON that is not UTF-8; name its encoding with encoding=") from error
+        raise KlineError("JSON that is not UTF-8; name its encoding with ", Argument("encoding")) from error
     table, names, notes = read_json(text, options.names)
     found = found_or_raise(names, options.columns)
     unused = tuple(name for i, name in enumerate(names) if i not in found.values() and name)

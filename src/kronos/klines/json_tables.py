@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from kronos.errors import Argument
 from kronos.klines.columns import KlineError, find_columns, missing_roles
 from kronos.klines.layout import array_names
 
@@ -43,7 +44,7 @@ def read_json(text: str, given: Sequence[str] | None) -> tuple[pd.DataFrame, lis
     table = pd.DataFrame(rows)
     if given:
         if len(given) != width:
-            raise KlineError(f"names= has {len(given)} names, but the arrays have {width} values")
+            raise KlineError(Argument("names"), f" has {len(given)} names, but the arrays have {width} values")
         return _numbered(table, list(given)) + ([],)
     names = array_names(table.head(2000).astype("str"))
     return _numbered(table, names) + ([f"arrays without names, read as {', '.join(n for n in names if n)}"],)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument
 from kronos.klines.columns import (
     BINANCE_COLUMNS,
     KlineError,
@@ -158,10 +159,10 @@ def _named_by_caller(
         cells = _cells(lines[i], separator)
         if sum(map(looks_like_number, cells)) >= len(PRICE_COLUMNS):
             if len(cells) != len(names):
-                raise KlineError(f"names= has {len(names)} names, but line {i + 1} has {len(cells)} cells")
+                raise KlineError(Argument("names"), f" has {len(names)} names, but line {i + 1} has {len(cells)} cells")
             titles = tuple(lines[j].strip() for j in filled[:place])
             return Header(separator, names, found_or_raise(names, columns), i, titles)
-    raise KlineError(f"names= was given, but none of the first {HEADER_LINES} lines has numbers")
+    raise KlineError(Argument("names"), f" was given, but none of the first {HEADER_LINES} lines has numbers")
 
 
 def _without_header(
@@ -215,7 +216,9 @@ def array_names(rows: pd.DataFrame) -> list[str]:
         fitting = []
     if len(fitting) != 1:
         found = "several orders of the prices fit" if fitting else f"the order of the {width} columns is not known"
-        raise KlineError(f'no header row, and {found}: name the columns with names=["date", "open", ...]')
+        raise KlineError(
+            f"no header row, and {found}: name the columns with ", Argument("names", ["date", "open", ...])
+        )
     order, by_name = fitting[0]
     names = ["date", "time", *order[1:]] if clocked else [*order]
     if "amount" in by_name and not fits_money(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument
 from kronos.klines.columns import KlineError
 from kronos.schema import PRICE_COLUMNS
 
@@ -54,9 +55,9 @@ def given_convention(decimal: str | None, thousands: str | None) -> Convention |
         return None
     for name, value, known in (("decimal", decimal, DECIMALS), ("thousands", thousands, (*DECIMALS, " ", "'"))):
         if value is not None and value not in known:
-            raise KlineError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
+            raise KlineError(Argument(name, value), f": expected one of {', '.join(map(repr, known))}")
     if decimal is not None and decimal == thousands:
-        raise KlineError(f"decimal={decimal!r} and thousands={thousands!r} are the same sign")
+        raise KlineError(Argument("decimal", decimal), " and ", Argument("thousands", thousands), " are the same sign")
     if decimal is None:
         decimal = "," if thousands == "." else "."
     return Convention(decimal, "," if decimal == "." else ".")
@@ -278,8 +279,11 @@ def _settle(
         sign = next(iter(both or decimal))
         first, second = (decimal[sign], thousands[sign]) if both else (decimal["."], decimal[","])
         raise KlineError(
-            f"column {column.name!r} has numbers of two conventions, {first!r} and {second!r}; write them in one, "
-            'or say which it is with decimal="," or decimal="."'
+            f"column {column.name!r} has numbers of two conventions, {first!r} and {second!r}; write them in one, ",
+            "or say which it is with ",
+            Argument("decimal", ","),
+            " or ",
+            Argument("decimal", "."),
         )
     found = _sure(*own)
     if found is None and others is not None:
@@ -303,8 +307,11 @@ def _settle(
     other = "." if sign == "," else ","
     raise KlineError(
         f"column {column.name!r} is ambiguous: {cell!r} may be "
-        f'{cell.replace(sign, ".")} or {cell.replace(sign, "")}; say decimal="{sign}", or thousands="{sign}" '
-        f"where the decimal sign is {other!r}"
+        f"{cell.replace(sign, '.')} or {cell.replace(sign, '')}; say ",
+        Argument("decimal", sign),
+        ", or ",
+        Argument("thousands", sign),
+        f" where the decimal sign is {other!r}",
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from kronos.errors import Argument
 from kronos.klines.columns import KlineError
 
 Policy = Literal["drop", "split", "sort"]
@@ -41,7 +42,7 @@ class ReadOptions:
         if self.encoding is not None:
             check_encoding(self.encoding)
         if isinstance(self.names, str):
-            raise KlineError(f"names={self.names!r}: expected a list of names, one for each column")
+            raise KlineError(Argument("names", self.names), ": expected a list of names, one for each column")
 
     def but(self, **changes: Any) -> ReadOptions:
         """These options with those of ``changes`` that are not None in place of their own."""
@@ -61,4 +62,6 @@ def check_encoding(name: str) -> None:
         codecs.lookup(name)
         b"".decode(name)  # base64, zlib and the like are no encodings of text
     except (LookupError, ValueError) as error:
-        raise KlineError(f"unknown encoding={name!r}: use a name like 'utf-8', 'gb18030' or 'cp1252'") from error
+        raise KlineError(
+            "unknown ", Argument("encoding", name), ": use a name like 'utf-8', 'gb18030' or 'cp1252'"
+        ) from error

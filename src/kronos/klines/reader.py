@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument, Message
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
 from kronos.klines.columns import MONEY_IF_IT_FITS, WEAK_SYMBOLS, KlineError, normalise_name
@@ -77,7 +78,7 @@ def read_klines(
         name, table = _choose(table, symbol, source)
         attrs["symbol"] = name
     elif symbol is not None:
-        raise KlineError(f"{source}: symbol={symbol!r} was given, but the file has no symbol column")
+        raise KlineError(f"{source}: ", Argument("symbol", symbol), " was given, but the file has no symbol column")
     return _finished(table, source, attrs, tz, clean, min_rows)
 
 
@@ -228,7 +229,7 @@ def _choose(table: pd.DataFrame, symbol: str | None, source: str) -> tuple[str, 
     names = table["symbol"]
     if symbol is None:
         if names.nunique() > 1:
-            raise KlineError(f"{source}: {_say_symbols(names)}; choose one with symbol=")
+            raise KlineError(f"{source}: {_say_symbols(names)}; choose one with ", Argument("symbol"))
         symbol = names.iloc[0]
     chosen = table[names == str(symbol)]
     if chosen.empty:
@@ -252,7 +253,7 @@ class _named:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KlineError):
-            raise KlineError(f"{self.source}: {error}", report=error.report) from error
+            raise KlineError(f"{self.source}: ", error.message, report=error.report) from error
 
 
 # ------------------------------------------------------------------------------- file -> standard columns
@@ -314,7 +315,7 @@ def _numbers(cells: dict[str, pd.Series], raw: Raw, options: ReadOptions) -> tup
     # MetaTrader writes VOL = 0 for markets without a central exchange and counts ticks instead
     if "tick_volume" in numbers and ("volume" not in numbers or not numbers["volume"].fillna(0).any()):
         numbers["volume"] = numbers["tick_volume"]
-    notes = []
+    notes: list[str] = []
     weak = normalise_name(names.get("amount", "")) in {normalise_name(name) for name in MONEY_IF_IT_FITS}
     if "amount" in numbers and weak and names["amount"] not in (options.columns or {}):
         high, low, amount = (numbers[role].to_numpy() for role in ("high", "low", "amount"))
@@ -322,8 +323,11 @@ def _numbers(cells: dict[str, pd.Series], raw: Raw, options: ReadOptions) -> tup
         if not fits_money(amount, volume, high, low):
             del numbers["amount"]
             notes.append(
-                f"column {names['amount']!r} is left out: it is not price times volume; "
-                f"columns={{{names['amount']!r}: 'amount'}} takes it for money"
+                Message(
+                    f"column {names['amount']!r} is left out: it is not price times volume; ",
+                    Argument("columns", {names["amount"]: "amount"}),
+                    " takes it for money",
+                )
             )
     return {role: numbers[role] for role in FEATURES if role in numbers}, notes
 

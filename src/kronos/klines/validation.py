@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument, Message
 from kronos.klines.columns import KlineError
 from kronos.klines.jumps import find_jumps
 from kronos.klines.numbers import parse_numbers
@@ -89,20 +90,27 @@ class Report:
         if self.ok:
             return
         lines = [f"  {fault}" for fault in self.faults]
-        raise KlineError("\n".join([f"{source}: {self.summary}{self._fix()}", *lines]), report=self)
+        raise KlineError(f"{source}: {self.summary}", self._fix(), "".join(f"\n{line}" for line in lines), report=self)
 
-    def _fix(self) -> str:
+    def _fix(self) -> Message:
         kinds = {fault.kind for fault in self.errors}
         if kinds == {"unsorted timestamp"}:
-            return '; clean="sort" sorts them'
+            return Message("; ", Argument("clean", "sort"), " sorts them")
         if kinds <= {"unsorted timestamp", "duplicate timestamp"}:
-            return '; clean="sort" sorts and leaves exact duplicates out, clean="drop" all duplicates'
+            return Message(
+                "; ",
+                Argument("clean", "sort"),
+                " sorts and leaves exact duplicates out, ",
+                Argument("clean", "drop"),
+                " all duplicates",
+            )
         columns = sorted({column for fault in self.errors for column in fault.columns})
-        dropped = 'clean="drop" leaves such rows out' + self._newest()
+        dropped = Message(Argument("clean", "drop"), " leaves such rows out" + self._newest())
         if columns and not set(columns) - set(OPTIONAL_COLUMNS):  # the rows are good: better to lose the column
-            ignored = ", ".join(f'"{column}": "ignore"' for column in columns)
-            return f"; columns={{{ignored}}} leaves the column out, {dropped}"
-        return "" if kinds == {"too few rows"} else f"; {dropped}"
+            return Message(
+                "; ", Argument("columns", dict.fromkeys(columns, "ignore")), " leaves the column out, ", dropped
+            )
+        return Message() if kinds == {"too few rows"} else Message("; ", dropped)
 
     def _newest(self) -> str:
         """ " (the newest 3 among them, so that the forecast would begin earlier)", where it is so."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from kronos.errors import Argument, KronosError
 from kronos.io.atomic import parquet_bytes, write_file
 from kronos.live.intervals import Interval, union
 
@@ -82,7 +83,9 @@ def read_about(path: Path) -> dict[str, Any]:
         about = json.loads((pq.read_schema(path).metadata or {})[KEY])
         missing = [name for name in (*IDENTITY, "symbol", "covered") if name not in about]
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path} is there and was not written by kronos fetch; give another file (--out)") from error
+        raise KronosError(
+            f"{path} is there and was not written by kronos fetch; give another file (", Argument("out"), ")"
+        ) from error
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)} in its metadata; delete it and fetch again")
     return dict(about)
@@ -99,8 +102,10 @@ def read_candles(path: Path, expected: dict[str, Any]) -> Candles:
     about = read_about(path)
     for name in IDENTITY:
         if about[name] != expected[name]:
-            raise ValueError(
-                f"{path} holds bars of another {name} ({about[name]}, not {expected[name]}); give another file (--out)"
+            raise KronosError(
+                f"{path} holds bars of another {name} ({about[name]}, not {expected[name]}); give another file (",
+                Argument("out"),
+                ")",
             )
     bars = pd.read_parquet(path).drop(columns="symbol")
     bars["timestamps"] = bars["timestamps"].dt.tz_convert("UTC").dt.as_unit("ns")

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from kronos.errors import KronosError
 from kronos.io.atomic import write_file
 from kronos.nn.config import ConfigError, NetworkConfig
 
@@ -39,7 +40,7 @@ WAYS_OUT = (
 Checkpoint = TypeVar("Checkpoint", bound="HubCheckpoint")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(KronosError):
     """A checkpoint cannot be found, reached or read; the message says which and what to do."""
 
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, TypeVar
 
+from kronos.errors import KronosError
+
 Config = TypeVar("Config", bound="NetworkConfig")
 
 
-class ConfigError(ValueError):
+class ConfigError(KronosError):
     """A network's configuration has missing, unknown or impossible values; the message names them."""
 
 

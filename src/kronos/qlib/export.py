@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument, KronosError
 from kronos.io.atomic import whole_folder
 from kronos.io.run_folder import refuse_foreign
 from kronos.klines import KlineError, iter_klines
@@ -74,14 +75,14 @@ def read_series(
         try:
             for symbol, bars in iter_klines(file, tz=tz, clean=clean, columns=columns, options=options):
                 if isinstance(bars, KlineError):
-                    skipped.append((symbol, str(bars).splitlines()[0]))
+                    skipped.append((symbol, bars.summary))
                 elif symbol in seen:
                     skipped.append((symbol, f"{file} has it a second time"))
                 else:
                     seen.add(symbol)
                     yield symbol, bars
         except KlineError as error:
-            skipped.append((str(file), str(error).splitlines()[0]))
+            skipped.append((str(file), error.summary))
 
 
 def export_qlib(
@@ -108,7 +109,7 @@ def export_qlib(
     if not series:
         raise ValueError("there is no series to write")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name) or name.lower() == "all":
-        raise ValueError(f"--name must be letters, digits, - and _, and not 'all', found {name!r}")
+        raise KronosError(Argument("name"), f" must be letters, digits, - and _, and not 'all', found {name!r}")
     check_target(out, overwrite)
     freq = qlib_freq(freq if freq is not None else _inferred(*next(iter(series.items()))))
     _check_one_frequency(series, freq)
@@ -123,7 +124,7 @@ def export_qlib(
     if benchmark is not None:
         safe = safe_names([benchmark])[benchmark]
         if safe in written:
-            raise ValueError(f"--benchmark {benchmark}: there is a symbol of that name")
+            raise KronosError(Argument("benchmark", benchmark), ": there is a symbol of that name")
         written[safe] = mean_of(tables, calendar)
     with whole_folder(out) as temporary:
         _write(temporary, calendar, freq, daily, written, listed, name.lower())
@@ -146,7 +147,9 @@ def check_target(out: Path, overwrite: bool) -> None:
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir())
     refuse_foreign(str(out), files, OWNS)
     if files and not overwrite:
-        raise ValueError(f"{out} is there already; give another folder, or overwrite=True to replace it")
+        raise KronosError(
+            f"{out} is there already; give another folder, or ", Argument("overwrite", True), " to replace it"
+        )
 
 
 def _minutes(bars: pd.DataFrame) -> float:
@@ -158,7 +161,9 @@ def _minutes(bars: pd.DataFrame) -> float:
 def _inferred(symbol: str, bars: pd.DataFrame) -> str:
     minutes = round(_minutes(bars))
     if minutes < 1:
-        raise ValueError(f"the frequency of {symbol} cannot be told; give it with --freq day, 5min, ...")
+        raise KronosError(
+            f"the frequency of {symbol} cannot be told; give it with ", Argument("freq"), " (day, 5min, ...)"
+        )
     if minutes >= 6 * DAY:
         return "week" if minutes < 20 * DAY else "month"
     return "day" if minutes > DAY / 2 else f"{minutes}min"
@@ -171,8 +176,9 @@ def _check_one_frequency(series: Mapping[str, pd.DataFrame], freq: str) -> None:
     for symbol, bars in series.items():
         minutes = _minutes(bars)
         if minutes and not expected / 2 < minutes < expected * 2:
-            raise ValueError(
-                f"{symbol} has a bar every {minutes:g} minutes, which is not {freq}: give files of one frequency, and --freq"
+            raise KronosError(
+                f"{symbol} has a bar every {minutes:g} minutes, which is not {freq}: give files of one frequency, and ",
+                Argument("freq"),
             )
 
 
@@ -184,7 +190,11 @@ def _on_calendar(symbol: str, bars: pd.DataFrame, daily: bool) -> pd.DataFrame:
     if times.has_duplicates:
         first = times[times.duplicated()][0]
         more = "a day" if daily else "a time"
-        raise ValueError(f"{symbol} has several bars {more}, the first on {first}; give the right --freq, such as 5min")
+        raise KronosError(
+            f"{symbol} has several bars {more}, the first on {first}; give the right ",
+            Argument("freq"),
+            ", such as 5min",
+        )
     return bars.drop(columns="timestamps").set_axis(times)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kronos.errors import Argument
 from kronos.io.storage import Storage
 from kronos.klines.read_options import ReadOptions
 from kronos.scoring.universe import Member, as_text, first_line, is_parquet, local_copy, roles_of
@@ -58,10 +59,12 @@ def _read_group(
         try:
             zones = {str(part["timestamps"].dt.tz) for part in parts if not isinstance(part, str)}
             if len(zones) > 1:
-                raise KlineError(f"its files have different time zones: {', '.join(sorted(zones))}; give tz=")
+                raise KlineError(
+                    f"its files have different time zones: {', '.join(sorted(zones))}; give ", Argument("tz")
+                )
             result[member.name] = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)  # type: ignore[assignment,arg-type]
         except KlineError as error:
-            result[member.name] = str(error)
+            result[member.name] = error.message
     return result
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from kronos.errors import Argument, KronosError
 from kronos.scoring.config import ScoreSettings
 from kronos.scoring.parts import Part, PartScorer
 from kronos.scoring.run import Executor
@@ -85,8 +86,8 @@ def _connect(address: str, workers: int | None) -> Any:
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"no Ray cluster at {address!r}: {reason} Start one (ray start --head), or give --ray local"
+        raise KronosError(
+            f"no Ray cluster at {address!r}: {reason} Start one (ray start --head), or give ", Argument("ray", "local")
         ) from error
     return ray
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kronos.errors import message_of
 from kronos.io.storage import Storage, StorageEntry
 from kronos.klines.read_options import ReadOptions
 
@@ -108,7 +109,7 @@ def find_series(
 
 
 def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return message_of(error).first_line()
 
 
 def follow_each_other(parts: list[_Found]) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from kronos.errors import NAME_ALONE, Argument, message_of
 from kronos.klines import KlineError
 
 MEDIA_TYPE = "application/problem+json"
@@ -91,10 +91,10 @@ def stopping() -> Problem:
 
 def unfit(error: ValueError, source: str | None = None, name: str = "the file") -> Problem:
     """A ValueError of the library, which speaks to its users, as a 422; ``source`` is a path that stands for ``name``."""
-    text = str(error)
+    text = message_of(error).spelled(member_of)
     if source is not None:
         text = text.replace(source, name) if source in text else f"{name}: {text}"
-    lines = [_as_fields(line) for line in text.strip().splitlines()] or ["the request cannot be carried out"]
+    lines = text.strip().splitlines() or ["the request cannot be carried out"]
     report = error.report if isinstance(error, KlineError) else None
     if report is None:
         return Problem(422, lines[0], "unfit")
@@ -116,14 +116,15 @@ def faults_of(report: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _as_fields(line: str) -> str:
-    """Python's spelling of a remedy, as members of a request."""
-    for python, field in (
-        ('clean="drop"', '"clean": "drop"'),
-        ('clean="sort"', '"clean": "sort"'),
-        ('clean="split"', '"clean": "split"'),
-        ("choose one with symbol=", 'choose one with "symbol"'),
-        ("calendar=None", "no calendar"),
-    ):
-        line = line.replace(python, field)
-    return re.sub(r"""columns=\{(["'])(.+?)\1: (["'])(\w+)\3\}""", r'"columns": "\4=\2"', line)
+def member_of(argument: Argument) -> str:
+    """Spell an argument as a member of a request's JSON object."""
+    name, value = argument
+    if value is None:
+        return f"no {name}"
+    if value is NAME_ALONE:
+        return f'"{name}"'
+    if name == "columns":
+        value = ",".join(f"{role}={column}" for column, role in value.items())
+    if isinstance(value, (list, tuple)):
+        value = ["..." if one is ... else one for one in value]
+    return f'"{name}": {json.dumps(value, ensure_ascii=False)}'

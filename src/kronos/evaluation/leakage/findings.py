@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from kronos.errors import Spelling, spell
+
 Status = Literal["ok", "leak", "warning", "unknown"]
 
 
@@ -43,8 +45,12 @@ class AuditReport:
         return self.of("leak")
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, spelling: Spelling = str) -> str:
+        """Return the findings in a line each, with arguments as a front end spells them."""
         width = max((len(f.check) for f in self.findings), default=0)
-        lines = [f"{f.status.upper():8}{f.check:{width}}  {f.text}" for f in self.findings]
+        lines = [f"{f.status.upper():8}{f.check:{width}}  {spell(f.text, spelling)}" for f in self.findings]
         leaks, doubts = len(self.leaks), len(self.of("warning"))
         end = f"{leaks} leak{'s' if leaks != 1 else ''} found" if leaks else "no leak found"
         return "\n".join([*lines, end + (f", {doubts} warning{'s' if doubts != 1 else ''}" if doubts else "")])

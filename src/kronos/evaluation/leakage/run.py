@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument, KronosError, Message
 from kronos.evaluation.dataset import Data, Dataset, Series, read_series
 from kronos.evaluation.forecasters.models import Forecaster, PairForecaster, as_forecaster, forecaster_of
 from kronos.evaluation.leakage.causality import check_forecasts, check_networks, check_scale
@@ -74,10 +75,24 @@ def audit(
         }
         findings += check_splits(splits)
     else:
-        findings.append(Finding("splits", "unknown", "no training data was given to compare the test with (--train)"))
+        findings.append(
+            Finding(
+                "splits",
+                "unknown",
+                Message("no training data was given to compare the test with (", Argument("train"), ")"),
+            )
+        )
     if isinstance(model, str) and isinstance(build, PairForecaster):
         findings += check_provenance(model, test["first"].min(), test["last"].max(), dataset.digest)
     return AuditReport(findings)
+
+
+TOO_SHORT = (
+    "no series is long enough for one window of the task; give ",
+    Argument("lookback"),
+    " and ",
+    Argument("horizon"),
+)
 
 
 def _probes(dataset: Dataset, task: Task, count: int) -> tuple[list[Series], list[int], int, int]:
@@ -91,7 +106,7 @@ def _probes(dataset: Dataset, task: Task, count: int) -> tuple[list[Series], lis
         if long:
             break
     else:
-        raise ValueError("no series is long enough for one window of the task; give --lookback and --horizon")
+        raise KronosError(*TOO_SHORT)
     chosen = [long[int(i)] for i in np.linspace(0, len(long) - 1, count).round()]
     shares = np.linspace(0, 1, count)
     points = [
@@ -111,7 +126,7 @@ def windows_of(dataset: Dataset, task: Task) -> pd.DataFrame:
             first.append(times[seen - lookback])
             last.append(times[seen + horizon - 1])
     if not ids:
-        raise ValueError("no series is long enough for one window of the task; give --lookback and --horizon")
+        raise KronosError(*TOO_SHORT)
     return windows_table(ids, first, last)
 
 

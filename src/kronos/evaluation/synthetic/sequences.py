@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument, KronosError
 from kronos.evaluation.dataset import Dataset
 from kronos.evaluation.rolling_origins import EvaluationWindow, WindowRef, chunks_of, cut_points
 from kronos.evaluation.tasks import Task
@@ -90,9 +91,13 @@ def windows_for(dataset: Dataset, task: Task) -> list[WindowRef]:
         step = max(1, step // 2)
     if not points:
         have = ", ".join(sorted({s.frequency for s in dataset.series}))
-        raise ValueError(
+        raise KronosError(
             f"the task {task.name} takes {', '.join(task.windows)} bars, and no series of them is long enough (the data has "
-            f"{have}); give --lookback and --horizon for other frequencies"
+            f"{have}); give ",
+            Argument("lookback"),
+            " and ",
+            Argument("horizon"),
+            " for other frequencies",
         )
     chosen = np.unique(np.linspace(0, len(points) - 1, min(task.sequences, len(points))).round().astype(int))
     refs = [WindowRef(series[i], seen, *size[series[i].id]) for i, seen in (points[k] for k in chosen)]

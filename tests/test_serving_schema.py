@@ -46,7 +46,7 @@ def test_whatever_the_document_allows_is_answered_as_it_says_and_never_with_a_fa
     @given(case=document[path][method].as_strategy())
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def run(case):
-        response = case.call()
+        response = case.call(timeout=60)
         assert response.status_code < 500, response.text
         case.validate_response(response, checks=[status_code_conformance, response_schema_conformance])
 

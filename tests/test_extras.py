@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kronos.extras import need
+from kronos.io.extras import need
 from tests.processes import run_process
 
 ROOT = Path(__file__).parent.parent

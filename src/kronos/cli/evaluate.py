@@ -10,7 +10,7 @@ import click
 
 from kronos.cli.options import calibration_told, device_option, read_options, reading_options
 from kronos.cli.settings import time_range
-from kronos.extras import need
+from kronos.io.extras import need
 
 if TYPE_CHECKING:
     from kronos.evaluation.dataset import Dataset

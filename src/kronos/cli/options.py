@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
 
-from kronos.extras import need
+from kronos.io.extras import need
 
 if TYPE_CHECKING:
     from kronos.calibration import Calibration

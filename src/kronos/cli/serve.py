@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kronos.cli.options import device_option, precision_option
-from kronos.extras import need
+from kronos.io.extras import need
 
 
 @click.command(short_help="Serve forecasts over HTTP, and a web page to look at them.")

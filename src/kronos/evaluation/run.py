@@ -28,8 +28,8 @@ from kronos.evaluation.forecasters.models import Forecaster, as_prediction, fore
 from kronos.evaluation.rolling_origins import Planned, WindowRef, chunks_of, plan_windows
 from kronos.evaluation.table import SCHEMA, read_part, rows_of, write_combined
 from kronos.evaluation.tasks import LEVELS, Task, task_of
-from kronos.extras import need
 from kronos.io.atomic import json_bytes, parquet_bytes
+from kronos.io.extras import need
 from kronos.io.run_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.errors import Argument
-from kronos.extras import need
+from kronos.io.extras import need
 from kronos.klines.columns import COMMA_LANGUAGES, KlineError, normalise_name
 from kronos.klines.encodings import decode, encodings_of, ranked
 from kronos.klines.json_tables import MAX_JSON_BYTES, read_json

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Literal
 
-from kronos.extras import need
+from kronos.io.extras import need
 
 SampleName = Literal["synthetic", "synthetic-15m", "sp500", "nasdaq"]
 OWN = {"synthetic": "Synthetic, daily", "synthetic-15m": "Synthetic, 15 minutes"}

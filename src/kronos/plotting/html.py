@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kronos.extras import need
+from kronos.io.extras import need
 
 
 def render_page(template: str, **values: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kronos.extras import need
+from kronos.io.extras import need
 from kronos.plotting.fan import DOWN, FAN, FORECAST_DOWN, FORECAST_UP, TRUTH, UP, Chart
 from kronos.plotting.html import plotly_script, render_page
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from kronos.extras import need
+from kronos.io.extras import need
 
 
 def require_qlib() -> None:

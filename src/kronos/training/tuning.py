@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from torch import nn
 
-from kronos.extras import need
+from kronos.io.extras import need
 from kronos.nn import Kronos, KronosTokenizer
 
 Tuned = Literal["all", "last", "lora"]

@@ -18,7 +18,7 @@ import numpy as np
 
 from kronos.evaluation.prediction import Prediction
 from kronos.evaluation.rolling_origins import Past
-from kronos.extras import need
+from kronos.io.extras import need
 
 
 class Known(NamedTuple):

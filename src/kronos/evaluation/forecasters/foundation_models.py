@@ -17,7 +17,7 @@ import numpy as np
 from kronos.evaluation.prediction import Prediction
 from kronos.evaluation.rolling_origins import Past
 from kronos.evaluation.tasks import LEVELS
-from kronos.extras import need
+from kronos.io.extras import need
 
 TENTHS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 PEERS = {"chronos": "chronos", "timesfm": "timesfm"}

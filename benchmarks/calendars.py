@@ -85,6 +85,57 @@ def csv_series(data: Path) -> Iterator[tuple[str, str, pd.DatetimeIndex, str | N
     yield "csv/binance_ETH_5m", "ETH", pd.DatetimeIndex(pd.to_datetime(epochs, unit="ms", utc=True)), "24/7"
 
 
+def night_series() -> Iterator[tuple[str, str, pd.DatetimeIndex, str | None]]:
+    """Futures with night sessions, built from the exchanges' hours and trading days: no data of them is at hand.
+
+    Bars of each product at 5, 15, 30 and 60 minutes, labelled with their opening and with their close.
+    """
+    import exchange_calendars
+
+    day_cn, day_hk = ["09:00-10:15", "10:30-11:30", "13:30-15:00"], ["09:15-12:00", "13:00-16:30"]
+    kinds = [
+        ("cn-futures", "XSHG", day_cn, "21:00", ("", "23:00", "25:00", "26:30")),
+        ("hk-futures", "XHKG", day_hk, "17:15", ("27:00",)),
+    ]
+    for calendar, base, runs, night, ends in kinds:
+        held = exchange_calendars.get_calendar(base, start="2023-06-01", end="2026-10-31")
+        days, early = held.sessions, set(held.early_closes)
+        for end in ends:
+            for minutes in (5, 15, 30, 60):
+                for side in ("left", "right"):
+                    stamps = [
+                        label
+                        for day, after in zip(days[:-1], days[1:], strict=True)
+                        for label in _bars_of(
+                            day,
+                            ["09:15-12:30"]
+                            if day in early
+                            else [*runs, f"{night}-{end}"]
+                            if end and (calendar == "hk-futures" or after == day + pd.offsets.BDay())
+                            else runs,
+                            minutes,
+                            side,
+                        )
+                    ]
+                    yield (
+                        f"night/{calendar}_{minutes}m",
+                        f"{end or 'no night'} {side}",
+                        pd.DatetimeIndex(stamps),
+                        calendar,
+                    )
+
+
+def _bars_of(day: pd.Timestamp, runs: list[str], minutes: int, side: str) -> list[pd.Timestamp]:
+    """Labels of a day's bars: each run of trading is cut from its opening, the last bar may be short."""
+    step = pd.Timedelta(minutes=minutes)
+    labels = []
+    for start, end in (run.split("-") for run in runs):
+        first, last = (pd.Timedelta(hours=int(each[:2]), minutes=int(each[3:])) for each in (start, end))
+        edges = [*pd.timedelta_range(first, last, freq=step), *([last] if (last - first) % step else [])]
+        labels += [day + each for each in (edges[:-1] if side == "left" else edges[1:])]
+    return labels
+
+
 def compare(stamps: pd.DatetimeIndex, cut: int, calendar: str | None) -> tuple[float, float, str]:
     """(exact share, known share, first mistake) of the ``HORIZON`` stamps from position ``cut`` on."""
     truth = stamps[cut : cut + HORIZON]
@@ -111,7 +162,7 @@ def cut_points(length: int, cuts: int) -> list[int]:
 
 def measure(data: Path, cuts: int, symbols: int, verbose: bool) -> dict[str, Tally]:
     tallies: dict[str, Tally] = {}
-    for name, symbol, stamps, calendar in [*parquet_series(data, symbols), *csv_series(data)]:
+    for name, symbol, stamps, calendar in [*parquet_series(data, symbols), *csv_series(data), *night_series()]:
         tally = tallies.setdefault(name, Tally(calendar or "-"))
         tally.series += 1
         for cut in cut_points(len(stamps), cuts):

@@ -1,12 +1,13 @@
 """The timestamps of the future: learned patterns, named calendars, errors."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kronos.calendars import describe_calendar, future_timestamps, infer_frequency
+from kronos.calendars import CalendarWarning, describe_calendar, future_timestamps, infer_frequency
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the market data beside the project (../shared/data)")
@@ -223,14 +224,32 @@ def test_a_history_from_long_ago_still_finds_its_sessions():
     assert future_timestamps(stamps, 5, "XNYS")[-1] == pd.Timestamp("1998-12-28")  # Christmas was a Friday
 
 
-def test_a_horizon_beyond_what_the_calendar_knows_is_refused():
-    with pytest.raises(ValueError, match=r"XSHG knows only .* ask for fewer, or use calendar=None"):
-        future_timestamps(weekdays("2024-06-03", "2024-06-28"), 5_000, "XSHG")
+def test_a_horizon_past_the_calendars_end_says_so_and_leaves_public_holidays_out():
+    history = bars(weekdays("2026-12-01", "2026-12-18"), CN_SLOTS)
+    with pytest.warns(
+        CalendarWarning, match=r"XSHG knows its sessions until 2026-12-31: 96 of the 528 bars .* holidays of CN"
+    ):
+        result = future_timestamps(history, 48 * 11, "XSHG")
+    # 1 January 2027 is a Friday
+    same(result, bars(weekdays("2026-12-21", "2026-12-31").append(weekdays("2027-01-04", "2027-01-05")), CN_SLOTS))
 
 
-def test_a_history_after_the_last_known_session_is_refused():
+def test_a_horizon_within_the_calendar_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        future_timestamps(bars(weekdays("2026-12-01", "2026-12-18"), CN_SLOTS), 48 * 9, "XSHG")
+
+
+def test_a_history_after_the_last_known_session_goes_on_by_weekdays():
+    with pytest.warns(CalendarWarning, match="5 of the 5 bars come after it"):
+        result = future_timestamps(weekdays("2028-05-01", "2028-05-26"), 5, "XSHG")
+    # 28 May 2028 is the Dragon Boat Festival, a Sunday, and 29 May its day off
+    same(result, pd.DatetimeIndex(["2028-05-30", "2028-05-31", "2028-06-01", "2028-06-02", "2028-06-05"]))
+
+
+def test_a_history_before_the_first_known_session_is_refused():
     with pytest.raises(ValueError, match=r"XSHG knows sessions from 1990-12-03 to .* use calendar=None"):
-        future_timestamps(weekdays("2090-01-02", "2090-01-30"), 5, "XSHG")
+        future_timestamps(weekdays("1980-01-01", "1980-01-30"), 5, "XSHG")
 
 
 def test_a_horizon_beyond_the_year_2261_is_refused():
@@ -262,6 +281,152 @@ def test_calendar_aliases_and_case_do_not_matter():
 def test_fx_named_needs_no_weekend_in_its_history():
     stamps = fx_week("2025-05-05", "2025-05-25")
     same(future_timestamps(stamps[30:60], 120, "fx"), stamps[60:180])
+
+
+# Night sessions
+
+CN_DAY = [("09:00", "10:15"), ("10:30", "11:30"), ("13:30", "15:00")]
+HK_DAY = [("09:15", "12:00"), ("13:00", "16:30")]
+NO_NIGHT_2024 = pd.to_datetime(["2024-02-08", "2024-04-03", "2024-04-30", "2024-06-07", "2024-09-13", "2024-09-30"])
+"""Last trading days before public holidays, on which Chinese futures exchanges held no night session."""
+CN_CLOSED_2024 = [
+    ("02-09", "02-18"),
+    ("04-04", "04-05"),
+    ("05-01", "05-05"),
+    ("06-10", "06-10"),
+    ("09-16", "09-17"),
+    ("10-01", "10-07"),
+]
+QUARTERS_TO_60 = [5, 15, 30, 60]
+
+
+def run_labels(runs: list[tuple[str, str]], minutes: int, side: str) -> list[pd.Timedelta]:
+    """Labels of bars of each run of trading, cut from its opening; the last one may be short."""
+    labels = []
+    for start, end in runs:
+        first, last = (pd.Timedelta(hours=int(each[:2]), minutes=int(each[3:])) for each in (start, end))
+        edges = [*pd.timedelta_range(first, last, freq=f"{minutes}min")]
+        edges += [last] if edges[-1] < last else []
+        labels += edges[:-1] if side == "left" else edges[1:]
+    return labels
+
+
+def cn_futures(start: str, end: str, night: str | None, minutes: int, side: str = "right") -> pd.DatetimeIndex:
+    """A product of a Chinese futures exchange in 2024; no night session where ``night``, its close, is None."""
+    days = weekdays(start, end)
+    for first, last in CN_CLOSED_2024:
+        days = days[(days < f"2024-{first}") | (days > f"2024-{last}")]
+    stamps = []
+    for day in days:
+        held = [("21:00", night)] if night and day not in NO_NIGHT_2024 else []
+        stamps += [day + label for label in run_labels(CN_DAY + held, minutes, side)]
+    return pd.DatetimeIndex(stamps)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("minutes", QUARTERS_TO_60)
+@pytest.mark.parametrize("night", [None, "23:00", "25:00", "26:30"])
+def test_chinese_futures_with_and_without_a_night_session_are_learned(night, minutes, side):
+    stamps = cn_futures("2024-07-01", "2024-09-12", night, minutes, side)
+    for cut in np.linspace(len(stamps) // 2, len(stamps) - 60, 7).astype(int):
+        same(future_timestamps(stamps[:cut], 60), stamps[cut : cut + 60])
+
+
+@pytest.mark.parametrize("minutes", QUARTERS_TO_60)
+@pytest.mark.parametrize("night", [None, "23:00", "25:00", "26:30"])
+def test_no_night_session_is_held_before_public_holidays_where_the_calendar_is_named(night, minutes):
+    for side in ("left", "right"):
+        stamps = cn_futures("2024-03-04", "2024-10-31", night, minutes, side)
+        for holiday in ("2024-04-30", "2024-06-07", "2024-09-12", "2024-09-30"):
+            cut = int(np.searchsorted(stamps, pd.Timestamp(holiday)))
+            same(future_timestamps(stamps[:cut], 60, "shfe"), stamps[cut : cut + 60])
+
+
+def test_the_night_of_friday_goes_on_after_midnight_on_saturday():
+    stamps = cn_futures("2024-07-01", "2024-08-30", "26:30", 15)
+    cut = int(np.searchsorted(stamps, pd.Timestamp("2024-08-03 00:00"))) + 1
+    assert stamps[cut - 1] == pd.Timestamp("2024-08-03 00:00")  # the last stamp is a midnight
+    for calendar in (None, "cn-futures"):
+        same(future_timestamps(stamps[:cut], 60, calendar), stamps[cut : cut + 60])
+
+
+def test_two_days_of_a_night_session_are_enough_to_leave_the_weekend_out():
+    stamps = cn_futures("2024-08-01", "2024-08-09", "26:30", 15)
+    cut = int(np.searchsorted(stamps, pd.Timestamp("2024-08-03 04:00")))
+    same(future_timestamps(stamps[:cut], 60), stamps[cut : cut + 60])
+
+
+@pytest.mark.parametrize("calendar", [None, "HKFE"])
+@pytest.mark.parametrize("minutes", QUARTERS_TO_60)
+def test_hong_kong_futures_trade_until_three_in_the_morning(minutes, calendar):
+    stamps = bars(
+        weekdays("2024-07-02", "2024-09-04"),
+        pd.TimedeltaIndex(run_labels([*HK_DAY, ("17:15", "27:00")], minutes, "left")),
+    )
+    for cut in np.linspace(len(stamps) // 2, len(stamps) - 60, 7).astype(int):
+        same(future_timestamps(stamps[:cut], 60, calendar), stamps[cut : cut + 60])
+
+
+def test_a_short_friday_seen_twice_is_the_rule():
+    full, short = US_SLOTS, US_SLOTS[:42]
+    days = weekdays("2024-06-03", "2024-06-28")
+    stamps = pd.DatetimeIndex([day + slot for day in days for slot in (short if day.day_of_week == 4 else full)])
+    cut = int(np.searchsorted(stamps, pd.Timestamp("2024-06-18")))  # Monday tells that Friday had ended
+    same(future_timestamps(stamps[:cut], 78 * 3 + 42 + 78), stamps[cut:])
+
+
+# Days and hours that an exchange changes
+
+
+@pytest.mark.parametrize("minutes", QUARTERS_TO_60)
+@pytest.mark.parametrize(
+    ("calendar", "opens", "closes", "start", "half", "early"),
+    [
+        ("XASX", "10:00", "16:00", "2024-11-01", "2024-12-24", "14:10"),
+        ("XNYS", "09:30", "16:00", "2024-10-01", "2024-11-29", "13:00"),
+    ],
+)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_half_day_ends_early_where_the_calendar_is_named(calendar, opens, closes, start, half, early, minutes, side):
+    day = pd.Timestamp(half)
+    full = pd.TimedeltaIndex(run_labels([(opens, closes)], minutes, side))
+    history = bars(weekdays(start, str(day - pd.Timedelta("1D"))), full)
+    wanted = pd.DatetimeIndex([day + each for each in run_labels([(opens, early)], minutes, side)])
+    got = future_timestamps(history, len(full) * 3, calendar)
+    got = got[got.normalize() == day]
+    if side == "right" and minutes > 5 and calendar == "XASX":
+        wanted, got = (
+            wanted[:-1],
+            got[got <= day + pd.Timedelta("14h")],
+        )  # where the label of the short bar lies is not known
+    assert list(got) == list(wanted)
+
+
+@pytest.mark.parametrize("minutes", QUARTERS_TO_60)
+@pytest.mark.parametrize("cut", ["2024-11-01", "2024-11-05", "2024-11-07", "2024-11-20"])
+def test_tokyo_closes_at_half_past_three_since_november_2024(cut, minutes):
+    hours = [("09:00", "11:30"), ("12:30", "15:00")], [("09:00", "11:30"), ("12:30", "15:30")]
+    days = weekdays("2024-09-24", "2024-12-13").drop(pd.to_datetime(["2024-10-14", "2024-11-04"]))
+    stamps = pd.DatetimeIndex(
+        [
+            day + each
+            for day in days
+            for each in run_labels(hours[int(day >= pd.Timestamp("2024-11-05"))], minutes, "left")
+        ]
+    )
+    at = int(np.searchsorted(stamps, pd.Timestamp(cut)))
+    same(future_timestamps(stamps[:at], 60, "XTKS"), stamps[at : at + 60])
+
+
+def test_tel_aviv_moves_its_week_in_january_2026():
+    days = pd.date_range("2025-12-01", "2026-01-16")
+    days = days[[d.day_of_week in ((6, 0, 1, 2, 3) if d < pd.Timestamp("2026-01-05") else range(5)) for d in days]]
+    long, short = pd.timedelta_range("10h", "17h", freq="1h"), {6: "15h", 4: "13h"}
+    stamps = pd.DatetimeIndex(
+        [d + slot for d in days for slot in long[long <= pd.Timedelta(short.get(d.day_of_week, "17h"))]]
+    )
+    cut = int(np.searchsorted(stamps, pd.Timestamp("2026-01-01")))
+    same(future_timestamps(stamps[:cut], 60, "TASE"), stamps[cut : cut + 60])
 
 
 # What goes in and out

@@ -7,6 +7,7 @@
         ConfigError        the settings of a network (`kronos.nn`)
     UserWarning
       KronosWarning      a result that may be poor, and why
+        CalendarWarning    times past what a calendar knows (`kronos.calendars.beyond`)
         KlineWarning       bars or times that are doubtful (`kronos.generation.prepared`)
         PairWarning        a model with a tokenizer that it was not made for (`kronos.hub.pairing`)
 

@@ -4,7 +4,8 @@
 lunch breaks, weekends, the clock that the market keeps) or by a named exchange calendar (holidays, early closes).
 """
 
+from kronos.calendars.beyond import CalendarWarning
 from kronos.calendars.future import describe_calendar, future_timestamps
 from kronos.calendars.history import infer_frequency
 
-__all__ = ["describe_calendar", "future_timestamps", "infer_frequency"]
+__all__ = ["CalendarWarning", "describe_calendar", "future_timestamps", "infer_frequency"]

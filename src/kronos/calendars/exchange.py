@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from functools import lru_cache
 from typing import Any, Literal
@@ -11,16 +11,33 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from kronos.calendars.beyond import days_beyond, usual_hours
 from kronos.calendars.history import DAY, HOUR, LAST_YEAR, History, Micros, utc_of, wall_of
+from kronos.calendars.night_sessions import CN_FUTURES, HK_FUTURES, NIGHT_MARKETS, night_parts, split_name
 from kronos.calendars.pattern import after_change_of_labels, fill_holes, make_table, share, usual
 from kronos.errors import Argument, KronosError
 
 ALWAYS, WEEKDAYS, FX = "24/7", "24/5", "fx"  # need no table of holidays, so exchange_calendars is not imported for them
-COMMON = ("XNYS (NYSE, NASDAQ)", "XSHG (SSE, SZSE)", "XHKG", "XKRX", "XTKS", "XLON", "XETR", "24/7 (crypto)", "fx")
+COMMON = (
+    "XNYS (NYSE, NASDAQ)",
+    "XSHG (SSE, SZSE)",
+    "XHKG",
+    "XKRX",
+    "XTKS",
+    "XLON",
+    "XETR",
+    "24/7 (crypto)",
+    "fx",
+    CN_FUTURES,
+    HK_FUTURES,
+)
 ALIASES = {
     "CRYPTO": ALWAYS, "24X7": ALWAYS, "FX": FX, "FOREX": FX, "24/7": ALWAYS, "24/5": WEEKDAYS, "US": "XNYS",
     "SZSE": "XSHG", "XSHE": "XSHG", "CN": "XSHG", "HK": "XHKG", "KRX": "XKRX", "KOSPI": "XKRX", "KR": "XKRX",
     "NSE": "XBOM", "XNSE": "XBOM", "XETRA": "XETR", "TSE": "XTKS", "JP": "XTKS", "AMEX": "XNYS", "EURONEXT": "XPAR",
+    "TASE": "XTAE", "CN-FUTURES": CN_FUTURES, "SHFE": CN_FUTURES, "XSGE": CN_FUTURES, "DCE": CN_FUTURES, "XDCE": CN_FUTURES,
+    "CZCE": CN_FUTURES, "XZCE": CN_FUTURES, "INE": CN_FUTURES, "XINE": CN_FUTURES, "GFEX": CN_FUTURES, "CFFEX": CN_FUTURES,
+    "HK-FUTURES": HK_FUTURES, "HKFE": HK_FUTURES, "XHKF": HK_FUTURES,
 }  # fmt: skip
 LEARN_DAYS = 150  # bars within sessions are learned from about this many last days
 PATTERN_HALF_LIFE = 7.0
@@ -28,15 +45,18 @@ PATTERN_HALF_LIFE = 7.0
 
 @dataclass(frozen=True)
 class Sessions:
-    """Sessions of an exchange on its own wall clock, in microseconds. ``parts`` is (n, 2, 2): session, half, from/to.
+    """Sessions of an exchange on its own wall clock, in microseconds. ``parts`` is (n, runs, 2): session, run, from/to.
 
-    A session without a break has its whole length as first half and an empty second one (from == to == close).
+    A session without a break has its whole length as first run and an empty second one (from == to == close).
     """
 
     name: str
     zone: tzinfo
     days: Micros
     parts: Micros
+    limit: int | None = (
+        None  # last day of which the calendar knows whether it is a session; later ones are its usual days
+    )
 
     @property
     def open(self) -> Micros:
@@ -44,21 +64,23 @@ class Sessions:
 
     @property
     def close(self) -> Micros:
-        return self.parts[:, 1, 1]
+        return self.parts[:, -1, 1]
 
     @property
     def crosses_midnight(self) -> bool:
-        return bool(np.any(self.open < self.days * DAY))
+        return bool(np.any(self.open < self.days * DAY) or np.any(self.close > (self.days + 1) * DAY))
 
     def where(self, keep: Any) -> Sessions:
-        return Sessions(self.name, self.zone, self.days[keep], self.parts[keep])
+        return replace(self, days=self.days[keep], parts=self.parts[keep])
 
     def of(self, wall: Micros) -> Micros:
-        """For each stamp the position of its session, -1 for none: by date, or by closing time for night sessions."""
+        """For each stamp the position of its session, -1 for none: by date, or by opening time for night sessions.
+
+        The label of a last bar may be the close itself, or lie up to an hour after it.
+        """
         if self.crosses_midnight:
-            at = np.searchsorted(self.close, wall, side="right")
-            at = np.minimum(at, len(self.days) - 1)
-            return np.where(wall >= self.open[at], at, -1)
+            at = np.searchsorted(self.open, wall, side="right") - 1
+            return np.where((at >= 0) & (wall < self.close[np.maximum(at, 0)] + HOUR), at, -1)
         at = np.minimum(np.searchsorted(self.days, wall // DAY), len(self.days) - 1)
         return np.where(self.days[at] == wall // DAY, at, -1)
 
@@ -71,13 +93,40 @@ class SlotRule:
     opens: int
     closes: int
     since: int  # the day from which on the bars have these labels
+    step: int
+
+    @property
+    def left(self) -> bool:
+        """Whether labels are the openings of bars, as far as it shows: no label is the close, or one is the opening."""
+        return bool(self.offsets[0] <= self.opens or self.offsets[-1] < self.closes)
 
     def stamps(self, sessions: Sessions) -> Micros:
-        midnight = (sessions.days * DAY)[:, None]
-        late = np.maximum(sessions.open[:, None] - midnight - self.opens, 0)
-        early = np.maximum(self.closes - (sessions.close[:, None] - midnight), 0)
-        keep = (self.offsets >= self.offsets[0] + late) & (self.offsets <= self.offsets[-1] - early)
-        return np.asarray((midnight + self.offsets)[keep], dtype=np.int64)
+        midnight = sessions.days * DAY
+        hours = np.stack([sessions.open - midnight, sessions.close - midnight], axis=1)
+        kinds, kind = np.unique(hours, axis=0, return_inverse=True)
+        stamps = [
+            (midnight[kind.ravel() == at][:, None] + self._labels(int(opens), int(closes))).ravel()
+            for at, (opens, closes) in enumerate(kinds)
+        ]
+        return np.sort(np.concatenate(stamps)) if stamps else midnight
+
+    def _labels(self, opens: int, closes: int) -> Micros:
+        """Labels of a session with these hours: cut where it opens late or closes early, continued where it is longer."""
+        late, early = max(opens - self.opens, 0), self.closes - closes
+        first, last = int(self.offsets[0]) + late, int(self.offsets[-1])
+        labels = self.offsets[self.offsets >= first]
+        if early == 0 or len(labels) < 2:
+            return labels
+        if self.left:  # a bar that has begun before the close is there
+            end = (last + self.step if not last < self.closes < last + self.step else self.closes) - early
+            labels = labels[labels < end]
+            tail = np.arange(labels[-1] + self.step, end, self.step) if len(labels) else labels
+        else:  # a bar that has ended by the close is there, and the rest of a bar where such a rest is labelled with the close
+            end = last - early
+            whole, rest = self.offsets[-2] + self.step <= last, labels[-1] != end
+            labels = labels[labels <= end] if whole or not rest else np.append(labels[labels < end], end)
+            tail = np.arange(labels[-1] + self.step, end + 1, self.step) if len(labels) else labels
+        return np.asarray(np.concatenate([labels, tail]), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -126,53 +175,115 @@ def resolve(name: str) -> str:
 
 
 def sessions_between(name: str, first_day: int, last_day: int) -> Sessions:
-    """Sessions from ``first_day`` to ``last_day`` (day numbers since 1970), as far as the calendar knows them."""
+    """Sessions from ``first_day`` to ``last_day`` (day numbers since 1970); past what the calendar knows, its weekdays."""
+    market, end = split_name(name)
+    if market in NIGHT_MARKETS:
+        return _night_sessions(market, end, first_day, last_day)
     # Holiday rules look a year ahead, which must still be a time that pandas can hold.
     first, last = (min(pd.Timestamp(day * DAY, unit="us").year, LAST_YEAR - 1) for day in (first_day, last_day))
     everything = _load(name, first, last)
     return everything.where((everything.days >= first_day) & (everything.days <= last_day))
 
 
+def _night_sessions(market: str, end: int | None, first_day: int, last_day: int) -> Sessions:
+    hours = NIGHT_MARKETS[market]
+    base = sessions_between(hours.base, first_day, last_day + 30)
+    length = base.close - base.days * DAY
+    early = length < np.median(length)
+    following = base.days[base.days > last_day]
+    kept = base.days <= last_day
+    days = base.days[kept]
+    parts = night_parts(hours, days, early[kept], end, int(following[0]) if len(following) else last_day + 1)
+    return Sessions(market, base.zone, days, parts, base.limit)
+
+
+def base_of(name: str) -> str:
+    """The exchange whose trading days a calendar has: its own, save for futures with night sessions."""
+    market = split_name(name)[0]
+    return NIGHT_MARKETS[market].base if market in NIGHT_MARKETS else name
+
+
 @lru_cache(maxsize=32)
 def _load(name: str, first_year: int, last_year: int) -> Sessions:
     """Whole years are loaded, so that calls a few days apart share one slow build."""
+    known = _known_sessions(name, first_year, last_year)
+    last_day = int(np.datetime64(f"{last_year}-12-31", "D").astype(np.int64))
+    if known.limit is None or known.limit >= last_day:
+        return known
+    ahead = days_beyond(name, known.days, last_day)
+    parts = np.concatenate([known.parts, usual_hours(known.days, known.parts, ahead)])
+    return replace(known, days=np.concatenate([known.days, ahead]), parts=parts)
+
+
+def _known_sessions(name: str, first_year: int, last_year: int) -> Sessions:
+    """Sessions that ``exchange_calendars`` knows of these years, or of the last years that it knows."""
     import exchange_calendars
 
     start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
     try:
-        calendar = exchange_calendars.get_calendar(name, start=start, end=end)
-    except ValueError:
+        schedule, zone, limit = _schedule(name, start, end)
+    except (ValueError, NotImplementedError) as error:
         try:
             default = exchange_calendars.get_calendar(name)  # some calendars know only a range of years: ask which
-        except ValueError as error:
+        except (ValueError, NotImplementedError):
             raise KronosError(
                 f"exchange_calendars cannot build {name} ({str(error)[:100]}): use ",
                 Argument("calendar", None),
                 ", or another version of it",
             ) from error
         lowest, highest = default.bound_min(), default.bound_max()
-        start, end = max(start, lowest or start), min(end, highest or end)
-        if start >= end:
+        end = min(end, highest or end)
+        start = max(min(start, pd.Timestamp(end.year - 1, 1, 1)), lowest or start)
+        if pd.Timestamp(last_year, 12, 31) <= start:
             raise KronosError(
                 f"calendar {name} knows sessions from {_day(lowest)} to {_day(highest)}, "
                 f"needed are {first_year} to {last_year}: use ",
                 Argument("calendar", None),
                 " to continue the history's own pattern",
             ) from None
-        calendar = exchange_calendars.get_calendar(name, start=start, end=end)
-    zone: Any = calendar.tz
+        schedule, zone, limit = _schedule(name, start, end)
 
     def wall(times: pd.Series) -> Micros:
         local = pd.DatetimeIndex(times).tz_convert(zone).tz_localize(None)
         return np.asarray(local.as_unit("us").asi8, dtype=np.int64)
 
-    opens, closes = wall(calendar.opens), wall(calendar.closes)
-    pauses, resumes = wall(calendar.break_starts), wall(calendar.break_ends)
-    whole = calendar.break_starts.isna().to_numpy()
+    opens, closes = wall(schedule["open"]), wall(schedule["close"])
+    pauses, resumes = wall(schedule["break_start"]), wall(schedule["break_end"])
+    whole = schedule["break_start"].isna().to_numpy()
     pauses, resumes = np.where(whole, closes, pauses), np.where(whole, closes, resumes)
     parts = np.stack([np.stack([opens, pauses], axis=1), np.stack([resumes, closes], axis=1)], axis=1)
-    days = np.asarray(pd.DatetimeIndex(calendar.sessions).as_unit("us").asi8, dtype=np.int64) // DAY
-    return Sessions(name, zone, days, parts)
+    days = np.asarray(pd.DatetimeIndex(schedule.index).as_unit("us").asi8, dtype=np.int64) // DAY
+    return Sessions(name, zone, days, parts, limit)
+
+
+def _schedule(name: str, start: pd.Timestamp, end: pd.Timestamp) -> tuple[pd.DataFrame, Any, int | None]:
+    """The table of sessions (open, break_start, break_end, close in UTC), the exchange's zone and the last day known."""
+    import exchange_calendars
+
+    if name == "XTAE":
+        return *_tel_aviv(start, end), None
+    calendar = exchange_calendars.get_calendar(name, start=start, end=end)
+    bound = calendar.bound_max()
+    return calendar.schedule, calendar.tz, None if bound is None else int(np.datetime64(bound, "D").astype(np.int64))
+
+
+def _tel_aviv(start: pd.Timestamp, end: pd.Timestamp) -> tuple[pd.DataFrame, Any]:
+    """Sessions of Tel Aviv, which moved from Sunday to Thursday to Monday to Friday on 5 January 2026.
+
+    exchange_calendars 4.13 does not build it with pandas 3, which ignores its change of weekdays: each side is built by itself.
+    """
+    from exchange_calendars.exchange_calendar_xtae import XTAEExchangeCalendar
+
+    change = pd.Timestamp(2026, 1, 5)
+    tables = []
+    for mask, first, last in (
+        ("1111001", start, min(end, change - pd.Timedelta("1D"))),
+        ("1111100", max(start, change), end),
+    ):
+        if first < last:
+            side = type("Side", (XTAEExchangeCalendar,), {"weekmask": mask, "special_weekmasks": []})
+            tables.append(side(start=first, end=last))
+    return pd.concat([each.schedule for each in tables]), tables[0].tz
 
 
 def _day(bound: pd.Timestamp | None) -> str:
@@ -196,9 +307,10 @@ def learn_rule(history: History, wall: Micros, sessions: Sessions) -> Rule:
         )
     wall, position = wall[position >= 0], position[position >= 0]
     lived = sessions.where(slice(int(position[0]), int(position[-1]) + 1))
+    ahead = sessions.where(slice(int(position[-1]) + 1, None))
     rules: list[Rule] = []
     step = history.frequency.step
-    slots = _learn_slots(wall, position - position[0], lived, step)
+    slots = _learn_slots(wall, position - position[0], lived, ahead, step)
     clocks: list[tzinfo | None] = [None]
     if history.tz is not None and str(history.tz) != str(sessions.zone):
         clocks.append(history.tz)
@@ -223,15 +335,24 @@ def _completed(slots: SlotRule, hours: Rule, wall: Micros, last: Sessions) -> Sl
     rest = hours.stamps(last)
     one_day = last.days[0] == wall[0] // DAY
     rest = rest[(rest > wall[-1]) & ((rest < wall[0] + DAY) | one_day)] - midnight
-    return SlotRule(np.union1d(slots.offsets, rest), slots.opens, slots.closes, slots.since)
+    return replace(slots, offsets=np.union1d(slots.offsets, rest))
 
 
-def _learn_slots(wall: Micros, position: Micros, lived: Sessions, step: int) -> SlotRule | None:
-    """Usual times of day within sessions of usual length; None when no such session was seen."""
+def _learn_slots(wall: Micros, position: Micros, lived: Sessions, ahead: Sessions, step: int) -> SlotRule | None:
+    """Usual times of day within sessions of usual length; None when no such session was seen.
+
+    Usual is the length of most sessions ahead, once three such were seen: exchanges change their hours.
+    """
     midnight = lived.days * DAY
     hours = np.stack([lived.open - midnight, lived.close - midnight], axis=1)
     kinds, kind, counts = np.unique(hours, axis=0, return_inverse=True, return_counts=True)
-    regular = kind.ravel() == int(np.argmax(counts))
+    usual_kind = int(np.argmax(counts))
+    if len(ahead.days):
+        coming = np.stack([ahead.open, ahead.close], axis=1) - (ahead.days * DAY)[:, None]
+        found, times = np.unique(coming, axis=0, return_counts=True)
+        same = np.flatnonzero((kinds == found[int(np.argmax(times))]).all(axis=1))
+        usual_kind = int(same[0]) if len(same) and counts[same[0]] >= 3 else usual_kind
+    regular = kind.ravel() == usual_kind
     keep = regular[position]
     if not keep.any():
         return None
@@ -240,8 +361,8 @@ def _learn_slots(wall: Micros, position: Micros, lived: Sessions, step: int) -> 
     shares = np.nan_to_num(share(table, np.ones(len(table.days), dtype=bool), PATTERN_HALF_LIFE)[0])
     ever = table.seen.sum(axis=0) / np.maximum(table.known.sum(axis=0), 1)
     offsets = fill_holes(table.times, usual(shares), shares, ever, len(table.days), step)
-    opens, closes = kinds[int(np.argmax(counts))]
-    return SlotRule(offsets, int(opens), int(closes), int(table.days[0]))
+    opens, closes = kinds[usual_kind]
+    return SlotRule(offsets, int(opens), int(closes), int(table.days[0]), step)
 
 
 def _overlap(rebuilt: Micros, wall: Micros, reach: int) -> float:

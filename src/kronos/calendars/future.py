@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
@@ -10,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars import exchange
+from kronos.calendars.beyond import CalendarWarning, warning_text
 from kronos.calendars.history import DAY, HOUR, LAST_YEAR, PERIODS, History, Micros, Timestamps, read_history, utc_of
+from kronos.calendars.night_sessions import NIGHT_MARKETS, variant_of
 from kronos.calendars.pattern import MARKET_CLOCKS, WEEK, WeekPattern, disagreement, learn_clock, learn_week
 from kronos.calendars.periods import next_labels
 from kronos.errors import Argument, KronosError
@@ -38,7 +41,25 @@ def future_timestamps(history: Timestamps, horizon: int, calendar: str | None = 
     _check_horizon(horizon)
     name = _calendar_name(calendar)
     past = read_history(history, name is not None)
-    return past.index_from_utc(_future(past, int(horizon), name))
+    stamps = _future(past, int(horizon), name)
+    _warn_beyond(past, stamps, name)
+    return past.index_from_utc(stamps)
+
+
+def _warn_beyond(past: History, stamps: Micros, name: str | None) -> None:
+    """Say how many stamps come after the last day that the exchange calendar knows."""
+    if name in (None, exchange.ALWAYS, exchange.WEEKDAYS, exchange.FX):
+        return
+    last = int(stamps[-1] // DAY)
+    limit = exchange.sessions_between(str(name), last, last).limit
+    beyond = 0 if limit is None else int((stamps // DAY > limit).sum())
+    if beyond and limit is not None:
+        end = str(np.datetime64(limit, "D"))
+        warnings.warn(
+            warning_text(str(name), exchange.base_of(str(name)), end, beyond, len(stamps)),
+            CalendarWarning,
+            stacklevel=3,
+        )
 
 
 def describe_calendar(history: Timestamps, calendar: str | None = None) -> str:
@@ -117,9 +138,9 @@ def _weekly(past: History, horizon: int, name: str | None) -> Micros:
 
 def _fits_new_york(past: History) -> bool:
     """True unless the history shows a weekend that does not end on a Sunday afternoon in New York (broker time)."""
-    wall = past.on_clock(NEW_YORK)
+    wall, step = past.on_clock(NEW_YORK), past.frequency.step
     reopened = wall[1:][np.diff(wall) > 36 * HOUR] % WEEK - 3 * DAY  # since Sunday 00:00
-    if past.frequency.kind != "intraday" or disagreement(wall) > disagreement(past.wall) + 0.0005:
+    if past.frequency.kind != "intraday" or disagreement(wall, step) > disagreement(past.wall, step) + 0.0005:
         return False  # 4-hour bars are often cut on the round hours of UTC, all year
     return len(reopened) == 0 or 16 * HOUR <= float(np.median(reopened)) <= 18 * HOUR
 
@@ -225,8 +246,10 @@ def _session_bars(past: History, horizon: int, name: str) -> Micros:
     zone = exchange.sessions_between(name, last - 30, last).zone
     clock = None if past.tz is None else zone
     wall = past.on_clock(clock)
+    if name in NIGHT_MARKETS:
+        name = variant_of(name, wall, past.frequency.step)
     start = max(int(wall[0] // DAY), last - exchange.LEARN_DAYS) - 1
-    rule = exchange.learn_rule(past, wall, exchange.sessions_between(name, start, last + 4))
+    rule = exchange.learn_rule(past, wall, exchange.sessions_between(name, start, last + 30))
     days, found = 20, np.empty(0, dtype=np.int64)
     while len(found) < horizon + 1:
         sessions = exchange.sessions_between(name, last - 4, last + days)

@@ -25,6 +25,7 @@ MAX_DAYS = 400
 HALF_LIFE_POOLED, HALF_LIFE_WEEKDAY, HALF_LIFE_OPEN = 7.0, 14.0, 28.0
 # A market that shuts for this long every day is an exchange: same hours each weekday, no weekends unless seen.
 DAILY_CLOSE = 4 * HOUR
+NOT_BY_CHANCE = 0.001  # probability below which a run of empty slots is a rule of the market
 # Clocks that a market may keep while its bars are stamped in another (UTC-stamped US stocks, FX, European stocks).
 MARKET_CLOCKS = ("America/New_York", "Europe/London")
 
@@ -142,6 +143,8 @@ def fill_holes(times: Micros, on: Bools, shares: Floats, ever: Floats, days: int
 def learn_week(history: History, clock: tzinfo | None) -> WeekPattern:
     """The week that the history shows on ``clock``. A history too short to show a pause gives plain steps."""
     wall, step = history.on_clock(clock), history.frequency.step
+    begins = _start_of_day(wall, step)
+    wall = wall - begins
     table = make_table(wall // DAY, wall % DAY)
     weekday = (table.days + 3) % 7
     pooled = _pooled_shares(table, weekday)
@@ -158,14 +161,56 @@ def learn_week(history: History, clock: tzinfo | None) -> WeekPattern:
     for day in np.flatnonzero(is_open):
         own, weight = share(table, weekday == day, HALF_LIFE_WEEKDAY)
         own = np.nan_to_num(own)
-        shares = (own * weight + trust * pooled) / (weight + trust)
+        others = np.where(_never_at(table, weekday == day, pooled), 0.0, pooled)
+        shares = (own * weight + trust * others) / (weight + trust)
         if step == DAY:
             offsets.append(table.times[[int(np.argmax(shares))]] + day * DAY)  # one bar a day, whatever DST did
             continue
         days = int((weekday == day).sum()) if not shuts_daily else len(table.days)
         times = fill_holes(table.times, usual(shares, own), shares, ever, max(days, 1), step)
         offsets.append(np.union1d(times, unreached) + day * DAY)
-    return WeekPattern(np.concatenate(offsets), step, clock)
+    return WeekPattern(np.sort((np.concatenate(offsets) + begins) % WEEK), step, clock)
+
+
+def _start_of_day(wall: Micros, step: int) -> int:
+    """When the market's day begins, in microseconds after midnight: 0, or in a daily pause where it trades past midnight.
+
+    Night sessions (21:00 to 02:30) belong to the day on which they open: cut at midnight, the weekdays differ (no bars early on
+    Monday, a few on Saturday); cut in the pause of the early morning they are alike. Of several pauses, the one with the
+    fewest weekdays that have bars, then the longest.
+    """
+    around = (DAILY_CLOSE + step) // 2
+    if step >= DAY or not ((wall + around) % DAY < 2 * around).any():
+        return 0  # shut around midnight
+    table = make_table(wall // DAY, wall % DAY)
+    shares = _pooled_shares(table, (table.days + 3) % 7)
+    times = np.union1d(table.times[usual(shares)], _unreached_times(wall, step))
+    pauses = np.diff(np.append(times, times[0] + DAY))
+    if pauses[-1] >= DAILY_CLOSE + step:
+        return 0  # shut at midnight
+
+    def weekdays(begins: int) -> int:
+        return len(np.unique(((wall - begins) // DAY + 3) % 7))
+
+    long = np.flatnonzero(pauses >= DAILY_CLOSE + step)
+    starts = [int(times[at] + pauses[at] // 2) for at in long[np.argsort(-pauses[long], kind="stable")]]
+    return min(starts, key=weekdays, default=0)
+
+
+def _never_at(table: Table, rows: Bools, pooled: Floats) -> Bools:
+    """Times at which a weekday seen at least twice never had a bar, in runs that chance does not explain.
+
+    A weekday may have hours of its own (a short Friday). One day of it could be an early close, two are the rule.
+    """
+    known = table.known[rows].sum(axis=0)
+    empty = (known >= 2) & ~table.seen[rows].any(axis=0) & usual(pooled)
+    result = np.zeros(len(pooled), dtype=bool)
+    busy = np.flatnonzero(usual(pooled))
+    for run in np.split(busy, np.flatnonzero(np.diff(empty[busy].astype(np.int8))) + 1):
+        if len(run) and empty[run[0]]:
+            chance = float(((1 - pooled[run]) ** known[run]).prod())
+            result[run] = chance < NOT_BY_CHANCE
+    return result
 
 
 def learn_clock(history: History) -> tzinfo | None:
@@ -175,7 +220,7 @@ def learn_clock(history: History) -> tzinfo | None:
     not. Where the history shows no change of clocks, two well-known weeks still tell: FX opens on Sunday at 17:00 in
     New York, US stocks trade from 9:30 to 16:00.
     """
-    own = disagreement(history.wall)
+    own = disagreement(history.wall, history.frequency.step)
     best, best_score = None, own
     for name in MARKET_CLOCKS:
         zone = ZoneInfo(name)
@@ -185,14 +230,15 @@ def learn_clock(history: History) -> tzinfo | None:
             if shifts[0] != 0 and name == "America/New_York" and _known_week(wall, history.frequency.step):
                 return zone
             continue
-        score = disagreement(wall)
+        score = disagreement(wall, history.frequency.step)
         if score < 0.8 * best_score - 0.0005:
             best, best_score = zone, score
     return best
 
 
-def disagreement(wall: Micros) -> float:
+def disagreement(wall: Micros, step: int) -> float:
     """How much the days of the same weekday differ: 0 when every week is alike. Variance of presence, per bar."""
+    wall = wall - _start_of_day(wall, step)
     table = make_table(wall // DAY, wall % DAY)
     weekday = (table.days + 3) % 7
     total = 0.0

@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 
 import kronos
+from kronos.calibration import Calibration
 from kronos.cli import main
 from kronos.evaluation import audit
 from kronos.evaluation.dataset import make_series
@@ -50,6 +51,25 @@ def test_a_clean_pair_on_clean_data_has_no_leak(pair, data):
     for check in ("tokens", "reconstruction", "coarse logits", "fine logits", "forecasts", "train and test"):
         assert found[check] == "ok"
     assert found["training data"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("fitted", "expected"),
+    [
+        ({"first": "2023-01-01", "last": "2024-12-31"}, "ok"),
+        ({"first": "2024-06-01", "last": "2025-02-01"}, "leak"),
+        ({}, "unknown"),
+    ],
+)
+def test_calibration_fitted_on_the_test_is_found_and_its_forecasts_do_not_see_the_future(pair, data, fitted, expected):
+    calibration = Calibration(shrink=0.5, spread=0.2, own_spread=-0.5, fitted_on=fitted)
+    found = status(audit(pair, data, task=TASK, calibration=calibration))
+    assert found["calibrated forecasts"] == "ok"
+    assert found["calibration"] == expected
+
+
+def test_pair_without_a_calibration_has_no_finding_on_one(pair, data):
+    assert "calibration" not in status(audit(pair, data, task=TASK))
 
 
 # ------------------------------------------------------------------ 1: normalised over lookback and horizon

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kronos.cli.errors import option_of
-from kronos.cli.options import device_option, read_options, reading_options
+from kronos.cli.options import calibration_option, calibration_told, device_option, read_options, reading_options
 
 
 @click.command(short_help="Look for leaks of the future into a model's forecasts.")
@@ -24,6 +24,7 @@ from kronos.cli.options import device_option, read_options, reading_options
 )
 @click.option("--lookback", type=int, help="Bars that the model sees.  [default: the paper's, by frequency]")
 @click.option("--horizon", type=int, help="Bars to forecast.  [default: the paper's, by frequency]")
+@calibration_option
 @click.option("--probes", type=int, default=8, show_default=True, help="Windows whose future is changed.")
 @device_option
 @click.option("--tz", help="Time zone of the files' timestamps.")
@@ -56,6 +57,7 @@ def audit(model: str, data: str, **options: Any) -> None:
         task=TASKS[options["task"]].with_(lookback=options["lookback"], horizon=options["horizon"]),
         tokenizer=options["tokenizer"],
         device=options["device"],
+        calibration=calibration_told(options["calibration"]),
         probes=options["probes"],
     )
     click.echo(report.text(option_of))

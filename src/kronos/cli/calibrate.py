@@ -33,9 +33,9 @@ HELD_OUT = 0.3
 )
 @click.option("--horizon", type=click.IntRange(1), default=24, show_default=True, help="Bars that they forecast.")
 @click.option(
-    "--windows", type=click.IntRange(40), default=2000, show_default=True, help="Past windows to forecast, at most."
+    "--windows", type=click.IntRange(40), default=6000, show_default=True, help="Past windows to forecast, at most."
 )
-@click.option("--paths", type=click.IntRange(10), default=50, show_default=True, help="Paths of each.")
+@click.option("--paths", type=click.IntRange(10), default=24, show_default=True, help="Paths of each.")
 @click.option("--until", help="Use no bars after this day: the beginning of what you will test on.")
 @click.option("--tz", help="Time zone of the files' timestamps, such as Asia/Shanghai.")
 @click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")

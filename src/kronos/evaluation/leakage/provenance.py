@@ -11,11 +11,14 @@ A pair's folder may hold ``provenance.json``, written by whoever trained it:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from kronos.evaluation.leakage.findings import Finding
+
+if TYPE_CHECKING:
+    from kronos.calibration import Calibration
 
 PROVENANCE = "provenance.json"
 PUBLISHED_UNTIL = pd.Timestamp("2024-06-30 23:59:59")
@@ -65,6 +68,21 @@ def check_provenance(model: str, first: pd.Timestamp, last: pd.Timestamp, store:
         text = f"{folder} has no {PROVENANCE}: when it was trained, and on what its settings were tuned, cannot be told"
         return [Finding("training data", "unknown", text), Finding("tuned settings", "unknown", text)]
     return [_training(found, first, store), _tuning(found, first, last)]
+
+
+def check_calibration(calibration: Calibration, first: pd.Timestamp, last: pd.Timestamp) -> Finding:
+    """Span that a calibration was fitted on against a test from ``first`` (lookback included) to ``last``."""
+    check, told = "calibration", calibration.fitted_on
+    try:
+        begin, end = pd.Timestamp(told["first"]), pd.Timestamp(told["last"])
+    except (KeyError, TypeError, ValueError):
+        return Finding(check, "unknown", "the calibration does not say on which bars it was fitted")
+    if begin <= last and end >= first:
+        return Finding(
+            check, "leak", f"it was fitted on bars from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, which overlap the test "
+            f"({first:%Y-%m-%d} to {last:%Y-%m-%d}): fit it on earlier ones",
+        )  # fmt: skip
+    return Finding(check, "ok", f"it was fitted on bars until {end:%Y-%m-%d}, outside the test")
 
 
 def _cut_off(check: str, first: pd.Timestamp, until: pd.Timestamp, said: str) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,20 @@ import pandas as pd
 
 from kronos.errors import Argument, KronosError, Message
 from kronos.evaluation.dataset import Data, Dataset, Series, read_series
-from kronos.evaluation.forecasters.models import Forecaster, PairForecaster, as_forecaster, forecaster_of
+from kronos.evaluation.forecasters.models import (
+    Forecaster,
+    PairForecaster,
+    as_forecaster,
+    forecaster_of,
+    with_calibration,
+)
 from kronos.evaluation.leakage.causality import check_forecasts, check_networks, check_scale
 from kronos.evaluation.leakage.findings import AuditReport, Finding
-from kronos.evaluation.leakage.provenance import check_provenance
+from kronos.evaluation.leakage.provenance import check_calibration, check_provenance
 from kronos.evaluation.leakage.splits import check_splits, windows_table
 from kronos.evaluation.rolling_origins import cut_points
 from kronos.evaluation.tasks import Task, task_of
+from kronos.predictor import Calibrating
 
 PROBES = 8
 """Windows that are perturbed: a network that looks ahead does so everywhere."""
@@ -33,6 +41,7 @@ def audit(
     scale: Callable[[pd.DataFrame, int], Any] | None = None,
     tokenizer: str | None = None,
     device: str | None = None,
+    calibration: Calibrating = "auto",
     probes: int = PROBES,
     seed: int = 0,
 ) -> AuditReport:
@@ -45,6 +54,8 @@ def audit(
         train, valid: what it was trained and validated on: K-lines as in `read_series`, or a table of windows (id, first, last).
         task: whose lookbacks and horizons the windows have.
         scale: a pipeline's normalisation, ``scale(bars, seen)`` -> constants (see `check_scale`).
+        calibration: what a Kronos pair's paths are calibrated by, as in `kronos.evaluation.evaluate`: the calibrated forecasts and
+            the span that it was fitted on are looked at too.
         probes: windows to perturb.
 
     Raises:
@@ -67,6 +78,12 @@ def audit(
         findings.append(check_scale(scale, series, points))
     findings.append(check_forecasts(build, series, points, lookback, horizon, seed))
     test = windows_of(dataset, task)
+    first, last = test["first"].min(), test["last"].max()
+    made = with_calibration(build, calibration) if isinstance(build, PairForecaster) else None
+    if made is not None:
+        calibrated = check_forecasts(made, series, points, lookback, horizon, seed)
+        findings.append(replace(calibrated, check="calibrated forecasts"))
+        findings.append(check_calibration(made.calibration, first, last))  # type: ignore[arg-type]
     if train is not None:
         splits = {
             "train": _windows(train, task),
@@ -83,7 +100,7 @@ def audit(
             )
         )
     if isinstance(model, str) and isinstance(build, PairForecaster):
-        findings += check_provenance(model, test["first"].min(), test["last"].max(), dataset.digest)
+        findings += check_provenance(model, first, last, dataset.digest)
     return AuditReport(findings)
 
 

@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cpus lint test-hub test-slow test-frameworks bench calendars clean
+.PHONY: help setup demo test test-cpus lint test-hub test-slow test-frameworks test-oldest test-newest wheel docs docs-serve bench \
+	calendars clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -17,7 +18,7 @@ help:
 setup: $(VENV)/.ready-dev
 
 $(VENV)/.ready: pyproject.toml constraints.txt tools/bootstrap.py
-	$(PYTHON) tools/bootstrap.py $(VENV)
+	$(PYTHON) tools/bootstrap.py $(VENV) plot
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
@@ -61,6 +62,49 @@ $(VENV)-frameworks/.ready: pyproject.toml
 	$(VENV)-frameworks/bin/python -m pip install --quiet -e . pandas==2.3.3 sktime==1.2.0 gluonts==0.17.0 scikit-learn pytest pytest-timeout
 	@touch $@
 
+# Tests of what the base installation does.
+BASE_TESTS := $(addprefix tests/test_,samples.py extras.py cli.py calendars.py features.py forecast.py anchoring.py picture.py \
+	klines_reader.py klines_validation.py klines_window.py klines_catalog.py klines_normalize.py reader_cases.py long_table.py \
+	networks.py golden_networks.py golden_forecasts.py paths.py engine.py fused.py prices.py predictor.py nano.py \
+	io_run_folder.py)
+BASE_EXTRAS := plot,excel
+
+# make test-oldest   the base installation with the oldest releases that pyproject.toml allows (PYTHON=python3.10)
+test-oldest: $(VENV)-oldest/.ready
+	$(VENV)-oldest/bin/python -m pytest -q $(BASE_TESTS)
+
+$(VENV)-oldest/.ready: pyproject.toml tools/oldest.py tools/bootstrap.py
+	$(PYTHON) tools/bootstrap.py $(VENV)-oldest $(BASE_EXTRAS) --oldest
+	@touch $@
+
+# make test-newest   the base installation with the newest releases
+test-newest: $(VENV)-newest/.ready
+	$(VENV)-newest/bin/python -m pytest -q $(BASE_TESTS)
+
+$(VENV)-newest/.ready: pyproject.toml tools/bootstrap.py
+	$(PYTHON) tools/bootstrap.py $(VENV)-newest $(BASE_EXTRAS) --newest
+	@touch $@
+
+# make wheel      wheel and sdist, checked, and tried in an empty environment: forecast, service, page
+wheel: $(VENV)/.ready
+	$(PYTHON) tools/bootstrap.py $(VENV) release
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python tools/try_wheel.py dist/*.whl
+
+# make docs       the documentation site, in site/; a warning or a broken link is an error
+docs: $(VENV)/.ready-docs
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/.ready-docs
+	$(BIN)/mkdocs serve
+
+$(VENV)/.ready-docs: $(VENV)/.ready
+	$(PYTHON) tools/bootstrap.py $(VENV) docs
+	@touch $@
+
 # make bench      the engine against the reference loop
 bench: setup
 	$(BIN)/python benchmarks/generate.py
@@ -70,4 +114,4 @@ calendars: setup
 	$(BIN)/python benchmarks/calendars.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-frameworks demo build dist .pytest_cache .mypy_cache .ruff_cache .schemathesis .hypothesis
+	rm -rf $(VENV) $(VENV)-frameworks $(VENV)-oldest $(VENV)-newest site demo build dist .pytest_cache .mypy_cache .ruff_cache .schemathesis .hypothesis

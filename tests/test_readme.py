@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from arch.data import sp500
 
+from kronos import read_klines
+from kronos.klines.samples import sample_path
 from tests.processes import run_process
 
 ROOT = Path(__file__).parent.parent
@@ -25,12 +26,12 @@ PYTHON = sorted({re.sub(r"  # .*", "", block) for name in READMES for block in b
 
 @pytest.fixture
 def folder(tmp_path):
-    """An empty folder with a file of real bars, and a folder of two."""
-    table = sp500.load().iloc[-600:]
-    table.to_csv(tmp_path / "prices.csv")
+    """An empty folder with a file of bars, and a folder of two."""
+    table = read_klines(sample_path("synthetic")).iloc[-600:]
+    table.to_csv(tmp_path / "prices.csv", index=False)
     (tmp_path / "market").mkdir()
     for name in ("a.csv", "b.csv"):
-        table.iloc[-200:].to_csv(tmp_path / "market" / name)
+        table.iloc[-200:].to_csv(tmp_path / "market" / name, index=False)
     return tmp_path
 
 

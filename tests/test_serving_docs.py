@@ -24,8 +24,10 @@ from click.testing import CliRunner
 from serving_server import Server, bars
 from test_serving_api import offered  # noqa: F401
 
+from kronos import read_klines
 from kronos.cli import main
 from kronos.client import Client, ServiceError
+from kronos.klines.samples import sample_path
 from kronos.serving.config import Limits, Settings
 from kronos.serving.server import listen
 
@@ -43,9 +45,7 @@ def server(offered):  # noqa: F811
 
 @pytest.fixture
 def folder(tmp_path):
-    from arch.data import sp500
-
-    sp500.load().iloc[-500:].to_csv(tmp_path / "prices.csv")
+    read_klines(sample_path("synthetic")).iloc[-500:].to_csv(tmp_path / "prices.csv", index=False)
     return tmp_path
 
 
@@ -151,7 +151,7 @@ def test_a_signal_ends_the_service_after_what_it_began(number):
     command = [str(Path(sys.executable).parent / "kronos"), "serve", "--port", "0"]
     with started(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         url = next(found[1] for line in process.stderr if (found := re.search(r"on (http://\S+)", line)))
-        body = json.dumps({"sample": "sp500", "horizon": 60, "paths": 100}).encode()
+        body = json.dumps({"sample": "synthetic", "horizon": 60, "paths": 100}).encode()
         request = urllib.request.Request(f"{url}/v1/forecast", body, {"Content-Type": "application/json"})
         status = []
         caller = threading.Thread(target=lambda: status.append(urllib.request.urlopen(request, timeout=100).status))

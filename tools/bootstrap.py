@@ -1,7 +1,10 @@
 """Create the project's virtual environment: pinned dependencies, CPU PyTorch, the project itself in editable form.
 
     python3 tools/bootstrap.py .venv            what forecasts need
+    python3 tools/bootstrap.py .venv plot       and what pictures of them need
     python3 tools/bootstrap.py .venv dev        and the packages of an extra, here those of the tests
+    python3 tools/bootstrap.py .venv-oldest plot,excel --oldest    the oldest releases that pyproject.toml allows, and pytest
+    python3 tools/bootstrap.py .venv-newest plot,excel --newest    the newest ones, and pytest
 
 Uses nothing but the standard library. PyTorch's index of CPU builds is asked first where it can be reached; elsewhere pip takes
 the pinned release from wherever it is set up to look.
@@ -35,28 +38,40 @@ def main() -> None:
         sys.exit(
             f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}; name another: make PYTHON=python3.12"
         )
-    target, extras = Path(sys.argv[1] if len(sys.argv) > 1 else ".venv"), sys.argv[2:]
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
+    target, extras = Path(words[0] if words else ".venv"), words[1:]
     if not (target / "bin" / "python").exists():
         print(f"creating {target} with Python {sys.version.split()[0]}", flush=True)
         venv.create(target, with_pip=True)
-    pip = [
-        str(target / "bin" / "python"),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-compile",
-    ]
-    pinned = ["-c", str(ROOT / "constraints.txt")]
-    print(
-        f"installing pinned dependencies{''.join(f', those of {extra}' for extra in extras)} (a few minutes the first time)",
-        flush=True,
-    )
-    subprocess.run([*pip, *pinned, *cpu_index(), "torch"], check=True)
-    subprocess.run([*pip, *pinned, "setuptools", "wheel"], check=True)
+    python = str(target / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    releases = next((word for word in sys.argv[1:] if word.startswith("--")), "--pinned")
+    chosen = constraints(releases, target, python, extras)
+    whose = "".join(f", those of {extra}" for extra in extras)
+    print(f"installing {releases[2:]} dependencies{whose} (a few minutes the first time)", flush=True)
+    subprocess.run([*pip, *chosen, *cpu_index(), "torch"], check=True)
+    subprocess.run([*pip, *chosen, "setuptools", "wheel"], check=True)
+    if releases != "--pinned":
+        subprocess.run([*pip, "pytest", "pytest-timeout"], check=True)
     project = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
-    subprocess.run([*pip, *pinned, "--no-build-isolation", "--editable", project], check=True)
+    subprocess.run([*pip, *chosen, "--no-build-isolation", "--editable", project], check=True)
+
+
+def constraints(releases: str, target: Path, python: str, extras: list[str]) -> list[str]:
+    """pip options for the releases to take: --pinned those of constraints.txt, --oldest, or --newest."""
+    if releases == "--pinned":
+        return ["-c", str(ROOT / "constraints.txt")]
+    if releases == "--newest":
+        return ["--upgrade", "--upgrade-strategy", "eager"]
+    if releases != "--oldest":
+        sys.exit(f"unknown option {releases}: --oldest or --newest")
+    names = [name for extra in extras for name in extra.split(",")]
+    done = subprocess.run(
+        [python, str(ROOT / "tools" / "oldest.py"), *names], check=True, capture_output=True, text=True
+    )
+    file = target / "oldest.txt"
+    file.write_text(done.stdout, encoding="utf-8")
+    return ["-c", str(file)]
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> No
       kronos evaluate market/ --task synthetic --sequences 500 --out synthetic/
       kronos evaluate qlib_data/ --task investment --instrument csi300 --model small --out investment/
     """
-    need("scipy statsmodels", "evaluate", "kronos evaluate")
+    need("scipy statsmodels matplotlib", "evaluate", "kronos evaluate")
     from kronos.evaluation.tasks import TASKS
 
     preset = TASKS[options["task"]]

@@ -158,8 +158,8 @@ class Options(NamedTuple):
             )
         self.levels()
         self.calibrating()
-        if self.plot is not None and Path(self.plot).suffix.lower() == ".html":
-            need("plotly", "html", f"--plot {self.plot}")
+        if self.plot is not None:
+            need("plotly" if Path(self.plot).suffix.lower() == ".html" else "matplotlib", "plot", f"--plot {self.plot}")
         files = (
             ("--out", self.out, TABLE_ENDINGS),
             ("--plot", self.plot, PICTURE_ENDINGS),

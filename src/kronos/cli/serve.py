@@ -135,4 +135,4 @@ def _token(file: str | None) -> str | None:
 
 
 def _check_installed() -> None:
-    need("fastapi uvicorn python_multipart prometheus_client", "serve", "kronos serve")
+    need("fastapi uvicorn python_multipart prometheus_client plotly", "serve", "kronos serve")

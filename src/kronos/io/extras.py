@@ -14,6 +14,11 @@ def install_command(extra: str) -> str:
     return f"pip install 'kronos-forecast[{extra}]'"
 
 
+def installed(library: str) -> bool:
+    """Whether a library can be imported; nothing is imported."""
+    return importlib.util.find_spec(library) is not None
+
+
 def need(libraries: str, extra: str, purpose: str) -> Path:
     """Check that libraries are installed, without importing them: many are slow to import.
 

@@ -28,7 +28,7 @@ def plotly_script() -> Any:
     """The library's own JavaScript, to stand in a script element of a template."""
     from markupsafe import Markup
 
-    need("plotly", "html", "an HTML page with charts")
+    need("plotly", "plot", "an HTML page with charts")
     from plotly.offline import get_plotlyjs
 
     return Markup(get_plotlyjs())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from kronos.io.extras import need
 from kronos.plotting.fan import DOWN, FAN, FORECAST_DOWN, FORECAST_UP, TRUTH, UP, Band, Chart
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def forecast_picture(
     """
     if kind not in FORMATS:
         raise ValueError(f"a picture can be {', '.join(FORMATS)}; found {kind!r}")
+    need("matplotlib", "plot", "a picture")
     from matplotlib.figure import Figure  # late: slow to import; and no pyplot, so no display is needed
 
     if band is not None:

@@ -23,7 +23,7 @@ NUMBER = ",.7~g"
 
 def chart_page(charts: Sequence[Chart], names: Sequence[str], title: str, summary: pd.DataFrame | None = None) -> str:
     """The HTML of a page that shows one chart a time, of several chosen from a list; ``summary`` as of `Forecast.summary`."""
-    need("plotly", "html", "an HTML page with charts")
+    need("plotly", "plot", "an HTML page with charts")
     import plotly.graph_objects as go  # late: slow to import
 
     items = []

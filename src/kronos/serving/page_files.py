@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
-import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import NamedTuple
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
+
+from kronos.io.extras import need
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {
@@ -85,6 +86,4 @@ def _packed(content: bytes, suffix: str) -> _File:
 
 def _plotly() -> Path:
     """plotly.js of the installed plotly package, found without importing it."""
-    spec = importlib.util.find_spec("plotly")
-    assert spec is not None and spec.origin is not None  # plotly is one of the package's requirements
-    return Path(spec.origin).parent / "package_data" / "plotly.min.js"
+    return need("plotly", "serve", "the page") / "package_data" / "plotly.min.js"

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.io.atomic import write_file
+from kronos.io.extras import installed
 from kronos.klines.catalog import INDEX as INDEX_CSV
 from kronos.klines.catalog import read_catalog
 from kronos.klines.features import time_features
@@ -270,7 +271,9 @@ def _string_together(files: Sequence[Path], out: Path, rows: int) -> None:
 
 
 def draw_report(report: pd.DataFrame, out: Path) -> None:
-    """``report.png``: bars kept and dropped, by market."""
+    """``report.png``: bars kept and dropped, by market; nothing without the extra ``plot``."""
+    if not installed("matplotlib"):
+        return
     from matplotlib.figure import Figure
 
     from kronos.plotting.matplotlib_fan import figure_bytes

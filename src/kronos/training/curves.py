@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from kronos.io.atomic import write_file
+from kronos.io.extras import installed
 from kronos.training.trackers import read_log
 
 PICTURE = "curves.png"
 
 
 def draw_curves(folder: Path) -> None:
-    """``curves.png`` of the run's log: the losses of training and validation, and the learning rate; nothing without two points."""
+    """``curves.png`` of the run's log: losses of training and validation, and the learning rate.
+
+    Nothing is drawn of fewer than two points, or without the extra ``plot``.
+    """
+    if not installed("matplotlib"):
+        return
     from matplotlib.figure import Figure
 
     from kronos.plotting.matplotlib_fan import figure_bytes

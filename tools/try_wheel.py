@@ -1,0 +1,84 @@
+"""Install a wheel into an empty environment, and use it from an empty folder as a user would: forecast, service, page.
+
+python tools/try_wheel.py dist/kronos_forecast-0.1.0-py3-none-any.whl
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import venv
+from pathlib import Path
+
+from bootstrap import ROOT, cpu_index
+
+PORT = 8734
+SECONDS = 120
+"""A service that is not ready by then has failed."""
+
+
+def ask(path: str, body: object = None) -> bytes:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return bytes(answer.read())
+
+
+def wait_until_ready(service: subprocess.Popen[bytes]) -> None:
+    for _ in range(SECONDS):
+        if service.poll() is not None:
+            sys.exit(f"kronos serve ended with {service.returncode}")
+        try:
+            ask("/readyz")
+            return
+        except OSError:
+            time.sleep(1)
+    sys.exit(f"kronos serve was not ready after {SECONDS} seconds")
+
+
+def main() -> None:
+    wheel = Path(sys.argv[1]).resolve()
+    with tempfile.TemporaryDirectory() as name:
+        folder, home = Path(name) / "empty", Path(name) / "environment"
+        folder.mkdir()
+        venv.create(home, with_pip=True)
+        binaries = home / "bin"
+        pip = [
+            str(binaries / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-compile",
+        ]
+        pinned = ["-c", str(ROOT / "constraints.txt")]
+        subprocess.run([*pip, *pinned, *cpu_index(), "torch"], check=True)
+        subprocess.run([*pip, *pinned, f"{wheel}[plot]"], check=True)
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        clean.update(HF_HUB_OFFLINE="1", HOME=name)
+        kronos = str(binaries / "kronos")
+        subprocess.run([kronos, "--help"], check=True, cwd=folder, env=clean, stdout=subprocess.DEVNULL)
+        words = "forecast --sample synthetic --horizon 5 --paths 20 --out f.csv --plot f.png"
+        subprocess.run([kronos, *words.split()], check=True, cwd=folder, env=clean)
+        assert (folder / "f.png").read_bytes().startswith(b"\x89PNG")
+        subprocess.run([*pip, *pinned, f"{wheel}[serve]"], check=True)
+        service = subprocess.Popen([kronos, "serve", "--port", str(PORT)], cwd=folder, env=clean)
+        try:
+            wait_until_ready(service)
+            assert b"<html" in ask("/")
+            answer = json.loads(ask("/v1/forecast", {"sample": "synthetic", "horizon": 5, "paths": 20}))
+            assert len(answer["forecast"]["mean"]["close"]) == 5 if "mean" in answer["forecast"] else answer["forecast"]
+        finally:
+            service.terminate()
+            service.wait(timeout=60)
+    print(f"{wheel.name}: forecast, service and page work in an empty environment")
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ from kronos.klines.timestamps import parse_timestamps, set_zone
 from kronos.schema import FEATURES
 from kronos.serving.config import Limits
 from kronos.serving.problems import Problem, faults_of, unfit
-from kronos.serving.schemas import Bar, Columns
+from kronos.serving.schemas import Bar, Columns, Inspection, Upload
 from kronos.serving.uploads import shown_name, stored
 
 SENT_BACK = 20_000
@@ -93,20 +93,7 @@ def from_sample(name: str) -> pd.DataFrame:
     return read_klines(sample_path(name))
 
 
-def from_file(
-    content: bytes,
-    name: str | None,
-    limits: Limits,
-    *,
-    symbol: str | None = None,
-    tz: str | None = None,
-    policy: Policy | None = None,
-    columns: str | None = None,
-    encoding: str | None = None,
-    decimal: str | None = None,
-    thousands: str | None = None,
-    names: str | None = None,
-) -> pd.DataFrame:
+def from_file(content: bytes, name: str | None, limits: Limits, options: ReadOptions) -> pd.DataFrame:
     """The series of an uploaded file.
 
     Raises:
@@ -114,7 +101,7 @@ def from_file(
     """
     with stored(content, name, limits) as file:
         try:
-            return read_klines(file, options=_options(symbol, tz, policy, columns, encoding, decimal, thousands, names))
+            return read_klines(file, options=options)
         except ValueError as error:
             raise unfit(error, str(file), shown_name(name)) from error
 
@@ -130,19 +117,20 @@ def mapping_of(text: str | None) -> dict[str, str] | None:
     return {column.strip(): role.strip() for role, _, column in pairs} or None
 
 
-def _options(
-    symbol: str | None,
-    tz: str | None,
-    policy: Policy | None,
-    columns: str | None,
-    encoding: str | None,
-    decimal: str | None,
-    thousands: str | None,
-    names: str | None,
-) -> ReadOptions:
-    """The fields of a form as the reader takes them."""
-    listed = None if names is None else tuple(name.strip() for name in names.split(","))
-    return ReadOptions(mapping_of(columns), encoding, decimal, thousands, tz, listed, symbol, policy)
+def read_options(wanted: Upload | Inspection) -> ReadOptions:
+    """The fields of a form as the reader takes them.
+
+    Raises:
+        Problem: 422, where they contradict each other.
+    """
+    listed = None if wanted.names is None else tuple(name.strip() for name in wanted.names.split(","))
+    try:
+        return ReadOptions(
+            mapping_of(wanted.columns), wanted.encoding, wanted.decimal, wanted.thousands, wanted.tz, listed,
+            wanted.symbol, wanted.clean,
+        )  # fmt: skip
+    except KlineError as error:
+        raise unfit(error) from error
 
 
 def inspect(
@@ -150,27 +138,17 @@ def inspect(
     name: str | None,
     sample: str | None,
     limits: Limits,
-    *,
-    symbol: str | None = None,
-    tz: str | None = None,
-    policy: Policy | None = None,
-    columns: str | None = None,
+    options: ReadOptions,
     calendar: str | None = None,
-    encoding: str | None = None,
-    decimal: str | None = None,
-    thousands: str | None = None,
-    names: str | None = None,
 ) -> dict[str, Any]:
     """What is in a file: columns, symbols, rhythm, faults with their rows, and its latest bars if it is sound."""
     if sample is not None:
-        return _inspected(sample_path(sample), SAMPLES[sample], ReadOptions(tz=tz, clean=policy), calendar)
+        return _inspected(
+            sample_path(sample), SAMPLES[sample], ReadOptions(tz=options.tz, clean=options.clean), calendar
+        )
     assert content is not None
     with stored(content, name, limits) as file:
-        try:
-            told = _options(symbol, tz, policy, columns, encoding, decimal, thousands, names)
-        except KlineError as error:
-            raise unfit(error) from error
-        return _inspected(file, shown_name(name), told, calendar)
+        return _inspected(file, shown_name(name), options, calendar)
 
 
 def _inspected(

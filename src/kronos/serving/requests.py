@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from kronos.serving.config import Limits
-from kronos.serving.inputs import from_file, from_json, from_sample
+from kronos.serving.inputs import from_file, from_json, from_sample, read_options
 from kronos.serving.problems import Problem, unfit
 from kronos.serving.responses import check_levels, targets_of
 from kronos.serving.schemas import BatchRequest, ForecastRequest, Inspection, RequestOptions, Upload
@@ -122,19 +122,7 @@ def _from_form(form: Form, state: State, began: float) -> tuple[RequestOptions, 
         if content is None:
             frame, id = from_sample(str(wanted.sample)), str(wanted.sample)
         else:
-            frame = from_file(
-                content,
-                name,
-                limits,
-                symbol=wanted.symbol,
-                tz=wanted.tz,
-                policy=wanted.clean,
-                columns=wanted.columns,
-                encoding=wanted.encoding,
-                decimal=wanted.decimal,
-                thousands=wanted.thousands,
-                names=wanted.names,
-            )
+            frame = from_file(content, name, limits, read_options(wanted))
             id = str(frame.attrs.get("symbol", shown_name(name)))
         return wanted, work_of(frame, wanted, id, offered, deadline_of(wanted, limits, began))
     except ValueError as error:

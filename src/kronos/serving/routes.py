@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from kronos.klines.read_options import ReadOptions
 from kronos.klines.samples import available_samples
 from kronos.serving import openapi as documents
 from kronos.serving.batching import Cancelled
-from kronos.serving.inputs import inspect, iso_times
+from kronos.serving.inputs import inspect, iso_times, read_options
 from kronos.serving.metrics import CONTENT_TYPE_LATEST
 from kronos.serving.problems import Problem, late, stopping, unfit
 from kronos.serving.requests import batch_works, forecast_work, form_of, parsed_inspection
@@ -78,21 +79,8 @@ async def inspect_file(request: Request) -> Response:
     """Say what is in a file: its columns, symbols and rhythm, every fault with its rows, and the bars if it is sound."""
     state: State = request.app.state.service
     content, name, wanted = parsed_inspection(await form_of(request, state))
-    make = lambda: inspect(
-        content,
-        name,
-        wanted.sample,
-        state.settings.limits,
-        symbol=wanted.symbol,
-        tz=wanted.tz,
-        policy=wanted.clean,
-        columns=wanted.columns,
-        encoding=wanted.encoding,
-        decimal=wanted.decimal,
-        thousands=wanted.thousands,
-        names=wanted.names,
-        calendar=wanted.calendar,
-    )
+    limits, options = state.settings.limits, read_options(wanted)
+    make = lambda: inspect(content, name, wanted.sample, limits, options, wanted.calendar)
     return _json(await in_thread(state, _judged(make)))
 
 
@@ -100,7 +88,9 @@ async def inspect_file(request: Request) -> Response:
 async def sample(request: Request, name: documents.SampleName) -> Response:
     """The bars of a built-in sample, as /v1/inspect gives them."""
     state: State = request.app.state.service
-    return _json(await in_thread(state, _judged(lambda: inspect(None, None, name.value, state.settings.limits))))
+    return _json(
+        await in_thread(state, _judged(lambda: inspect(None, None, name.value, state.settings.limits, ReadOptions())))
+    )
 
 
 @router.get("/v1/models", responses=documents.MODELS)

@@ -142,15 +142,9 @@ class BatchRequest(RequestOptions):
     series: list[SeriesRequest] = Field(min_length=1)
 
 
-class Upload(RequestOptions):
-    """The same as a form: a file of bars, or the name of a built-in sample. Lists are written with commas, 0.1,0.5,0.9."""
+class FileOptions(_Strict):
+    """How an uploaded file is to be read."""
 
-    file: Any = Field(
-        None,
-        description="CSV, TSV or Parquet; text also as .gz",
-        json_schema_extra={"type": "string", "format": "binary"},
-    )
-    sample: SampleName | None = None
     symbol: Name | None = Field(None, description="which series of a file that holds several")
     columns: str | None = Field(None, max_length=1000, description="columns by name, close=Last,open=First")
     encoding: str | None = Field(None, max_length=40, description="of the text, such as gb18030; told from the content")
@@ -161,19 +155,22 @@ class Upload(RequestOptions):
     )
 
 
-class Inspection(_Strict):
+class Upload(RequestOptions, FileOptions):
+    """The same as a form: a file of bars, or the name of a built-in sample. Lists are written with commas, 0.1,0.5,0.9."""
+
+    file: Any = Field(
+        None,
+        description="CSV, TSV or Parquet; text also as .gz",
+        json_schema_extra={"type": "string", "format": "binary"},
+    )
+    sample: SampleName | None = None
+
+
+class Inspection(FileOptions):
     """A file to look into."""
 
     file: Any = Field(None, json_schema_extra={"type": "string", "format": "binary"})
     sample: SampleName | None = None
-    symbol: Name | None = None
     tz: str | None = Field(None, max_length=64)
     clean: Literal["drop", "sort", "split"] | None = None
-    columns: str | None = Field(None, max_length=1000)
-    encoding: str | None = Field(None, max_length=40, description="of the text, such as gb18030; told from the content")
-    decimal: Literal[".", ","] | None = Field(None, description="the decimal sign")
-    thousands: Literal[".", ",", " ", "'"] | None = Field(None, description="the sign between groups of digits")
-    names: str | None = Field(
-        None, max_length=1000, description="names of the columns of a file without a header, a,b,c"
-    )
     calendar: str | None = Field(None, max_length=40)

@@ -337,6 +337,67 @@ def test_shared_naive_utc_is_recognised_with_a_calendar():
     assert future_timestamps(times.dt.tz_localize("UTC"), 1, "XNYS")[0] == pd.Timestamp("2024-03-11 13:30", tz="UTC")
 
 
+def night_bars(step: str = "30min") -> pd.DataFrame:
+    """Two weeks of a product that trades from 21:00 to 02:30 and in the day, labelled with the day of the clock."""
+    times = [
+        day + slot
+        for day in pd.bdate_range("2024-03-01", "2024-03-14")
+        for run in (("9h", "15h"), ("21h", "26h 30min"))
+        for slot in pd.timedelta_range(*run, freq=step)
+    ]
+    frame = bars(len(times))
+    return frame.assign(timestamps=pd.Series(times).astype("datetime64[ns]"))
+
+
+def trading_day_labels(times: pd.Series) -> pd.Series:
+    """The labels that Chinese terminals write: bars of a night carry the date of the next trading day."""
+    day = (times - pd.Timedelta("6h")).dt.normalize()
+    night = (times - day) >= pd.Timedelta("18h")
+    return times.dt.normalize().where(~night, day + pd.offsets.BDay()) + (times - times.dt.normalize())
+
+
+@pytest.mark.parametrize("policy", ["sort", "drop"])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_night_bars_labelled_with_their_trading_day_are_set_on_the_clock(tmp_path, policy, newest_first):
+    frame = night_bars()
+    labelled = frame.assign(timestamps=trading_day_labels(frame["timestamps"]))
+    labelled = labelled[::-1] if newest_first else labelled
+    labelled.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(KlineError, match=r"night bars are labelled with their trading day.*clean=\"sort\" gives them"):
+        read_klines(tmp_path / "a.csv")
+    got = read_klines(tmp_path / "a.csv", clean=policy)
+    same(got, frame)
+    assert "were set back" in got.attrs["cleaning"]
+
+
+def test_night_bars_labelled_by_the_clock_are_left_as_they_are(tmp_path):
+    night_bars().to_csv(tmp_path / "a.csv", index=False)
+    same(read_klines(tmp_path / "a.csv"), night_bars())
+    night_bars().sample(frac=1, random_state=0).to_csv(tmp_path / "b.csv", index=False)
+    got = read_klines(tmp_path / "b.csv", clean="sort")
+    same(got, night_bars())
+    assert "set back" not in got.attrs["cleaning"]
+
+
+@needs_cases
+def test_shared_night_bars_keep_their_order():
+    path = CASES / "tdx_night_trading_day_label.csv"
+    with pytest.raises(KlineError, match="trading day"):
+        read_klines(path)
+    got = read_klines(path, clean="sort")
+    written = pd.read_csv(path)
+    assert got["close"].tolist() == written["close"].tolist()
+    assert got["timestamps"].iloc[0] == pd.Timestamp("2024-03-01 21:30")
+
+
+@needs_cases
+@pytest.mark.parametrize("calendar", [None, "cn-futures"])
+def test_shared_night_session_has_no_bars_on_saturday_morning(calendar):
+    times = read_klines(CASES / "cn_night_session_15m.csv")["timestamps"]
+    for cut in (200, 240, 270):
+        assert list(future_timestamps(times[:cut], 60, calendar)) == list(times[cut : cut + 60])
+
+
 @needs_cases
 def test_shared_split_is_named_with_its_ratio():
     report = str(read_klines(CASES / "unadjusted_split.csv").attrs["validation"])

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.klines.columns import KlineError
+from kronos.klines.night_labels import REASON, clock_shifts
 from kronos.klines.splitting import (
     PAPER_RULES,
     all_segments,
@@ -20,6 +21,7 @@ from kronos.klines.splitting import (
     long_enough,
     nearest_frequency,
 )
+from kronos.klines.timestamps import parse_timestamps
 from kronos.klines.validation import (
     FIRST_ROWS,
     NO_TIME,
@@ -57,6 +59,9 @@ def clean(
 ) -> CleanResult:
     """One series with faulty rows left out; no value is ever changed, df included.
 
+    Of times, only the days of night bars are, where they are labelled with their trading day (`night_labels`): sorted by such
+    times, they would follow the bars that they came before. The report says so.
+
     "sort": sorted by time, exact duplicates left out; any other fault raises KlineError with its report.
     "drop": rows with a fault of level error left out, the rest sorted; of rows with one time the first in the file
         that has no other fault stays.
@@ -67,6 +72,33 @@ def clean(
         raise KlineError(f"unknown cleaning policy {policy!r}: use 'drop', 'split' or 'sort'")
     n = len(df)
     numbers = np.arange(1, n + 1) if row_numbers is None else np.asarray(row_numbers)
+    df, relabelled = _on_the_clock(df)
+    result = _clean(df, policy, n, numbers, frequency, min_length)
+    return replace(result, report=result.report + relabelled)
+
+
+def _on_the_clock(df: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The table with night bars labelled by the clock, and what the report says of it."""
+    if "timestamps" not in df.columns:
+        return df, ""
+    times = parse_timestamps(df["timestamps"].reset_index(drop=True), "timestamps")
+    shifts = clock_shifts(times)
+    if shifts is None:
+        return df, ""
+    moved = times + pd.to_timedelta(shifts, unit="D").as_unit(times.dt.unit)
+    return df.assign(timestamps=moved.to_numpy() if times.dt.tz is None else moved.array), (
+        f"; {REASON}: the days of {int((shifts != 0).sum())} of them were set back"
+    )
+
+
+def _clean(
+    df: pd.DataFrame,
+    policy: Policy,
+    n: int,
+    numbers: np.ndarray,
+    frequency: str | None,
+    min_length: int | None,
+) -> CleanResult:
     times = timestamps_ns(df)
     if policy == "sort":
         return _sort(df, times, numbers)

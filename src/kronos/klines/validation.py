@@ -6,7 +6,7 @@ Shapes: n rows in file order; every array is (n,).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 from kronos.errors import Argument, Message
 from kronos.klines.columns import KlineError
 from kronos.klines.jumps import find_jumps
+from kronos.klines.night_labels import REASON, clock_shifts
 from kronos.klines.numbers import parse_numbers
 from kronos.klines.timestamps import parse_timestamps
 from kronos.schema import FEATURES, OPTIONAL_COLUMNS, PRICE_COLUMNS
@@ -95,6 +96,8 @@ class Report:
     def _fix(self) -> Message:
         kinds = {fault.kind for fault in self.errors}
         if kinds == {"unsorted timestamp"}:
+            if any(REASON in fault.note for fault in self.errors):
+                return Message(f"; {REASON}: ", Argument("clean", "sort"), " gives them the day of the clock")
             return Message("; ", Argument("clean", "sort"), " sorts them")
         if kinds <= {"unsorted timestamp", "duplicate timestamp"}:
             return Message(
@@ -132,10 +135,17 @@ def validate(df: pd.DataFrame, *, min_rows: int = 2, row_numbers: np.ndarray | N
         for kind, columns, mask, level in (*value_faults(df), *_time_faults(df))
         if mask.any() or kind == "empty column"
     ]
+    faults = [_with_night_labels(fault, df) if fault.kind == "unsorted timestamp" else fault for fault in faults]
     faults += _jumps(df, numbers)
     if n < min_rows:
         faults.append(Fault("too few rows", n, (), (), note=f", expected at least {min_rows}"))
     return Report(tuple(faults), n, _newest_faulty(df))
+
+
+def _with_night_labels(fault: Fault, df: pd.DataFrame) -> Fault:
+    """The fault of times that step back, with its reason where that is how night sessions are labelled."""
+    shifts = clock_shifts(parse_timestamps(df["timestamps"].reset_index(drop=True), "timestamps"))
+    return fault if shifts is None else replace(fault, note=f": {REASON}")
 
 
 def _newest_faulty(df: pd.DataFrame) -> int:

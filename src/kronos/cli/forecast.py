@@ -70,6 +70,11 @@ if TYPE_CHECKING:
     "--top-p", type=float, help="Draw from the likeliest codes that hold this probability.  [default: the model's]"
 )
 @click.option("--top-k", type=int, default=0, show_default=True, help="Draw from the k likeliest codes; 0 is off.")
+@click.option(
+    "--price-limit",
+    metavar="cn|SHARE",
+    help="Keep each day's prices within a share of the close of the day before; cn: of the board of the stock's code.",
+)
 @calibration_option
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
 @device_option
@@ -155,7 +160,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
     if not options.quiet and "cleaning" in bars.attrs:
         click.echo(as_options(bars.attrs["cleaning"]), err=True)
     from kronos.cli.window import window_of
-    from kronos.klines.notes import future_notes, notes_of
+    from kronos.klines.notes import future_notes, notes_of, volume_unit
     from kronos.loading import load, pair_settings
 
     options.check_sampling()
@@ -168,8 +173,13 @@ def _forecast(path: str, name: str, options: Options) -> None:
             click.echo(f"note: {note}", err=True)
     values = [c for c in FEATURES if c in bars.columns]
 
+    symbol = str(bars.attrs.get("symbol", name))
+    limit = options.limit(symbol, window.future[0])
+    if limit is not None and not options.quiet:
+        click.echo(f"note: prices are kept within the daily limit of {limit.name}; {volume_unit(bars)}", err=True)
+
     def forecast_of(windows: Sequence[SeriesWindow], paths: int, ids: Sequence[str] | None = None) -> Forecast:
-        return predictor.forecast(
+        drawn = predictor.forecast(
             [cut.past[values] for cut in windows],
             [cut.past["timestamps"] for cut in windows],
             [cut.future for cut in windows],
@@ -182,8 +192,9 @@ def _forecast(path: str, name: str, options: Options) -> None:
             verbose=not options.quiet and sys.stderr.isatty(),
             ids=ids,
         )
+        return drawn if limit is None else drawn.within_price_limits(limit)
 
-    forecast = forecast_of([window], options.paths, [str(bars.attrs.get("symbol", name))])
+    forecast = forecast_of([window], options.paths, [symbol])
     result = table_of(forecast, values, options.levels())
     title = f"{name}: {options.horizon} bars forecast by {options.model} from the {len(window.past)} before them"
     title += ", calibrated" if forecast.calibration else ""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from kronos.cli.window import SeriesWindow
     from kronos.forecast.forecast import Forecast
+    from kronos.forecast.price_limits import PriceLimit
     from kronos.io.run_folder import RunFolder
     from kronos.predictor import KronosPredictor
 
@@ -39,6 +40,7 @@ class _Member(NamedTuple):
     name: str
     part: str
     window: SeriesWindow
+    limit: PriceLimit | None
 
 
 def forecast_all(source: Path, options: Options) -> None:
@@ -133,7 +135,8 @@ def _members(
                     yield symbol
                 else:
                     try:
-                        yield _Member(symbol, part, window_of(bars, options, context))
+                        window = window_of(bars, options, context)
+                        yield _Member(symbol, part, window, options.limit(symbol, window.future[0]))
                     except ValueError as error:
                         skipped.append((symbol, _said(error)))
         except KlineError as error:
@@ -164,6 +167,7 @@ def _forecast_group(group: list[_Member], folder: RunFolder, predictor: KronosPr
     )
     for member, columns in zip(group, values, strict=True):
         one = forecast[[member.name]]
+        one = one if member.limit is None else one.within_price_limits(member.limit)
         table = table_of(one, columns, options.levels())
         if member.window.truth is not None:
             table["actual_close"] = member.window.truth["close"].to_numpy()

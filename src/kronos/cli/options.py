@@ -11,7 +11,10 @@ import click
 from kronos.io.extras import need
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from kronos.calibration import Calibration
+    from kronos.forecast.price_limits import PriceLimit
     from kronos.generation.fused import Precision
     from kronos.klines.read_options import ReadOptions
 
@@ -118,6 +121,7 @@ class Options(NamedTuple):
     temperature: float | None
     top_p: float | None
     top_k: int
+    price_limit: str | None
     calibration: str
     seed: int
     device: str | None
@@ -158,6 +162,10 @@ class Options(NamedTuple):
             )
         self.levels()
         self.calibrating()
+        if self.price_limit is not None and self.price_limit.strip().lower() != "cn":
+            from kronos.forecast.price_limits import price_limit
+
+            price_limit(self.price_limit)
         if self.plot is not None:
             need("plotly" if Path(self.plot).suffix.lower() == ".html" else "matplotlib", "plot", f"--plot {self.plot}")
         files = (
@@ -176,6 +184,12 @@ class Options(NamedTuple):
     def calibrating(self) -> Calibration | Literal["auto"] | None:
         """What `KronosPredictor.forecast` takes for it."""
         return calibration_told(self.calibration)
+
+    def limit(self, symbol: str, day: pd.Timestamp) -> PriceLimit | None:
+        """The daily price limit of a series whose first day to forecast is ``day``."""
+        from kronos.forecast.price_limits import price_limit
+
+        return None if self.price_limit is None else price_limit(self.price_limit, symbol, day)
 
     def levels(self) -> list[float]:
         """Quantile levels to report, from --quantiles and from the ends of each --interval."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.forecast.checks import fractions, output_path, single_fraction, whole
+from kronos.forecast.price_limits import PriceLimit, limited_paths, price_limit
 from kronos.forecast.sample_paths import ForecastPaths
 from kronos.metrics import risk
 from kronos.metrics.quantiles import path_quantiles
@@ -64,6 +65,26 @@ class Forecast(ForecastPaths):
     Raises:
         ValueError: saying what was found, in which series, and what to do.
     """
+
+    def within_price_limits(self, limit: PriceLimit | Literal["cn"] | float) -> Forecast:
+        """The same forecast with every path's prices kept within a daily limit (`kronos.forecast.price_limits`).
+
+        Args:
+            limit: "cn" for the rule of each stock's board, told from its id; or a share of the close of the day before, such as
+                0.1; or a `PriceLimit`.
+
+        Raises:
+            ValueError: the histories are not known, an id has no code of a known board, or bars are longer than a day.
+        """
+        if self._history is None:
+            raise ValueError(
+                "a price limit starts from the close of the day before: make the Forecast with history=[...]"
+            )
+        kept = []
+        for paths, times, history, name in zip(self._paths, self._timestamps, self._history, self._ids, strict=True):
+            rule = limit if isinstance(limit, PriceLimit) else price_limit(limit, name, times[0])
+            kept.append(limited_paths(paths, times, history, rule)[0])
+        return Forecast(kept, self._timestamps, self._ids, self._last, self._history, self.calibration)
 
     # Tables: one row a series and time, the six features.
 

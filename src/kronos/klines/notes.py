@@ -18,8 +18,28 @@ def notes_of(bars: pd.DataFrame) -> list[str]:
     unused = bars.attrs.get("unused")
     if unused:
         notes.append(f"columns left out: {', '.join(unused)}")
+    unit = volume_unit(bars) if "amount" in bars else ""
+    if "lots" in unit and "neither" not in unit:
+        notes.append(unit)
     missing = missing_bars(bars["timestamps"])
     return notes if missing is None else [*notes, missing]
+
+
+LOT = 100
+"""Shares in a lot (手) of mainland China's stocks."""
+
+
+def volume_unit(bars: pd.DataFrame) -> str:
+    """Whether volume counts shares or lots (手), as the amount of money tells."""
+    if "volume" not in bars or "amount" not in bars:
+        return "whether volume counts shares or lots of 100 (手) is not known: no amount to tell it by"
+    price = (bars["high"] + bars["low"]) / 2
+    traded = bars["volume"] > 0
+    ratio = float((bars["amount"] / (bars["volume"] * price))[traded].median()) if traded.any() else np.nan
+    for unit, size in (("shares", 1), (f"lots of {LOT} shares (手)", LOT)):
+        if 0.8 * size < ratio < 1.25 * size:
+            return f"volume counts {unit}"
+    return f"volume fits neither shares nor lots of 100 (手): the amount is {ratio:.3g} times price times volume"
 
 
 def missing_bars(timestamps: pd.Series) -> str | None:

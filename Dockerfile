@@ -11,7 +11,7 @@ COPY src ./src
 RUN /opt/kronos/bin/pip install -c constraints.txt ".[serve]"
 
 FROM python:3.12-slim
-RUN useradd --create-home --uid 10001 kronos
+RUN useradd --create-home --uid 10001 kronos && install -d -o kronos -g kronos /home/kronos/models
 COPY --from=build /opt/kronos /opt/kronos
 ENV PATH=/opt/kronos/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001

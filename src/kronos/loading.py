@@ -118,7 +118,10 @@ def load(
         tokenizer: Hub id or folder of the tokenizer, where it does not follow from the name.
         device: None takes cuda, else mps, else cpu.
         max_context: None takes the model's own.
-        clip, sliding, precision, memory: as in `KronosPredictor`.
+        clip: as in `KronosPredictor`, like the next three.
+        sliding: how the window moves past the context.
+        precision: of the weights.
+        memory: bytes that a batch may take.
         hub_options: revision (of the model), cache_dir, token, local_files_only, force_download, as in `from_pretrained`.
 
     Raises:

@@ -62,7 +62,8 @@ class KronosPredictor:
     """Forecasts K-lines with a tokenizer and a model; the numbers are those of the reference implementation in eval mode.
 
     Args:
-        model, tokenizer: a pair that belongs together; a pair of different bit widths is refused, a known wrong pair warned of.
+        model: the network that predicts tokens.
+        tokenizer: the one that the model was trained with; one of other bit widths is refused, a known wrong one warned of.
         device: "cuda", "cuda:1", "mps", "cpu" or a torch.device; None takes the best there is.
         max_context: how many bars the model sees at most (512 for small, base and nano, 2048 for mini).
         clip: normalised values are clipped to [-clip, clip].
@@ -386,8 +387,8 @@ class KronosPredictor:
             prediction_length: bars to forecast; None where ``future_df`` says it.
             future_df: ids and timestamps of the bars to forecast, in the same columns. None continues the history's own
                 pattern, or ``calendar`` (see `kronos.future_timestamps`).
-            id_column, timestamp_column: None looks for item_id, unique_id, symbol, id and for timestamp, timestamps, ds, time,
-                datetime, date; a table without ids is one series.
+            id_column: name of the series; None looks for item_id, unique_id, symbol, id. A table without ids is one series.
+            timestamp_column: None looks for timestamp, timestamps, ds, time, datetime, date.
             target: what to report, one or several of the six features.
             quantile_levels: in [0, 1]. num_samples: paths a series.
             lookback: bars to look back on; None takes what the context holds, up to `DEFAULT_LOOKBACK`.

@@ -42,21 +42,31 @@ def read_klines(
     names: Sequence[str] | None = None,
     options: ReadOptions | None = None,
 ) -> pd.DataFrame:
-    """One series of K-lines, (n, 5..7), sorted in time: timestamps, open, high, low, close[, volume][, amount].
+    """Read one series of K-lines, sorted in time.
 
-    timestamps are datetime64[ns], with a zone where the source states one (epoch numbers are UTC) or tz is given;
-    the rest float64. Fresh RangeIndex. A volume or amount column without a single value counts as absent.
-    encoding, decimal, thousands, names: how the file is written, see `ReadOptions`. options: all of these together;
-    arguments of their own win over it.
-    attrs: "source", the path; "notes", what was assumed in reading; "symbol", when the file has that column; "cleaning", what
-    was left out, when clean is given; "validation", the report, when warnings remain; "unused", the names of columns
-    without a role.
+    Args:
+        path: a file; see docs/data.md for the formats.
+        symbol: which series of a table that holds several.
+        tz: zone of naive times; of others, the zone to convert to.
+        clean: None refuses a table with faults; "drop", "sort" and "split" as in `kronos.clean`, where "split" gives the latest
+            segment.
+        min_rows: rows that the result needs.
+        columns: explicit names, ``{"Price": "close"}``, or "ignore" to leave a column out, ``{"amount": "ignore"}``.
+        encoding: encoding of the text; None finds it, as of the next three. See `ReadOptions`.
+        decimal: the decimal sign.
+        thousands: the sign between groups of digits.
+        names: names of the columns of a file without a header.
+        options: all of these together; arguments of their own win over it.
 
-    symbol: which series of a table that holds several. tz: zone of naive times, else the zone to convert to.
-    clean: None refuses a table with faults; "drop", "sort" and "split" as in `cleaning.clean`, where "split" gives
-    the last, most recent segment. min_rows: rows the result needs. columns: explicit names, `{"Price": "close"}`,
-    or "ignore" to leave a column out, `{"amount": "ignore"}`.
-    Raises KlineError (a ValueError) that says what is wrong with the file, its columns or its rows.
+    Returns:
+        A table (n, 5 to 7) with a fresh RangeIndex: timestamps (datetime64[ns], with a zone where the source states one or ``tz``
+        is given; epoch numbers are UTC), open, high, low, close and, where there are, volume and amount, float64. A volume or
+        amount column without a single value counts as absent. ``attrs``: "source", the path; "notes", what was assumed; "symbol",
+        where the file has that column; "cleaning", what was left out; "validation", the report, where warnings remain; "unused",
+        the columns without a role.
+
+    Raises:
+        KlineError: a ValueError that says what is wrong with the file, its columns or its rows.
     """
     told = (options or ReadOptions()).but(
         columns=columns,

@@ -283,6 +283,18 @@ def test_fx_named_needs_no_weekend_in_its_history():
     same(future_timestamps(stamps[30:60], 120, "fx"), stamps[60:180])
 
 
+def test_naive_times_that_fit_the_sessions_only_as_utc_are_read_so_with_a_warning():
+    local = bars(weekdays("2024-02-20", "2024-03-12"), US_SLOTS).tz_localize("America/New_York")
+    naive = local.tz_convert("UTC").tz_localize(None)
+    cut = int(np.searchsorted(naive, pd.Timestamp("2024-03-09")))  # the clocks change on March 10
+    with pytest.warns(CalendarWarning, match="only as UTC"):
+        result = future_timestamps(naive[:cut], 100, "XNYS")
+    same(result, naive[cut:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        future_timestamps(local.tz_localize(None)[:cut], 100, "XNYS")
+
+
 # Night sessions
 
 CN_DAY = [("09:00", "10:15"), ("10:30", "11:30"), ("13:30", "15:00")]

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from kronos.calendars import future_timestamps
-from kronos.klines import KlineError, list_symbols, read_klines
+from kronos.klines import KlineError, ReadOptions, list_symbols, read_klines
+from kronos.klines.reader import iter_tables
 from kronos.klines.zones import is_utc
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
@@ -402,3 +403,10 @@ def test_shared_night_session_has_no_bars_on_saturday_morning(calendar):
 def test_shared_split_is_named_with_its_ratio():
     report = str(read_klines(CASES / "unadjusted_split.csv").attrs["validation"])
     assert "jump" in report and "10:1" in report
+
+
+def test_pieces_of_a_table_are_read_in_the_zone_that_is_told(tmp_path):
+    bars().to_csv(tmp_path / "a.csv", index=False)
+    for zone, first in (("Asia/Shanghai", "2024-01-10T00:00:00+08:00"), ("UTC", "2024-01-10T00:00:00+00:00")):
+        (table,) = iter_tables(tmp_path / "a.csv", options=ReadOptions(tz=zone))
+        assert table["timestamps"].iloc[0].isoformat() == first

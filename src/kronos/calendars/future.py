@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from datetime import tzinfo
+from dataclasses import replace
+from datetime import timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,6 +17,7 @@ from kronos.calendars.history import DAY, HOUR, LAST_YEAR, PERIODS, History, Mic
 from kronos.calendars.night_sessions import NIGHT_MARKETS, variant_of
 from kronos.calendars.pattern import MARKET_CLOCKS, WEEK, WeekPattern, disagreement, learn_clock, learn_week
 from kronos.calendars.periods import next_labels
+from kronos.calendars.utc import fit_only_as_utc
 from kronos.errors import Argument, KronosError
 
 MAX_HORIZON = 100_000
@@ -31,7 +33,7 @@ def future_timestamps(history: Timestamps, horizon: int, calendar: str | None = 
     calendar: None (or "auto") continues the pattern that the history shows. A name takes sessions, holidays and early
         closes from ``exchange_calendars`` ("XNYS", "NYSE", "XSHG", "SSE", "XKRX", ...), any case; "24/7" or "crypto",
         "24/5" and "fx" (Sunday 17:00 to Friday 17:00 in New York) are continuous weeks without holidays. With a named
-        exchange, naive timestamps are taken as its local time.
+        exchange, naive timestamps are taken as its local time, or as UTC where only that fits its sessions, with a warning.
 
     Returns a DatetimeIndex with the zone (or naivety) and the unit of the history.
     Raises ValueError for a history that is empty, too short to have a spacing, unsorted, duplicated, missing values or
@@ -41,9 +43,23 @@ def future_timestamps(history: Timestamps, horizon: int, calendar: str | None = 
     _check_horizon(horizon)
     name = _calendar_name(calendar)
     past = read_history(history, name is not None)
-    stamps = _future(past, int(horizon), name)
+    read = _as_utc_where_only_that_fits(past, name)
+    if read is not past:
+        warnings.warn(
+            f"the times lie in the sessions of {name} only as UTC, and are read so; give them their zone if they are not",
+            CalendarWarning,
+            stacklevel=2,
+        )
+    stamps = _future(read, int(horizon), name)
     _warn_beyond(past, stamps, name)
     return past.index_from_utc(stamps)
+
+
+def _as_utc_where_only_that_fits(past: History, name: str | None) -> History:
+    """The history as it is, or naive times that lie in the exchange's sessions only as UTC as times in UTC."""
+    if name is None or past.tz is not None or past.frequency.kind != "intraday" or not fit_only_as_utc(past.wall, name):
+        return past
+    return replace(past, tz=timezone.utc)
 
 
 def _warn_beyond(past: History, stamps: Micros, name: str | None) -> None:
@@ -72,7 +88,8 @@ def describe_calendar(history: Timestamps, calendar: str | None = None) -> str:
 
     name = _calendar_name(calendar)
     past = read_history(history, name is not None)
-    return sentence(past, name, lambda count: _future(past, count, name))
+    read = _as_utc_where_only_that_fits(past, name)
+    return sentence(past, name, lambda count: _future(read, count, name))
 
 
 def _check_horizon(horizon: int) -> None:

@@ -68,6 +68,7 @@ CLEANING = click.Choice(["drop", "sort", "split"])
 )
 @click.option("--keep-tokenizer", is_flag=True, help="Train the model only, on the tokenizer as it is.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto.")
+@click.option("--tz", help="Time zone of the data's timestamps, such as Asia/Shanghai; zoned ones are converted to it.")
 @reading_options
 @settings_options
 def finetune(data: tuple[Path, ...], out: Path, yaml: str | None, sets: tuple[str, ...], **options: Any) -> None:
@@ -86,7 +87,7 @@ def finetune(data: tuple[Path, ...], out: Path, yaml: str | None, sets: tuple[st
     from kronos.finetune.run import finetune as work
     from kronos.training.distributed import world
 
-    reading = read_options(options)
+    reading = read_options(options, tz=options["tz"])
     config = _settings(out, yaml, sets, options)
     with world(config.device) as processes:
         if processes.is_main_process:
@@ -164,7 +165,7 @@ def _prepare(
         "until": list(options["until"] or ()),
         "clean": options["clean"],
     }
-    dialect = {name: value for name, value in reading.dialect.items() if value}
+    dialect = {name: value for name, value in (reading.dialect | {"tz": reading.tz}).items() if value}
     source |= {"reading": json.loads(json.dumps(dialect))} if dialect else {}
     record = target / "source.json"
     if record.is_file():

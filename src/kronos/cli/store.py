@@ -29,6 +29,7 @@ def store() -> None:
 @click.option(
     "--workers", type=int, default=lambda: os.cpu_count() or 1, help="Processes that read.  [default: all cores]"
 )
+@click.option("--tz", help="Time zone of the files' timestamps, such as Asia/Shanghai; zoned ones are converted to it.")
 @reading_options
 def build(
     places: tuple[Path, ...],
@@ -37,6 +38,7 @@ def build(
     market: str | None,
     frequency: str | None,
     workers: int,
+    tz: str | None,
     **reading: Any,
 ) -> None:
     """Read the files and folders PLACES into one store.
@@ -60,7 +62,7 @@ def build(
     sources = find_sources(places)
     if market is not None:
         sources = [replace(s, market=market) for s in sources]
-    told = read_options(reading)
+    told = read_options(reading, tz=tz)
     if told != ReadOptions():
         sources = [replace(s, reading=told) for s in sources]
     if frequency is not None:

@@ -190,14 +190,15 @@ def iter_tables(
     Raises KlineError as `read_klines` does.
     """
     rest: list[pd.DataFrame] = []
+    tz = None if options is None else options.tz
     with _named(str(path)):
         raws = raw_pieces(Path(path), rows, options)
         first = [*itertools.islice(raws, 2)]
         if len(first) == 1:
-            yield _with_symbol(_standard(first[0], options), path)
+            yield _in_zone(_with_symbol(_standard(first[0], options), path), tz)
             return
         for raw in itertools.chain(first, raws):
-            table = _with_symbol(_standard(raw, options), path)
+            table = _in_zone(_with_symbol(_standard(raw, options), path), tz)
             last = int(np.flatnonzero((table["symbol"] == table["symbol"].iloc[-1]).to_numpy())[0])
             if not last and rest and rest[0]["symbol"].iloc[-1] == table["symbol"].iloc[0]:
                 rest.append(table)  # one series goes on
@@ -208,6 +209,10 @@ def iter_tables(
             rest = [goes_on]
     if rest:
         yield pd.concat(rest, ignore_index=True)
+
+
+def _in_zone(table: pd.DataFrame, tz: str | None) -> pd.DataFrame:
+    return table if tz is None else table.assign(timestamps=set_zone(table["timestamps"], tz))
 
 
 def _with_symbol(table: pd.DataFrame, path: str | os.PathLike[str]) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from kronos.forecast.forecast import Forecast
 from kronos.forecast.forecast import valid_candles as make_valid
 from kronos.generation.batch_plan import Window
 from kronos.generation.fused import PRECISIONS, Precision
+from kronos.generation.hidden_states import read_windows, score_windows
 from kronos.generation.module_path import evaluating, unwrapped
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
 from kronos.generation.prepared import KlineWarning, PreparedSeries, Timestamps
@@ -422,6 +423,105 @@ class KronosPredictor:
             calibration=calibration,
         )
         return table.result(forecast, targets, isinstance(target, str), levels)
+
+    def embed(
+        self,
+        df: pd.DataFrame | Sequence[pd.DataFrame],
+        x_timestamp: Timestamps | Sequence[Timestamps],
+        layer: int = -1,
+        pooling: Literal["last", "mean"] | None = "last",
+    ) -> np.ndarray:
+        """Hidden states of the model: features of a series for other methods. Read in one pass, nothing is sampled.
+
+        No state depends on bars after ``df``; within it, all bars share the mean and deviation that it is normalised with, so
+        the state of an earlier bar is not what it would be with that bar the last one.
+
+        Args:
+            df: the lookback of one series, or a list of lookbacks of any lengths up to ``max_context``. Never changed.
+            x_timestamp: the timestamp of each bar, or a list of as many series of them.
+            layer: 0 is the embedding of tokens and times, i the output of the i-th block; the last one, n_layers or -1, is
+                after the final norm, and what the heads read. Negative numbers count from the end.
+            pooling: "last" takes the state of the last bar, "mean" the mean over bars, None all of them.
+
+        Returns:
+            float32 [series, width]; with pooling None [series, bars, width], where shorter series have NaN before their first
+            bar: those of series i are ``[i, -len(df[i]):]``.
+
+        Raises:
+            ValueError: naming what was wrong with the table, the timestamps or an argument.
+        """
+        last = unwrapped(self.model).n_layers
+        if not _is_whole(layer) or not -last - 1 <= layer <= last:
+            raise ValueError(f"layer must be a whole number from {-last - 1} to {last}, found {layer!r}")
+        if pooling not in ("last", "mean", None):
+            raise ValueError(f'pooling must be "last", "mean" or None, found {pooling!r}')
+        windows = [one.window for one in self._histories(*_as_lists(df, x_timestamp, x_timestamp)[:2])]
+        longest, width = max(window.lookback for window in windows), unwrapped(self.model).d_model
+        shape = (len(windows), width) if pooling else (len(windows), longest, width)
+        result = np.full(shape, np.nan, np.float32)
+        number = layer if layer >= 0 else last + 1 + layer
+        for batch in read_windows(
+            self.tokenizer, self.model, windows, self.max_context, number, self.memory, self.precision
+        ):
+            if pooling == "last":
+                result[batch.members] = batch.states[:, -1].float().cpu().numpy()
+                continue
+            for i, states in zip(batch.members, batch.states.float(), strict=True):
+                own = states[-windows[i].lookback :]
+                if pooling == "mean":
+                    result[i] = own.mean(0).cpu().numpy()
+                else:
+                    result[i, -len(own) :] = own.cpu().numpy()
+        return result
+
+    def score(
+        self, df: pd.DataFrame | Sequence[pd.DataFrame], x_timestamp: Timestamps | Sequence[Timestamps]
+    ) -> pd.DataFrame | list[pd.DataFrame]:
+        """How likely the model found each bar after the bars before it, at temperature 1: a signal of unusual bars.
+
+        All bars share the mean and deviation that the series is normalised with: to judge a bar by what was known when it came,
+        make it the last one, and take the last row.
+
+        Args:
+            df, x_timestamp: as of `embed`.
+
+        Returns:
+            A table indexed by time, for a list of series a list of them: the tokens "s1" and "s2" of each bar, the logarithm of
+            their probabilities in nats, "log_p_s1" and "log_p_s2" (the latter given s1), and "surprise", minus their sum. The
+            first bar follows nothing: NaN.
+
+        Raises:
+            ValueError: naming what was wrong with the table or the timestamps.
+        """
+        series = self._histories(*_as_lists(df, x_timestamp, x_timestamp)[:2])
+        windows = [one.window for one in series]
+        scores = score_windows(self.tokenizer, self.model, windows, self.max_context, self.memory, self.precision)
+        tables = [
+            pd.DataFrame(
+                {
+                    "s1": found.s1,
+                    "s2": found.s2,
+                    "log_p_s1": found.coarse,
+                    "log_p_s2": found.fine,
+                    "surprise": -(found.coarse + found.fine),
+                },
+                index=one.past,
+            )
+            for one, found in zip(series, scores, strict=True)
+        ]
+        return tables[0] if isinstance(df, pd.DataFrame) else tables
+
+    def _histories(self, frames: Sequence[pd.DataFrame], pasts: Sequence[Timestamps]) -> list[PreparedSeries]:
+        """Series without a future, that fit in the context."""
+        series = self._series(frames, pasts, [()] * len(pasts), 0)
+        for number, one in enumerate(series):
+            if one.window.lookback > self.max_context:
+                which = f"series {number}: " if len(series) > 1 else ""
+                raise ValueError(
+                    f"{which}the model reads at most {self.max_context} bars (max_context), found {one.window.lookback}; give the "
+                    f"last {self.max_context}, df.iloc[-{self.max_context}:]"
+                )
+        return series
 
     def prepare(self, df: pd.DataFrame, x_timestamp: Timestamps, y_timestamp: Timestamps) -> PreparedSeries:
         """One series checked and normalised, for `sample_prepared`. Arguments and errors as of `forecast`."""

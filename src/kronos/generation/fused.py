@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -303,6 +304,12 @@ class FusedBlocks:
             assert isinstance(block, Block)
             self.blocks.append(FusedBlock(block, self.in_cache, precision))
             self.inv_freq = block.self_attn.rotary.inv_freq
+
+    def first(self, count: int) -> FusedBlocks:
+        """The first ``count`` of these blocks; the weights are shared."""
+        part = copy(self)
+        part.blocks = self.blocks[:count]
+        return part
 
     def rotary_freqs(self, positions: Tensor) -> Tensor:
         assert self.inv_freq is not None

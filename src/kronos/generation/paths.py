@@ -70,7 +70,7 @@ def uniforms(window: Window, seed: int, paths: slice) -> np.ndarray:
     return np.stack([stream.random((window.horizon, 2)) for stream in streams])
 
 
-def _left_padded(parts: Sequence[np.ndarray], length: int) -> np.ndarray:
+def left_padded(parts: Sequence[np.ndarray], length: int) -> np.ndarray:
     """[L_i, F] of several series -> [S, length, F], zeros on the left."""
     result = np.zeros((len(parts), length, parts[0].shape[1]), dtype=parts[0].dtype)
     for row, part in zip(result, parts, strict=True):
@@ -100,8 +100,8 @@ def sample_batch(
     if any(w.lookback != lookback for w in windows):
         lengths = torch.tensor([w.lookback for w in windows], device=device)
         hidden = torch.arange(lookback, device=device)[None] < (lookback - lengths)[:, None]
-    bars = torch.from_numpy(_left_padded([w.bars.astype(np.float32) for w in windows], lookback)).to(device)
-    past = _left_padded([w.stamp for w in windows], lookback)
+    bars = torch.from_numpy(left_padded([w.bars.astype(np.float32) for w in windows], lookback)).to(device)
+    past = left_padded([w.stamp for w in windows], lookback)
     # A shorter horizon is filled up with its last stamp; what comes after it is cut off again.
     future = np.stack([np.pad(w.future_stamp, ((0, horizon - w.horizon), (0, 0)), mode="edge") for w in windows])
     stamp = torch.from_numpy(np.concatenate((past, future), axis=1)).long().to(device)
@@ -175,7 +175,7 @@ def sample_paths(
     tokenizer, model = unwrapped(tokenizer), unwrapped(model)
     found = special_part(tokenizer) or special_part(model)
     if found is not None:
-        _warn_of_special_part(model, found)
+        warn_of_special_part(model, found)
         if precision != "float32":
             raise ValueError(
                 f"precision {precision!r} rounds the weights of plain networks, found {found}: take float32"
@@ -270,7 +270,7 @@ def _by_modules(
 _warned: WeakKeyDictionary[torch.nn.Module, set[str]] = WeakKeyDictionary()
 
 
-def _warn_of_special_part(model: Kronos, found: str) -> None:
+def warn_of_special_part(model: Kronos, found: str) -> None:
     """Once for each model and what was found."""
     known = _warned.setdefault(model, set())
     if found not in known:

@@ -26,7 +26,10 @@ class KlineWarning(KronosWarning):
 
 
 class PreparedSeries:
-    """One series made ready: normalised bars, time features, and the scale to map its forecast back."""
+    """One series made ready: normalised bars, time features, and the scale to map its forecast back.
+
+    A pred_len of 0 is for readers of the history alone, whose y_timestamp is empty.
+    """
 
     def __init__(
         self,
@@ -38,8 +41,8 @@ class PreparedSeries:
     ) -> None:
         if not isinstance(frame, pd.DataFrame):
             raise ValueError(f"df must be a pandas DataFrame, found {type(frame).__name__}")
-        past, self.future = as_timestamps(x_timestamp, "x_timestamp"), as_timestamps(y_timestamp, "y_timestamp")
-        self.past = past
+        self.past = past = as_timestamps(x_timestamp, "x_timestamp")
+        self.future = past[:0] if pred_len == 0 else as_timestamps(y_timestamp, "y_timestamp")
         if len(frame) < 2:
             raise ValueError(f"a lookback of at least 2 bars is needed to forecast from, found {len(frame)}")
         if len(past) != len(frame):

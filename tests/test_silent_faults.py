@@ -12,7 +12,6 @@ from click.testing import CliRunner
 import kronos
 from kronos.calendars import future_timestamps
 from kronos.cli import main as cli
-from kronos.cli.options import as_options
 from kronos.io.atomic import inputs_kept, whole_folder, write_file
 from kronos.klines import KlineError, read_klines
 from kronos.klines.notes import future_notes, missing_bars, notes_of
@@ -195,13 +194,6 @@ def test_the_remedy_for_gaps_in_amount_is_to_leave_the_column_out(folder):
     )
     for said in (done.stderr, dropped.stderr, run("check", "prices.csv").output):
         assert "clean=" not in said and "columns=" not in said
-
-
-def test_python_remedies_are_spelled_as_options():
-    assert as_options("columns={'amount': 'ignore', \"Turn over\": \"amount\"}") == (
-        "--map ignore=amount --map 'amount=Turn over'"
-    )
-    assert as_options('clean="sort" sorts, clean="drop" drops') == "--clean sort sorts, --clean drop drops"
 
 
 # ------------------------------------------------------------------------------------------ notes

@@ -58,6 +58,9 @@ class Message(str):
         made.parts = tuple(flat)
         return made
 
+    def __add__(self, other: str) -> Message:
+        return Message(self, other)
+
     def spelled(self, spelling: Spelling) -> str:
         """Return the text with its arguments as a front end spells them."""
         return "".join(spelling(part) if isinstance(part, Argument) else part for part in self.parts)

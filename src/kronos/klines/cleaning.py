@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from kronos.errors import Argument, Message
 from kronos.klines.columns import KlineError
 from kronos.klines.night_labels import REASON, clock_shifts
 from kronos.klines.splitting import (
@@ -117,7 +118,8 @@ def _clean(
         return _split(df.iloc[order], None if times is None else times[order], n, frequency, min_length, moved)
     kept = order[~faulty[order]]
     what = [_left_out(kind, rows, numbers) for kind, rows in rows_of.items() if len(rows)]
-    report = f'clean="drop": kept {len(kept)} of {n} rows{moved}' + (f"; left out {', '.join(what)}" if what else "")
+    report = Message(Argument("clean", "drop"), f": kept {len(kept)} of {n} rows{moved}")
+    report += f"; left out {', '.join(what)}" if what else ""
     if times is not None and len(kept) and len(order) and kept[-1] != order[-1]:
         lost = len(order) - 1 - int(np.flatnonzero(order == kept[-1])[0])
         last, newest = (pd.Timestamp(int(times[row])) for row in (kept[-1], order[-1]))
@@ -132,14 +134,17 @@ def _left_out(kind: str, rows: np.ndarray, numbers: np.ndarray) -> str:
 
 def _sort(df: pd.DataFrame, times: np.ndarray | None, numbers: np.ndarray) -> CleanResult:
     if times is None:
-        raise KlineError('clean="sort" needs a timestamps column')
+        raise KlineError(Argument("clean", "sort"), " needs a timestamps column")
     order = np.argsort(times, kind="stable")
     ordered = df.iloc[order]
     twice = ordered.duplicated().to_numpy()
     frame, rows = ordered[~twice].reset_index(drop=True), numbers[order][~twice]
-    validate(frame, min_rows=0, row_numbers=rows).raise_if_bad('after clean="sort"')
+    validate(frame, min_rows=0, row_numbers=rows).raise_if_bad(Message("after ", Argument("clean", "sort")))
     moved = int((order != np.arange(len(order))).sum())
-    report = f'clean="sort": kept {len(frame)} of {len(df)} rows, {moved} moved, {twice.sum()} exact duplicates dropped'
+    report = Message(
+        Argument("clean", "sort"),
+        f": kept {len(frame)} of {len(df)} rows, {moved} moved, {twice.sum()} exact duplicates dropped",
+    )
     return CleanResult([frame], report, len(frame), len(df) - len(frame))
 
 
@@ -147,7 +152,9 @@ def _split(
     df: pd.DataFrame, times: np.ndarray | None, n: int, frequency: str | None, min_length: int | None, moved: str
 ) -> CleanResult:
     if frequency is None and times is None:
-        raise KlineError('clean="split" needs timestamps or frequency="5m" to choose the rule')
+        raise KlineError(
+            Argument("clean", "split"), " needs timestamps or ", Argument("frequency", "5m"), " to choose the rule"
+        )
     name = nearest_frequency(frequency) if frequency is not None else infer_frequency(np.asarray(times))
     rule = PAPER_RULES[name] if min_length is None else replace(PAPER_RULES[name], min_length=min_length)
     values = column_values(df)
@@ -169,6 +176,8 @@ def _split(
     }
     what = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
     segments = f"{len(frames)} segment{'' if len(frames) == 1 else 's'}"
-    report = f'clean="split" by the paper\'s {name} rule: kept {kept} of {n} rows in {segments}{moved}'
+    report = Message(
+        Argument("clean", "split"), f" by the paper's {name} rule: kept {kept} of {n} rows in {segments}{moved}"
+    )
     report += f", {cuts.jump.sum()} jumps" + (f"; left out {what}" if what else "")
     return CleanResult(frames, report, kept, n - kept)

@@ -233,7 +233,9 @@ def list_symbols(
 def _cleaned(frame: pd.DataFrame, policy: Policy, rows: np.ndarray | None) -> tuple[pd.DataFrame, str]:
     result = clean_rows(frame, policy, row_numbers=rows)
     if not result.frames:
-        raise KlineError(f'{result.report}: nothing is left; use clean="drop" for a series this short')
+        raise KlineError(
+            result.report, ": nothing is left; use ", Argument("clean", "drop"), " for a series this short"
+        )
     chosen, report = result.frames[-1], result.report
     if len(result.frames) > 1:
         report += f"; this is the last segment, {len(chosen)} rows from {chosen['timestamps'].iloc[0]}"

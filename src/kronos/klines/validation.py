@@ -91,7 +91,7 @@ class Report:
         if self.ok:
             return
         lines = [f"  {fault}" for fault in self.faults]
-        raise KlineError(f"{source}: {self.summary}", self._fix(), "".join(f"\n{line}" for line in lines), report=self)
+        raise KlineError(source, f": {self.summary}", self._fix(), "".join(f"\n{line}" for line in lines), report=self)
 
     def _fix(self) -> Message:
         kinds = {fault.kind for fault in self.errors}

@@ -80,7 +80,7 @@ def _judged(rows: pd.DataFrame, policy: Policy | None) -> pd.DataFrame:
     if policy is not None:
         cleaned = clean(bars, policy)
         if not cleaned.frames:
-            raise KlineError(f"{cleaned.report}: nothing is left")
+            raise KlineError(cleaned.report, ": nothing is left")
         bars = cleaned.frames[-1]
     validate(bars).raise_if_bad("its bars")
     return bars

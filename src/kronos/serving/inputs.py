@@ -55,7 +55,7 @@ def from_json(bars: Columns | list[Bar], tz: str | None, policy: Policy | None, 
     if policy is not None:
         result = clean(frame, policy)
         if not result.frames:
-            raise KlineError(f"{result.report}: nothing is left")
+            raise KlineError(result.report, ": nothing is left")
         frame, attrs["cleaning"] = result.frames[-1], result.report
     report = validate(frame)
     report.raise_if_bad("bars")

@@ -344,7 +344,7 @@ def test_what_the_backtest_cannot_do_is_said_before_it_starts(root: Path, argume
 
 
 def test_holding_all_instruments_is_refused(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--set backtest_n_symbol_hold=2"):
+    with pytest.raises(ValueError, match="backtest_n_symbol_hold=2"):
         run_backtest(
             config(root, backtest_n_symbol_hold=50, backtest_result_path=str(tmp_path)),
             signals=foresight(root, tmp_path / "s.parquet"),

@@ -24,7 +24,7 @@ class Server:
         self.guard = create_app(offered, self.settings)
         self._socket = listen(self.settings.host, 0)
         self.url = address_of(self._socket)
-        self._server = server_of(self.guard)
+        self._server = server_of(self.guard, self.settings.limits)
         self._thread = threading.Thread(target=lambda: self._server.run(sockets=[self._socket]), daemon=True)
 
     @property

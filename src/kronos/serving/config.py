@@ -17,7 +17,10 @@ class Limits:
         rows: bars of one series. series: series of one request. horizon, lookback, paths: of one series.
         work: bars to generate in one request, over all series and paths.
         waiting: requests that are being worked on or wait; one more is refused with 503.
-        timeout: seconds until an answer, the most that can be asked for and the default. reading: seconds a body may take.
+        timeout: seconds until an answer, the most that can be asked for and the default. reading: seconds a body may take, and
+            seconds that a caller may leave a piece of an answer untaken.
+        head, headers, head_seconds: bytes, lines and seconds of a request's header.
+        receiving: bytes of bodies that are arriving, over all requests.
     """
 
     body: int = 16 * MIB
@@ -31,6 +34,10 @@ class Limits:
     waiting: int = 64
     timeout: float = 60.0
     reading: float = 30.0
+    head: int = 64 * 2**10
+    headers: int = 100
+    head_seconds: float = 10.0
+    receiving: int = 256 * MIB
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

@@ -16,10 +16,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.requests import ClientDisconnect
+
 from kronos.klines.samples import SAMPLES
 from kronos.serving.config import Settings
 from kronos.serving.metrics import Metrics
-from kronos.serving.problems import MEDIA_TYPE, Problem, busy
+from kronos.serving.problems import MEDIA_TYPE, Problem, busy, header_too_large
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -51,6 +53,8 @@ PROBES = frozenset({"/healthz", "/readyz"})
 API = HEAVY | PROBES | {f"/v1/samples/{name}" for name in SAMPLES} | {"/v1/models", "/metrics", "/openapi.json"}
 DRAINED = 2**26
 """Bytes of a refused request that are still read: where a body is arriving, closing at once would lose the answer."""
+PIECE = 2**16
+"""Bytes of a body that are passed on at a time."""
 PATIENCE = {503: 0.02}
 """Seconds that are spent on it, by status; two for others."""
 
@@ -68,6 +72,7 @@ class Guard:
         self._app, self._settings, self._metrics, self._page = app, settings, metrics, page
         self._retry_after = retry_after
         self.active = 0
+        self._receiving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,26 +83,51 @@ class Guard:
         try:
             self._check(scope)
             if scope["method"] == "POST" and scope["path"] in HEAVY:
-                if self.active >= self._settings.limits.waiting:
-                    raise busy(self._retry_after())
+                self._refuse_if_full()
+                await request.gather(self._reserve)
+                self._refuse_if_full()  # it may have filled up while the body came
                 self.active += 1
                 admitted = True
                 self._metrics.active.set(self.active)
             await self._app(scope, request.receive, request.send)
         except Problem as problem:
             await request.refuse(problem)
+        except ClientDisconnect:
+            request.status = request.status or 499
         except Exception:
             log.exception("request %s failed", request.id)
             await request.refuse(
                 Problem(500, f"the server failed; its log has the reason under {request.id}", "internal")
             )
         finally:
+            self._receiving -= request.reserved
             if admitted:
                 self.active -= 1
                 self._metrics.active.set(self.active)
             self._write_down(scope, request)
 
+    def _refuse_if_full(self) -> None:
+        if self.active >= self._settings.limits.waiting:
+            raise busy(self._retry_after())
+
+    def _reserve(self, size: int) -> None:
+        """Count bytes of a body that is arriving.
+
+        Raises:
+            Problem: 503, all bodies together are more than is allowed.
+        """
+        if self._receiving + size > self._settings.limits.receiving:
+            raise busy(self._retry_after())
+        self._receiving += size
+
     def _check(self, scope: Scope) -> None:
+        limits = self._settings.limits
+        sizes = [len(name) + len(value) + 4 for name, value in scope["headers"]]
+        if len(sizes) > limits.headers or sum(sizes) + len(scope.get("raw_path", b"")) > limits.head:
+            raise header_too_large(limits)
+        hosts = [value for name, value in scope["headers"] if name.lower() == b"host"]
+        if len(hosts) > 1 or any(set(value) & set(b"@/?#\\ ,") for value in hosts):
+            raise Problem(400, "send one Host header, with a name and perhaps a port", "host")
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         settings, path = self._settings, scope["path"]
         host = headers.get(b"host", "")
@@ -150,11 +180,38 @@ class _Request:
         self.status, self.read, self.sent = 0, 0, 0
         self._receive, self._send, self._limits = receive, send, settings.limits
         self._whole = False
+        self._body: bytearray | None = None
+        self.reserved = 0
         lengths = [value for name, value in scope["headers"] if name.lower() == b"content-length"]
         self._length = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
         scope.setdefault("state", {})["request_id"] = self.id
 
+    async def gather(self, reserve: Callable[[int], None]) -> None:
+        """Wait for the whole body, and keep it for `receive`; ``reserve`` is told of each piece before it is kept.
+
+        Raises:
+            Problem: the body is too large or too slow. ClientDisconnect: the caller has gone.
+        """
+        body = bytearray()
+        while not self._whole:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientDisconnect
+            piece = message.get("body", b"")
+            reserve(len(piece))
+            self.reserved += len(piece)
+            body += piece
+        self._body = body
+
     async def receive(self) -> Message:
+        if self._body is not None:
+            piece = bytes(self._body[:PIECE])
+            del self._body[:PIECE]
+            more = bool(self._body)
+            if not more:
+                self._body = None
+            await asyncio.sleep(0)  # others between two pieces
+            return {"type": "http.request", "body": piece, "more_body": more}
         if self._whole:
             return await self._receive()
         if self._length > self._limits.body:
@@ -186,7 +243,10 @@ class _Request:
             message = {**message, "headers": headers}
         elif message["type"] == "http.response.body":
             self.sent += len(message.get("body", b""))
-        await self._send(message)
+        try:
+            await asyncio.wait_for(self._send(message), self._limits.reading)
+        except (TimeoutError, asyncio.TimeoutError):
+            raise ClientDisconnect from None
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem, unless an answer is on its way already."""

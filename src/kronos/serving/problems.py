@@ -8,6 +8,7 @@ from typing import Any
 
 from kronos.errors import NAME_ALONE, Argument, message_of
 from kronos.klines import KlineError
+from kronos.serving.config import Limits
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -21,6 +22,7 @@ TITLES = {
     413: "The request is too large",
     415: "Not this kind of content",
     422: "The request cannot be carried out",
+    431: "The header is too large",
     499: "The caller has gone",
     500: "Something went wrong in the server",
     503: "Too busy",
@@ -71,6 +73,16 @@ def busy(seconds: int) -> Problem:
         f"the service has as many requests as it can take; try again in {seconds} s",
         "queue-full",
         headers={"Retry-After": str(seconds)},
+    )
+
+
+def header_too_large(limits: Limits) -> Problem:
+    """More bytes or lines than a header may have."""
+    return Problem(
+        431,
+        f"the header has more than {limits.head // 1024} KiB or {limits.headers} lines, which is the limit",
+        "header-too-large",
+        headers={"Connection": "close"},
     )
 
 

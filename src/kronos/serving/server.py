@@ -15,8 +15,9 @@ from dataclasses import replace
 import uvicorn
 
 from kronos.serving.app import create_app
-from kronos.serving.config import Settings
+from kronos.serving.config import Limits, Settings
 from kronos.serving.middleware import Guard
+from kronos.serving.protocol import protocol_of
 from kronos.serving.work import LoadedModel
 
 BACKLOG = 512
@@ -86,7 +87,7 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def server_of(app: Guard) -> uvicorn.Server:
+def server_of(app: Guard, limits: Limits) -> uvicorn.Server:
     """uvicorn, set up as the service needs it."""
     return uvicorn.Server(
         uvicorn.Config(
@@ -99,6 +100,7 @@ def server_of(app: Guard) -> uvicorn.Server:
             backlog=BACKLOG,
             lifespan="on",
             ws="none",
+            http=protocol_of(limits),
         )
     )
 
@@ -109,7 +111,7 @@ def serve(offered: Mapping[str, LoadedModel], settings: Settings, bound: socket.
     gc.collect()
     gc.freeze()  # or each full collection goes over all of PyTorch and pandas again, 150 ms in which nobody is answered
     with _signals_end_quietly():
-        server_of(create_app(offered, settings)).run(sockets=[bound])
+        server_of(create_app(offered, settings), settings.limits).run(sockets=[bound])
 
 
 @contextmanager

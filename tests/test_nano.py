@@ -60,7 +60,7 @@ def mse(predictor, matrix):
 
 
 def test_it_reconstructs_the_sample_within_the_bar(predictor):
-    bars = pytest.importorskip("arch.data").sp500.load().rename(columns=str.lower)
+    bars = pytest.importorskip("arch.data.sp500").load().rename(columns=str.lower)
     assert mse(predictor, to_matrix(bars[["open", "high", "low", "close", "volume"]])) < 0.03
 
 
@@ -74,7 +74,7 @@ def test_it_reconstructs_bars_that_came_after_its_training_within_the_bar(predic
 
 
 def test_its_paths_start_near_the_last_price_and_spread_with_time(predictor):
-    bars = pytest.importorskip("arch.data").sp500.load().rename(columns=str.lower).iloc[-600:-100]
+    bars = pytest.importorskip("arch.data.sp500").load().rename(columns=str.lower).iloc[-600:-100]
     future = kronos.future_timestamps(bars.index, 20, "XNYS")
     past = bars[["open", "high", "low", "close", "volume"]].iloc[-256:]
     close = predictor.predict_samples(past, past.index, future, 20, top_p=None, sample_count=50, seed=0, verbose=False)[

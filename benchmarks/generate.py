@@ -2,6 +2,7 @@
 
     python benchmarks/generate.py            # or: make bench
     python benchmarks/generate.py --quick    # small cases only
+    python benchmarks/generate.py --device cuda    # on a GPU: also bfloat16 and float16, and many series
     python benchmarks/generate.py --growth   # also how cost grows with horizon, paths, series and context
 
 The reference recomputes the window at every step and for every path, so its cost for P paths is reckoned as P times that of one,
@@ -13,20 +14,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 import torch
 
 from kronos.generation import engine, reference
-from kronos.generation.batch_plan import plan
-from kronos.generation.fused import Precision, fused_model
+from kronos.generation.batch_plan import memory_budget, plan
+from kronos.generation.fused import fused_model
 from kronos.generation.paths import stride_of
+from kronos.generation.precision import Precision
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos
 
@@ -36,6 +40,8 @@ SIZES = {
     "base": {"d_model": 832, "n_layers": 12, "n_heads": 16, "ff_dim": 2048},
 }
 SAMPLING = Sampling(1.0, top_p=0.9)
+DEVICE = torch.device("cpu")
+"""Where it runs; see --device."""
 
 
 class Case(NamedTuple):
@@ -71,6 +77,18 @@ CASES = [
     Case("small", 512, 120, 512, 1, stride=stride_of("strided", 512)),
     Case("small", 512, 120, 512, 1),
 ]
+GPU_CASES = [
+    *(
+        Case(model, 400, 112, 512, paths, precision=short)
+        for model in ("mini", "small", "base")
+        for paths in (1, 5, 30, 200)
+        for short in ("float32", "bfloat16", "float16")
+    ),
+    *(Case("small", 400, 112, 512, 30, series=64, precision=short) for short in ("float32", "bfloat16", "float16")),
+    Case("mini", 90, 10, 512, 10, series=500),
+    Case("small", 512, 120, 512, 1, stride=stride_of("strided", 512)),
+    Case("small", 512, 120, 512, 1),
+]
 GROWTH = [
     *(Case("mini", 480, horizon, 2048, 10) for horizon in (10, 30, 120, 480)),
     *(Case("mini", 400, 60, 512, paths) for paths in (1, 10, 50, 200)),
@@ -89,7 +107,7 @@ class Inputs(NamedTuple):
 def network(size: str) -> Kronos:
     torch.manual_seed(0)
     drops = {"ffn_dropout_p": 0.0, "attn_dropout_p": 0.0, "resid_dropout_p": 0.0, "token_dropout_p": 0.0}
-    return Kronos(s1_bits=10, s2_bits=10, learn_te=True, **SIZES[size], **drops).eval()
+    return Kronos(s1_bits=10, s2_bits=10, learn_te=True, **SIZES[size], **drops).eval().to(DEVICE)
 
 
 def inputs(case: Case) -> Inputs:
@@ -97,31 +115,41 @@ def inputs(case: Case) -> Inputs:
     s1, s2 = (torch.randint(0, 1024, (case.series, case.lookback)) for _ in range(2))
     shape = (case.series, case.lookback + case.horizon)
     stamp = torch.stack([torch.randint(0, n, shape) for n in (60, 24, 7, 32, 13)], dim=-1)
-    return Inputs(s1, s2, stamp, torch.rand(case.series * case.paths, case.horizon, 2, dtype=torch.float64))
+    uniforms = torch.rand(case.series * case.paths, case.horizon, 2, dtype=torch.float64)
+    return Inputs(*(t.to(DEVICE) for t in (s1, s2, stamp, uniforms)))
+
+
+def finished() -> float:
+    """The clock, once the device has done all it was told to."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def timed(work: Callable[[], object], repeats: int) -> tuple[float, float]:
     """Median and spread (largest less smallest) in seconds."""
     times = []
     for _ in range(repeats):
-        clock = time.perf_counter()
+        clock = finished()
         work()
-        times.append(time.perf_counter() - clock)
+        times.append(finished() - clock)
     return statistics.median(times), max(times) - min(times)
 
 
 def bandwidth() -> float:
     """Bytes a second that a copy moves, read and written, from and to memory."""
-    source = torch.ones(2**26)
+    source = torch.ones(2**26 if DEVICE.type == "cpu" else 2**30, device=DEVICE)
     target = torch.empty_like(source)
     target.copy_(source)
     return 2 * source.nbytes / timed(lambda: target.copy_(source), 9)[0]
 
 
 class PeakMemory:
-    """The process's resident bytes at their highest while the block runs."""
+    """The process's resident bytes, or those taken on the GPU, at their highest while the block runs."""
 
     def __enter__(self) -> PeakMemory:
+        if DEVICE.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         self.bytes, self._stop = 0, threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -135,6 +163,8 @@ class PeakMemory:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        if DEVICE.type == "cuda":
+            self.bytes = torch.cuda.max_memory_allocated()
 
 
 def batches(case: Case, model: Kronos) -> list[range]:
@@ -145,7 +175,8 @@ def batches(case: Case, model: Kronos) -> list[range]:
         horizon: int
 
     shapes: Any = [Shape(case.lookback, case.horizon)] * case.series
-    sizes = [len(batch.members) for batch in plan(model, shapes, case.paths, case.context, 2**30)]
+    budget = 2**30 if DEVICE.type == "cpu" else memory_budget(DEVICE)
+    sizes = [len(batch.members) for batch in plan(model, shapes, case.paths, case.context, budget)]
     return [range(sum(sizes[:i]), sum(sizes[: i + 1])) for i in range(len(sizes))]
 
 
@@ -206,7 +237,7 @@ def floor_bytes(model: Kronos, case: Case) -> float:
     heads = (2**model.s1_bits + 2 * d) * d + d * d + 2**model.s2_bits * d
     prefix, own = min(case.lookback, case.context - case.horizon + 1), case.horizon / 2
     per_bar = 2 * d * (len(model.transformer) + 1)
-    width = {"float32": 4, "bfloat16": 2, "int8": 1}[case.precision]
+    width = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}[case.precision]
     return width * (blocks + heads) + 4 * case.series * per_bar * (prefix + case.paths * own)
 
 
@@ -231,13 +262,16 @@ def measure(case: Case, repeats: int, copy_bytes: float, with_reference: bool) -
         generate(model, case, given, parts)
     row = case._asdict() | {"engine_s": took, "spread_s": spread, "peak_gib": peak.bytes / 2**30}
     row["paths_per_s"] = case.series * case.paths / took
-    if case.series == 1 and case.lookback + case.horizon <= case.context:
+    # A GPU's steps are recorded, and none of them can be timed apart.
+    if DEVICE.type == "cpu" and case.series == 1 and case.lookback + case.horizon <= case.context:
         row["prefill_ms"], row["step_ms"] = (1000 * seconds for seconds in step_cost(model, case, given, repeats))
         row["floor_ms"] = 1000 * floor_bytes(model, case) / copy_bytes
         row["step_over_floor"] = row["step_ms"] / row["floor_ms"]
     if with_reference:
         # Many series are the reference's own way of going faster, so they are measured in batches of 500 rows.
         rows = 1 if case.series == 1 else min(500, case.series * case.paths)
+        if DEVICE.type == "cuda" and case.series == 1 and case.paths > 1:
+            rows = case.paths  # a GPU does several paths in the time of one: the reference gets them in one batch
         one = reference_seconds(case.model, case.lookback, case.horizon, case.context, rows, repeats)
         row["reference_s"] = one * case.series * case.paths
         row["ratio"] = row["reference_s"] / took
@@ -266,6 +300,22 @@ COLUMNS = {
 }
 
 
+def where() -> str:
+    """The processor with its instructions and threads, or the GPU."""
+    if DEVICE.type == "cuda":
+        return torch.cuda.get_device_name(DEVICE)
+    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+
+
 def report(cases: list[Case], repeats: int, copy_bytes: float, with_reference: bool) -> Iterator[dict[str, Any]]:
     """Measure and print, row by row."""
     columns = [c for c in COLUMNS if with_reference or c not in ("reference_s", "ratio")]
@@ -281,20 +331,22 @@ def report(cases: list[Case], repeats: int, copy_bytes: float, with_reference: b
 
 
 def main() -> None:
+    global DEVICE
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="mini only, one repeat")
     parser.add_argument("--growth", action="store_true", help="also horizon, paths, series and context, one by one")
     parser.add_argument("--only", help="cases of this model only")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", type=torch.device, default=DEVICE)
     options = parser.parse_args()
-    repeats, cases = (1, CASES[:2]) if options.quick else (options.repeats, CASES)
+    DEVICE = options.device
+    repeats, cases = options.repeats, CASES if DEVICE.type == "cpu" else GPU_CASES
+    if options.quick:
+        repeats, cases = 1, cases[:2]
     if options.only:
         cases = [case for case in cases if case.model == options.only]
     copy_bytes = bandwidth()
-    print(
-        f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, float32, medians of {repeats}, "
-        f"a copy moves {copy_bytes / 1e9:.1f} GB/s"
-    )
+    print(f"PyTorch {torch.__version__}, {where()}, medians of {repeats}, a copy moves {copy_bytes / 1e9:.1f} GB/s")
     results = list(report(cases, repeats, copy_bytes, True))
     growth = list(report(GROWTH, min(repeats, 3), copy_bytes, False)) if options.growth else []
     summary = {

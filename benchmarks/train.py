@@ -34,6 +34,8 @@ from kronos.training.trainer import LoopSettings, Trainer, TrainingTask
 from kronos.training.windows import Order, Windows
 
 SYMBOLS, BARS, HORIZON = 50, 700, 11
+DEVICE = torch.device("cpu")
+"""Where it runs; see --device."""
 MODELS = {
     "nano": {"d_model": 128, "n_layers": 4, "n_heads": 4, "ff_dim": 320},
     "mini": {"d_model": 256, "n_layers": 4, "n_heads": 4, "ff_dim": 512},
@@ -59,7 +61,15 @@ def networks(size: str) -> tuple[KronosTokenizer, Kronos]:
         d_in=6, d_model=256, n_heads=4, ff_dim=512, n_enc_layers=4, n_dec_layers=4, ffn_dropout_p=0.0, attn_dropout_p=0.0,
         resid_dropout_p=0.0, s1_bits=10, s2_bits=10, beta=0.05, gamma0=1.0, gamma=1.1, zeta=0.05, group_size=5,
     )  # fmt: skip
-    return tokenizer.eval(), Kronos(s1_bits=10, s2_bits=10, learn_te=True, **MODELS[size], **DROPS)
+    model = Kronos(s1_bits=10, s2_bits=10, learn_te=True, **MODELS[size], **DROPS)
+    return tokenizer.eval().to(DEVICE), model.to(DEVICE)
+
+
+def finished() -> float:
+    """The clock, once the device has done all it was told to."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 class PandasWindows(torch.utils.data.Dataset):
@@ -96,8 +106,8 @@ def reference_way(size: str, tables: list[pd.DataFrame], length: int, batch: int
     model.train()
     seconds = []
     for _ in range(steps + 1):
-        clock = time.perf_counter()
-        bars, stamp = next(loader)
+        clock = finished()
+        bars, stamp = (t.to(DEVICE) for t in next(loader))
         with torch.no_grad():
             s1, s2 = tokenizer.encode(bars, half=True)
         logits = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1])
@@ -106,7 +116,7 @@ def reference_way(size: str, tables: list[pd.DataFrame], length: int, batch: int
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 3.0, foreach=False)
         optimiser.step()
-        seconds.append(time.perf_counter() - clock)
+        seconds.append(finished() - clock)
     return seconds[1:]
 
 
@@ -123,7 +133,7 @@ def our_way(
     def batch(step: int, part: int, parts: int) -> tuple[torch.Tensor, ...]:
         numbers = order.numbers(step * windows_a_step, windows_a_step)
         bars, stamp = windows.take(numbers)
-        s1, s2 = known(bars, numbers)
+        s1, s2 = known(bars.to(DEVICE), numbers)
         return s1, s2, stamp, torch.from_numpy(draws.random(s1.shape, dtype=np.float32))
 
     settings = LoopSettings(
@@ -134,11 +144,11 @@ def our_way(
         batch(step, 0, 1)
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(task, settings, Path(folder), World(0, 1, torch.device("cpu")))
+        trainer = Trainer(task, settings, Path(folder), World(0, 1, DEVICE))
         for step in range(steps + 2):
-            clock = time.perf_counter()
+            clock = finished()
             trainer.step(step)
-            seconds.append(time.perf_counter() - clock)
+            seconds.append(finished() - clock)
     return seconds[2:]
 
 
@@ -162,13 +172,16 @@ def loaders(tables: list[pd.DataFrame], store: Store, length: int, batch: int) -
 
 
 def main() -> None:
+    global DEVICE
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="mini")
     parser.add_argument("--window", type=int, default=101, help="bars")
     parser.add_argument("--batch", type=int, default=50, help="windows a step")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--ours", action="store_true", help="without the reference's way and the loaders")
+    parser.add_argument("--device", type=torch.device, default=DEVICE)
     options = parser.parse_args()
+    DEVICE = options.device
     tables = [series(i) for i in range(SYMBOLS)]
     store = Store.of((f"S{i}", table) for i, table in enumerate(tables))
     shape = (options.window, options.batch, options.steps)
@@ -197,7 +210,7 @@ def main() -> None:
             row["ratio"] = row["tokens_per_s"] / (results[0]["tokens_per_s"] if results else row["tokens_per_s"])
             results.append(row)
             print(f"| {name} | {row['tokens_per_s']:,.0f} | {row['spread']:,.0f} | {row['ratio']:.2f} |", flush=True)
-        found: dict[str, Any] = {"benchmark": "train", **vars(options), "results": results}
+        found: dict[str, Any] = {"benchmark": "train", **vars(options), "device": str(DEVICE), "results": results}
         if not options.ours:
             theirs, mine = map(statistics.median, loaders(tables, mapped, options.window, options.batch))
             found["loader"] = {"reference": theirs, "ours": mine, "ratio": mine / theirs}

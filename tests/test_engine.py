@@ -245,3 +245,27 @@ def test_what_cannot_be_is_refused(pair):
         engine.generate_tokens(model, s1, s2, stamp, uniforms(2, 20), 32, GREEDY, stride=32)
     with pytest.raises(ValueError, match="leaves no history"):
         engine.decode_suffix(tokenizer, s1, s2, s1, s2, 20)
+
+
+@pytest.mark.parametrize("lookbacks", [(20, 20, 20), (20, 7, 1)], ids=["alike", "ragged"])
+@pytest.mark.parametrize("paths", [1, 4])
+@pytest.mark.parametrize(("horizon", "context", "stride"), [(12, 32, 0), (30, 32, 8)], ids=["inside", "slides"])
+def test_steps_that_count_on_the_device_draw_the_same_bars(
+    pair, monkeypatch, lookbacks, paths, horizon, context, stride
+):
+    """What a GPU records: the same operations on the same memory at every step."""
+    if horizon > 12 and len(set(lookbacks)) > 1:
+        pytest.skip("padded series do not slide")
+    model = pair[1]
+    s1, s2, stamp = history(pair, 3, 20, horizon)
+    hidden = None
+    if len(set(lookbacks)) > 1:
+        hidden = torch.arange(20)[None] < 20 - torch.tensor(lookbacks)[:, None]
+    rows = (model, s1, s2, stamp, uniforms(3 * paths, horizon), context, Sampling(1.0, top_p=0.9), hidden, stride)
+    want = engine.generate_tokens(*rows)
+    monkeypatch.setattr(engine, "worth_recording", lambda device, steps: steps > 2)
+    told = []
+    found = engine.generate_tokens(*rows, on_bar=lambda *bar: told.append([t.clone() for t in bar]))
+    for ours, theirs, bars in zip(found, want, zip(*told, strict=True), strict=True):
+        assert ours.equal(theirs)
+        assert torch.stack(bars, dim=-1).flatten(0, 1).equal(theirs)

@@ -110,7 +110,9 @@ def test_the_same_rounded_model_draws_whole_paths():
 
 
 def test_an_unknown_precision_and_one_that_does_not_fit_the_model_are_refused():
-    with pytest.raises(ValueError, match="'float32', 'bfloat16', 'int8', found 'int4'"):
+    with pytest.raises(ValueError, match="'float32', 'bfloat16', 'float16', 'int8', found 'int4'"):
         fused_model(network(), "int4")
-    with pytest.raises(ValueError, match=r"is for float32 models on a CPU, found torch.bfloat16"):
+    with pytest.raises(
+        ValueError, match=r"'int8' is not to be had for torch.bfloat16 weights on cpu: load the model in float32"
+    ):
         fused_model(network().bfloat16(), "int8")

@@ -23,10 +23,10 @@ from kronos.forecast.checks import fractions
 from kronos.forecast.forecast import Forecast
 from kronos.forecast.forecast import valid_candles as make_valid
 from kronos.generation.batch_plan import Window
-from kronos.generation.fused import PRECISIONS, Precision
 from kronos.generation.hidden_states import read_windows, score_windows
 from kronos.generation.module_path import evaluating, unwrapped
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
+from kronos.generation.precision import PRECISIONS, Precision
 from kronos.generation.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
@@ -73,7 +73,8 @@ class KronosPredictor:
             at about the same accuracy and many times the speed (docs/generation.md). "auto" is exact under greedy decoding,
             where the reference's numbers can be told from others, and strided where paths are drawn.
         precision: of the model's weights while generating. "float32" gives the reference's numbers; "bfloat16" and "int8" read
-            fewer bytes a step, which makes forecasts of few paths faster on a CPU (figures and drift: docs/generation.md).
+            fewer bytes a step, which makes forecasts of few paths faster on a CPU; "bfloat16" and "float16" make forecasts of
+            many paths faster on a GPU (figures and drift: docs/generation.md).
         memory: bytes that a batch may take; None looks at what is free. Work is cut to fit; results do not depend on it.
         trained_bars: fewest and most bars of the windows that the pair was trained on, as `kronos.load` reads them; the default
             lookback stays within them, and a longer one is warned of. None: not known.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
 
+from kronos.generation.precision import PRECISIONS
 from kronos.io.extras import need
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ PICTURE_ENDINGS = (".png", ".svg", ".pdf", ".html")
 device_option = click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16", "int8"]),
+    type=click.Choice(PRECISIONS),
     default="float32",
     show_default=True,
-    help="Of the model's weights; bfloat16 and int8 are faster for few paths on a CPU, at a small drift.",
+    help="Of the model's weights; bfloat16 and int8 are faster for few paths on a CPU, bfloat16 and float16 for many on a "
+    "GPU, at a small drift.",
 )
 calibration_option = click.option(
     "--calibration",

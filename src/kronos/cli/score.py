@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import calibration_option, calibration_told, read_options, reading_options
+from kronos.cli.options import calibration_option, calibration_told, precision_option, read_options, reading_options
 
 if TYPE_CHECKING:
     from kronos.scoring import ScoreReport
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @calibration_option
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
 @click.option("--device", help="cpu, cuda, mps.  [default: the best there is here]")
-@click.option("--precision", type=click.Choice(["float32", "bfloat16", "int8"]), default="float32", show_default=True)
+@precision_option
 @click.option("--threads", type=int, default=1, show_default=True, help="Processor threads of each worker.")
 @click.option("--memory", type=float, metavar="GIB", help="What a batch may take.  [default: 0.125, on a GPU 4]")
 @click.option(

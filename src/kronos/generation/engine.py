@@ -20,15 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kronos.generation.fused import (
-    FusedBlocks,
-    FusedKronos,
-    Precision,
-    fused_model,
-    fused_tokenizer,
-    rotary_freqs,
-    rotate,
-)
+from kronos.generation.fused import FusedBlocks, FusedKronos, fused_model, fused_tokenizer, rotary_freqs, rotate
+from kronos.generation.precision import Precision
+from kronos.generation.recording import Recording, worth_recording
 from kronos.generation.sampling import Sampling, weights
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import AttentionContext
@@ -36,6 +30,20 @@ from kronos.nn.layers import AttentionContext
 Progress = Callable[[int], None]
 OnBar = Callable[[Tensor, Tensor], None]
 """Told both tokens of every new bar, [S, P] each."""
+
+
+class Counter:
+    """How many bars the own part of caches holds, kept on the device: one recording of a step then serves all steps."""
+
+    def __init__(self, filled: int, size: int, device: torch.device) -> None:
+        self.numbers = torch.arange(size, device=device)
+        self.last = torch.tensor([filled - 1], device=device)
+        """Number [1] of the latest bar."""
+        self.beyond = self.numbers > self.last
+        """True [size] where there is no bar yet."""
+
+    def advance(self) -> None:
+        torch.gt(self.numbers, self.last.add_(1), out=self.beyond)
 
 
 class Cache:
@@ -51,19 +59,30 @@ class Cache:
         own = max_new_bars if paths > 1 else max_new_bars + length
         self.key, self.value = (t.new_empty(series, heads, paths, own, size) for t in (key_SHLE, value_SHLE))
         self.filled = 0
+        self.counter: Counter | None = None
         if paths == 1:
             self.append(key_SHLE[:, :, None], value_SHLE[:, :, None])
 
     def append(self, key_SHPTE: Tensor, value_SHPTE: Tensor) -> None:
+        if self.counter is not None:
+            for kept, new in ((self.key, key_SHPTE), (self.value, value_SHPTE)):
+                kept.index_copy_(3, self.counter.last, new)
+            return
         stop = self.filled + key_SHPTE.shape[3]
         self.key[..., self.filled : stop, :], self.value[..., self.filled : stop, :] = key_SHPTE, value_SHPTE
         self.filled = stop
 
+    def count_by(self, counter: Counter) -> None:
+        """From now on bars are appended one at a time, where ``counter`` stands."""
+        self.counter = counter
+        for kept in (self.key, self.value):  # what is hidden is multiplied by zero, and must be finite
+            kept[..., self.filled :, :] = 0
+
     def attend(self, q_SHPTE: Tensor, padding_mask_SL: Tensor | None) -> Tensor:
         """Attention of the latest T bars, scaled already, to the prefix, to the own suffix and, causally, to each other."""
-        steps, filled = q_SHPTE.shape[3], self.filled
+        steps, filled = q_SHPTE.shape[3], self.filled if self.counter is None else self.key.shape[3]
         key, value = self.key[..., :filled, :], self.value[..., :filled, :]
-        later = None
+        later = None if self.counter is None else self.counter.beyond[None]
         if steps > 1:
             later = torch.ones(steps, filled, dtype=torch.bool, device=q_SHPTE.device).triu(filled - steps + 1)
         if self.shared is None:
@@ -97,12 +116,17 @@ class Prefix:
     hidden: Tensor | None
     rotary_freqs: Tensor
     length: int
+    counter: Counter | None = None
 
     @property
     def suffix(self) -> int:
         """Bars after the prefix that the caches hold."""
-        cache = self.caches[0]
-        return cache.filled if cache.shared is not None else cache.filled - self.length
+        return self.caches[0].filled + self.offset - self.length
+
+    @property
+    def offset(self) -> int:
+        """The number of the bar that the caches' own part begins with."""
+        return self.length if self.caches[0].shared is not None else 0
 
 
 def positions_of(length: int, max_new_bars: int, padding_mask_SL: Tensor | None, device: torch.device) -> Tensor:
@@ -160,8 +184,12 @@ def encode(
 
 def extend_blocks(blocks: FusedBlocks, x_SPTD: Tensor, prefix: Prefix) -> Tensor:
     """Run T new bars of every path through the blocks, after what the caches hold: [S, P, T, D] -> [S, P, T, D]."""
-    first = prefix.length + prefix.suffix
-    rotary_freqs = prefix.rotary_freqs[:, :, first : first + x_SPTD.shape[2]]
+    if prefix.counter is None:
+        first = prefix.length + prefix.suffix
+        rotary_freqs = prefix.rotary_freqs[:, :, first : first + x_SPTD.shape[2]]
+    else:
+        prefix.counter.advance()
+        rotary_freqs = prefix.rotary_freqs.index_select(2, prefix.counter.last + prefix.offset)
     for block, cache in zip(blocks.blocks, prefix.caches, strict=True):
         q, k, v = block.qkv(x_SPTD, rotary_freqs)
         cache.append(k, v)
@@ -199,7 +227,7 @@ class ModelWindow:
         key, value = (t.unflatten(-1, (model.heads, -1)) for t in model.dependency_kv(context))
         if self.rotary_freqs is not None:
             key = rotate(key, self.rotary_freqs[:, 0, :length])
-        self.at = length - 1
+        self.at: int | Tensor = length - 1
         # The latest context belongs to each path's own part, where the next ones follow it.
         key, value = key.transpose(1, 2), value.transpose(1, 2)
         self.dependency = Cache(key[:, :, :-1], value[:, :, :-1], paths, max_new_bars + 1)
@@ -218,7 +246,7 @@ class ModelWindow:
         """[S, P, V2], of the next bar, given its coarse token."""
         q = F.embedding(s1_SP, self.model.query_VD).unflatten(-1, (self.model.heads, -1))
         if self.rotary_freqs is not None:
-            q = rotate(q, self.rotary_freqs[:, :, self.at])
+            q = rotate(q, self._rotation())
         out = self.dependency.attend(q.transpose(1, 2)[:, :, :, None], self.hidden)
         return self.model.fine_logits(self.last_SPD, out[:, :, :, 0].transpose(1, 2).flatten(2))
 
@@ -227,12 +255,31 @@ class ModelWindow:
         """Append a bar to every path; time_emb [S, 1 or P, D]."""
         x = self.model.embed(s1_SP, s2_SP, time_emb_SPD)
         self.last_SPD = self.model.norm(extend_blocks(self.model.blocks, x[:, :, None], self.prefix)[:, :, 0])
-        self.at += 1
+        self.at += 1  # in place where it is on the device
         self.coarse_SPV, key, value = self.model.coarse_logits_and_kv(self.last_SPD)
         key, value = (t.unflatten(-1, (self.model.heads, -1)) for t in (key, value))
         if self.rotary_freqs is not None:
-            key = rotate(key, self.rotary_freqs[:, :, self.at])
+            key = rotate(key, self._rotation())
+        if self.dependency.counter is not None:
+            self.dependency.counter.advance()
         self.dependency.append(*(t.transpose(1, 2)[:, :, :, None] for t in (key, value)))
+
+    def _rotation(self) -> Tensor:
+        """Of the latest bar in the dependency layer."""
+        assert self.rotary_freqs is not None
+        if isinstance(self.at, int):
+            return self.rotary_freqs[:, :, self.at]
+        return self.rotary_freqs.index_select(2, self.at)[:, :, 0]
+
+    @torch.inference_mode()
+    def count_on_device(self) -> None:
+        """Keep on the device where each step stands, so that all steps are the same operations on the same memory."""
+        for caches in (self.prefix.caches, [self.dependency]):
+            counter = Counter(caches[0].filled, caches[0].key.shape[3], self.last_SPD.device)
+            for cache in caches:
+                cache.count_by(counter)
+        self.prefix.counter = self.prefix.caches[0].counter
+        self.at = torch.tensor([self.at], device=self.last_SPD.device)
 
 
 def sample_from_uniform(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
@@ -242,6 +289,55 @@ def sample_from_uniform(logits: Tensor, sampling: Sampling, uniform: Tensor) -> 
     cumulative = weights(logits, sampling).cumsum(-1, dtype=torch.float64)
     at = torch.searchsorted(cumulative, (uniform * cumulative[..., -1])[..., None], right=True)[..., 0]
     return at.clamp_max(logits.shape[-1] - 1)
+
+
+class Drawing:
+    """Draws the bars of a window one after the other, at each call the next one, into ``new1`` and ``new2`` [S, P, K].
+
+    On a GPU a step is hundreds of short operations, and starting them takes longer than running them: there the second step is
+    recorded as one graph, which is started whole for every step after it.
+    """
+
+    def __init__(
+        self,
+        window: ModelWindow,
+        time_emb_SPKD: Tensor,
+        new1_SPK: Tensor,
+        new2_SPK: Tensor,
+        uniforms_SPK2: Tensor,
+        sampling: Sampling,
+    ) -> None:
+        self.window, self.time_emb, self.sampling = window, time_emb_SPKD, sampling
+        self.new, self.uniforms = (new1_SPK, new2_SPK), uniforms_SPK2
+        self.step = 0
+        steps = new1_SPK.shape[2]
+        self.recorded = Recording(new1_SPK.device) if worth_recording(new1_SPK.device, steps) else None
+
+    def __call__(self) -> None:
+        i = self.step
+        if i == 0 or self.recorded is None:
+            if i > 0:
+                self.window.step(self.new[0][..., i - 1], self.new[1][..., i - 1], self.time_emb[:, :, i - 1])
+            for new, drawn in zip(self.new, self._draw(self.uniforms[:, :, i]), strict=True):
+                new[..., i] = drawn
+        else:
+            if i == 1:
+                self.window.count_on_device()
+                self.at = torch.zeros(1, dtype=torch.long, device=self.uniforms.device)
+            self.recorded(self._counted)
+        self.step += 1
+
+    def _counted(self) -> None:
+        """A step whose number is on the device."""
+        s1, s2 = (new.index_select(2, self.at)[..., 0] for new in self.new)
+        self.window.step(s1, s2, self.time_emb.index_select(2, self.at)[:, :, 0])
+        self.at.add_(1)
+        for new, drawn in zip(self.new, self._draw(self.uniforms.index_select(2, self.at)[:, :, 0]), strict=True):
+            new.index_copy_(2, self.at, drawn[..., None])
+
+    def _draw(self, uniform_SP2: Tensor) -> tuple[Tensor, Tensor]:
+        s1 = sample_from_uniform(self.window.coarse_logits(), self.sampling, uniform_SP2[..., 0])
+        return s1, sample_from_uniform(self.window.fine_logits(s1), self.sampling, uniform_SP2[..., 1])
 
 
 @torch.inference_mode()
@@ -301,14 +397,14 @@ def generate_tokens(
             )
             window = ModelWindow(fused, s1, s2, time_emb.repeat_interleave(paths, dim=0), None, 1, steps - 1)
         shape = window.last_SPD.shape[:2]
+        # [S, 1, K, D], or [N, 1, K, D] where each path has a window of its own
+        time_emb = time_emb_STD[:, None, lookback + done : lookback + done + steps - 1]
+        time_emb = time_emb if shape[0] == series else time_emb.repeat_interleave(paths, dim=0)
+        bars = slice(done, done + steps)
+        ours1, ours2, numbers = (t[:, :, bars].view(*shape, steps, *t.shape[3:]) for t in (new1, new2, uniforms))
+        draw = Drawing(window, time_emb, ours1, ours2, numbers, sampling)
         for i in range(done, done + steps):
-            if i > done:
-                time_emb = time_emb_STD[:, None, lookback + i - 1].expand(-1, paths, -1).reshape(*shape, -1)
-                window.step(new1[..., i - 1].view(shape), new2[..., i - 1].view(shape), time_emb)
-            u = uniforms[:, :, i].view(*shape, 2)
-            s1 = sample_from_uniform(window.coarse_logits(), sampling, u[..., 0])
-            s2 = sample_from_uniform(window.fine_logits(s1), sampling, u[..., 1])
-            new1[..., i], new2[..., i] = s1.view(series, paths), s2.view(series, paths)
+            draw()
             if on_bar is not None:
                 on_bar(new1[..., i], new2[..., i])
             if progress is not None:

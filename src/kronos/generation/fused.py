@@ -21,13 +21,14 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kronos.generation.precision import ON_CPU, ON_GPU, PRECISIONS, Precision
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import Attention, Block, RMSNorm
 
@@ -124,10 +125,6 @@ def use_products(settings: ProductSettings) -> Iterator[None]:
         _ready.clear()
 
 
-Precision = Literal["float32", "bfloat16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
-
-
 class Projection:
     """x W^T + b of W [O, I], and what so often follows it, in one operation where the device has one.
 
@@ -199,15 +196,34 @@ class QuantizedLinear(Projection):
         return out.view(*x.shape[:-1], -1)
 
 
+class ShortLinear(Projection):
+    """A projection on a GPU in a short type, which also what goes in and comes out is rounded to; sums with it are float32."""
+
+    def __init__(self, precision: Precision, weight_OI: Tensor, bias_O: Tensor | None) -> None:
+        dtype = getattr(torch, precision)
+        super().__init__(weight_OI.to(dtype), None if bias_O is None else bias_O.to(dtype))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return super().__call__(x.to(self.weight.dtype))
+
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        return other + self(x)
+
+
 def _projection(
     weight_OI: Tensor, bias_O: Tensor | None = None, in_cache: bool = False, precision: Precision = "float32"
 ) -> Projection:
     if precision == "float32":
         return Projection(weight_OI, bias_O, in_cache)
-    if weight_OI.device.type != "cpu" or weight_OI.dtype != torch.float32:
+    device = weight_OI.device.type
+    offered = {"cpu": ON_CPU, "cuda": ON_GPU}.get(device, ("float32",))
+    if precision not in offered or weight_OI.dtype != torch.float32:
         raise ValueError(
-            f"precision {precision!r} is for float32 models on a CPU, found {weight_OI.dtype} on {weight_OI.device}"
+            f"precision {precision!r} is not to be had for {weight_OI.dtype} weights on {weight_OI.device}: load the model in "
+            f"float32 and take {' or '.join(offered)}"
         )
+    if device != "cpu":
+        return ShortLinear(precision, weight_OI, bias_O)
     return QuantizedLinear(precision, weight_OI, bias_O, in_cache)
 
 
@@ -338,6 +354,8 @@ class FusedKronos:
         scale = (self.d_model // self.heads) ** -0.5
         self.query_VD = F.linear(embedding.emb_s1.weight, q[0] * scale, q[1] * scale)
         in_cache = self.blocks.in_cache
+        if weight.device.type != "cpu":
+            precision = "float32"  # a small part of a step, and logits rounded to 8 bits move probabilities by percents
         weight, bias = (torch.cat(parts) for parts in zip(_parts(head.proj_s1), k, v, strict=True))
         self.coarse_kv_proj = _projection(weight, bias, in_cache, precision)
         self.out = _projection(*_parts(attention.out_proj), in_cache, precision)

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from kronos.generation import engine
 from kronos.generation.batch_plan import Window, bytes_of, memory_budget, plan
-from kronos.generation.fused import Precision, fused_model
+from kronos.generation.fused import fused_model
 from kronos.generation.module_path import evaluating, special_part, unwrapped
 from kronos.generation.paths import left_padded, warn_of_special_part
+from kronos.generation.precision import Precision
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import run_blocks
 

@@ -18,8 +18,8 @@ import torch
 
 from kronos.generation import engine
 from kronos.generation.batch_plan import PlannedBatch, Window, bytes_of, memory_budget, plan
-from kronos.generation.fused import Precision
 from kronos.generation.module_path import evaluating, sample_by_modules, special_part, unwrapped
+from kronos.generation.precision import Precision
 from kronos.generation.reference import decode_tail
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer

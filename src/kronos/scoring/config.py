@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from kronos.calibration.calibration import Calibration
+from kronos.generation.precision import Precision
 from kronos.klines.read_options import ReadOptions
 from kronos.scoring.signal_names import DEFAULT_SIGNALS, check_signals
 
@@ -64,7 +65,7 @@ class ScoreSettings:
     max_age: float | None = None
     part: int = 512
     device: str = "cpu"
-    precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    precision: Precision = "float32"
     threads: int = 1
     memory: int | None = None
 

@@ -1,0 +1,10 @@
+"""What the model's weights may be rounded to while generating, and where."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "int8")
+ON_CPU: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
+ON_GPU: tuple[Precision, ...] = ("float32", "bfloat16", "float16")

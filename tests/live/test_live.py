@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from live_servers import Server, binance, eastmoney, okx, prices, yahoo
+from tests.live_servers import Server, binance, eastmoney, okx, prices, yahoo
 
 import kronos
 from kronos.cli import main

@@ -11,7 +11,7 @@ import time
 import pandas as pd
 import psutil
 import pytest
-from test_scoring import market
+from tests.scoring.test_run import market
 
 from kronos.scoring import ScoreSettings, read_scores, score
 

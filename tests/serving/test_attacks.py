@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
-from test_serving_api import offered  # noqa: F401
+from tests.serving.test_api import offered  # noqa: F401
 
 from kronos.serving.config import Limits, Settings
 from tests.serving_server import Server

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
-from test_serving_api import offered  # noqa: F401
+from tests.serving.test_api import offered  # noqa: F401
 
 import kronos
 from kronos.forecast.anchoring import anchored

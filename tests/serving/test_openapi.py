@@ -6,7 +6,7 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
 from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from test_serving_api import offered  # noqa: E402, F401
+from tests.serving.test_api import offered  # noqa: E402, F401
 
 from kronos.serving.config import Limits, Settings  # noqa: E402
 from tests.serving_server import Server, bars, columns  # noqa: E402

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
-from test_serving_api import offered  # noqa: F401
+from tests.serving.test_api import offered  # noqa: F401
 
 from kronos.serving.config import Limits, Settings, is_loopback
 from tests.serving_server import Server, bars, columns

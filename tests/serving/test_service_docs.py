@@ -21,7 +21,7 @@ from tests.processes import run_process, started
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 from click.testing import CliRunner
-from test_serving_api import offered  # noqa: F401
+from tests.serving.test_api import offered  # noqa: F401
 
 from kronos import read_klines
 from kronos.cli import main

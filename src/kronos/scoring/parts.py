@@ -161,6 +161,8 @@ class PartScorer:
             verbose=False,
             calibration=told.calibration,
         )
+        if told.price_limit is not None:
+            forecast = forecast.within_price_limits([window.limit for window in windows if window.limit is not None])
         assert forecast.last is not None
         zones = [window.future.tz for window in windows]
         return pa.table(

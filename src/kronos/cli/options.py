@@ -11,8 +11,8 @@ import click
 from kronos.io.extras import need
 
 if TYPE_CHECKING:
-
     from kronos.calibration import Calibration
+    from kronos.cli.window import SeriesWindow
     from kronos.forecast.price_limits import PriceLimit
     from kronos.generation.fused import Precision
     from kronos.klines.read_options import ReadOptions

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--price-limit",
     metavar="RULE",
-    help="Keep every path within the daily price limit: cn (by the board of the stock's code in the symbol), or a share such as 0.1.",
+    help="Keep every path within the daily price limit: cn (by the board of the code in the symbol), or a share such as 0.1.",
 )
 @click.option("--temperature", type=float, help="[default: the model's]")
 @click.option("--top-p", type=float, help="[default: the model's]")

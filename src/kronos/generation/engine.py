@@ -56,12 +56,19 @@ class Cache:
         series, heads, length, size = key_SHLE.shape
         # In one piece each: a product with a strided prefix would copy it at every step.
         self.shared = (key_SHLE.contiguous(), value_SHLE.contiguous()) if paths > 1 else None
-        own = max_new_bars if paths > 1 else max_new_bars + length
+        self.first = length if paths > 1 else 0
+        """Number of the bar that the own part begins with."""
+        own = max_new_bars + length - self.first
         self.key, self.value = (t.new_empty(series, heads, paths, own, size) for t in (key_SHLE, value_SHLE))
         self.filled = 0
         self.counter: Counter | None = None
         if paths == 1:
             self.append(key_SHLE[:, :, None], value_SHLE[:, :, None])
+
+    @property
+    def next(self) -> int | Tensor:
+        """Number of the bar that comes next; [1], on the device, where bars are counted there."""
+        return self.first + (self.filled if self.counter is None else self.counter.last + 1)
 
     def append(self, key_SHPTE: Tensor, value_SHPTE: Tensor) -> None:
         if self.counter is not None:
@@ -115,18 +122,11 @@ class Prefix:
     caches: list[Cache]
     hidden: Tensor | None
     rotary_freqs: Tensor
-    length: int
-    counter: Counter | None = None
 
     @property
-    def suffix(self) -> int:
-        """Bars after the prefix that the caches hold."""
-        return self.caches[0].filled + self.offset - self.length
-
-    @property
-    def offset(self) -> int:
-        """The number of the bar that the caches' own part begins with."""
-        return self.length if self.caches[0].shared is not None else 0
+    def counter(self) -> Counter | None:
+        """The caches' own, of which there is one for all."""
+        return self.caches[0].counter
 
 
 def positions_of(length: int, max_new_bars: int, padding_mask_SL: Tensor | None, device: torch.device) -> Tensor:
@@ -165,7 +165,7 @@ def prefill_blocks(
     x = read_blocks(
         blocks, x_SLD, rotary_freqs, padding_mask_SL, lambda k, v: caches.append(Cache(k, v, paths, max_new_bars))
     )
-    return x, Prefix(caches, padding_mask_SL, rotary_freqs, length)
+    return x, Prefix(caches, padding_mask_SL, rotary_freqs)
 
 
 @torch.no_grad()
@@ -182,14 +182,16 @@ def encode(
     return s1, s2
 
 
+def bars_of(table: Tensor, first: int | Tensor, bars: int = 1) -> Tensor:
+    """What a table of the bars of a window, in dimension 2, says of some; of one alone where its number is on the device."""
+    return table[:, :, first : first + bars] if isinstance(first, int) else table.index_select(2, first)
+
+
 def extend_blocks(blocks: FusedBlocks, x_SPTD: Tensor, prefix: Prefix) -> Tensor:
     """Run T new bars of every path through the blocks, after what the caches hold: [S, P, T, D] -> [S, P, T, D]."""
-    if prefix.counter is None:
-        first = prefix.length + prefix.suffix
-        rotary_freqs = prefix.rotary_freqs[:, :, first : first + x_SPTD.shape[2]]
-    else:
+    rotary_freqs = bars_of(prefix.rotary_freqs, prefix.caches[0].next, x_SPTD.shape[2])
+    if prefix.counter is not None:
         prefix.counter.advance()
-        rotary_freqs = prefix.rotary_freqs.index_select(2, prefix.counter.last + prefix.offset)
     for block, cache in zip(blocks.blocks, prefix.caches, strict=True):
         q, k, v = block.qkv(x_SPTD, rotary_freqs)
         cache.append(k, v)
@@ -227,7 +229,6 @@ class ModelWindow:
         key, value = (t.unflatten(-1, (model.heads, -1)) for t in model.dependency_kv(context))
         if self.rotary_freqs is not None:
             key = rotate(key, self.rotary_freqs[:, 0, :length])
-        self.at: int | Tensor = length - 1
         # The latest context belongs to each path's own part, where the next ones follow it.
         key, value = key.transpose(1, 2), value.transpose(1, 2)
         self.dependency = Cache(key[:, :, :-1], value[:, :, :-1], paths, max_new_bars + 1)
@@ -246,7 +247,7 @@ class ModelWindow:
         """[S, P, V2], of the next bar, given its coarse token."""
         q = F.embedding(s1_SP, self.model.query_VD).unflatten(-1, (self.model.heads, -1))
         if self.rotary_freqs is not None:
-            q = rotate(q, self._rotation())
+            q = rotate(q, bars_of(self.rotary_freqs, self.dependency.next - 1)[:, :, 0])
         out = self.dependency.attend(q.transpose(1, 2)[:, :, :, None], self.hidden)
         return self.model.fine_logits(self.last_SPD, out[:, :, :, 0].transpose(1, 2).flatten(2))
 
@@ -255,21 +256,13 @@ class ModelWindow:
         """Append a bar to every path; time_emb [S, 1 or P, D]."""
         x = self.model.embed(s1_SP, s2_SP, time_emb_SPD)
         self.last_SPD = self.model.norm(extend_blocks(self.model.blocks, x[:, :, None], self.prefix)[:, :, 0])
-        self.at += 1  # in place where it is on the device
         self.coarse_SPV, key, value = self.model.coarse_logits_and_kv(self.last_SPD)
         key, value = (t.unflatten(-1, (self.model.heads, -1)) for t in (key, value))
         if self.rotary_freqs is not None:
-            key = rotate(key, self._rotation())
+            key = rotate(key, bars_of(self.rotary_freqs, self.dependency.next)[:, :, 0])
         if self.dependency.counter is not None:
             self.dependency.counter.advance()
         self.dependency.append(*(t.transpose(1, 2)[:, :, :, None] for t in (key, value)))
-
-    def _rotation(self) -> Tensor:
-        """Of the latest bar in the dependency layer."""
-        assert self.rotary_freqs is not None
-        if isinstance(self.at, int):
-            return self.rotary_freqs[:, :, self.at]
-        return self.rotary_freqs.index_select(2, self.at)[:, :, 0]
 
     @torch.inference_mode()
     def count_on_device(self) -> None:
@@ -278,8 +271,6 @@ class ModelWindow:
             counter = Counter(caches[0].filled, caches[0].key.shape[3], self.last_SPD.device)
             for cache in caches:
                 cache.count_by(counter)
-        self.prefix.counter = self.prefix.caches[0].counter
-        self.at = torch.tensor([self.at], device=self.last_SPD.device)
 
 
 def sample_from_uniform(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:

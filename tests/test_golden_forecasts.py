@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import kronos
 from kronos import Kronos, KronosPredictor, KronosTokenizer
@@ -23,15 +24,19 @@ ROOT_CASES = [
 ]
 
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("folder", "name"), ROOT_CASES)
-def test_greedy_forecast_matches_the_golden_forecast(folder, name, golden):
+def test_greedy_forecast_matches_the_golden_forecast(folder, name, device, golden):
     case = next(c for c in json.loads((golden / folder / "forecasts.json").read_text()) if c["name"] == name)
     bars = pd.read_csv(golden / folder / "bars.csv", parse_dates=["timestamps"])
     want = pd.read_csv(golden / folder / f"forecast_{name}.csv", parse_dates=["timestamps"])
     predictor = KronosPredictor(
         Kronos.from_pretrained(golden / folder / "model"),
         KronosTokenizer.from_pretrained(golden / folder / "tokenizer"),
-        device="cpu",
+        device=device,
         max_context=case["max_context"],
         clip=case["clip"],
     )

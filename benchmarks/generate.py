@@ -119,10 +119,10 @@ def inputs(case: Case) -> Inputs:
     return Inputs(*(t.to(DEVICE) for t in (s1, s2, stamp, uniforms)))
 
 
-def finished() -> float:
+def finished(device: torch.device) -> float:
     """The clock, once the device has done all it was told to."""
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
@@ -130,9 +130,9 @@ def timed(work: Callable[[], object], repeats: int) -> tuple[float, float]:
     """Median and spread (largest less smallest) in seconds."""
     times = []
     for _ in range(repeats):
-        clock = finished()
+        clock = finished(DEVICE)
         work()
-        times.append(finished() - clock)
+        times.append(finished(DEVICE) - clock)
     return statistics.median(times), max(times) - min(times)
 
 
@@ -300,10 +300,10 @@ COLUMNS = {
 }
 
 
-def where() -> str:
+def where(device: torch.device) -> str:
     """The processor with its instructions and threads, or the GPU."""
-    if DEVICE.type == "cuda":
-        return torch.cuda.get_device_name(DEVICE)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
@@ -346,7 +346,9 @@ def main() -> None:
     if options.only:
         cases = [case for case in cases if case.model == options.only]
     copy_bytes = bandwidth()
-    print(f"PyTorch {torch.__version__}, {where()}, medians of {repeats}, a copy moves {copy_bytes / 1e9:.1f} GB/s")
+    print(
+        f"PyTorch {torch.__version__}, {where(DEVICE)}, medians of {repeats}, a copy moves {copy_bytes / 1e9:.1f} GB/s"
+    )
     results = list(report(cases, repeats, copy_bytes, True))
     growth = list(report(GROWTH, min(repeats, 3), copy_bytes, False)) if options.growth else []
     summary = {

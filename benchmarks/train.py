@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from generate import finished, where
 
 from kronos.klines.features import FEATURES, time_features
 from kronos.nn import Kronos, KronosTokenizer
@@ -65,13 +66,6 @@ def networks(size: str) -> tuple[KronosTokenizer, Kronos]:
     return tokenizer.eval().to(DEVICE), model.to(DEVICE)
 
 
-def finished() -> float:
-    """The clock, once the device has done all it was told to."""
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 class PandasWindows(torch.utils.data.Dataset):
     """The reference's data set: a random window, cut and normalised with pandas, whatever the index."""
 
@@ -106,7 +100,7 @@ def reference_way(size: str, tables: list[pd.DataFrame], length: int, batch: int
     model.train()
     seconds = []
     for _ in range(steps + 1):
-        clock = finished()
+        clock = finished(DEVICE)
         bars, stamp = (t.to(DEVICE) for t in next(loader))
         with torch.no_grad():
             s1, s2 = tokenizer.encode(bars, half=True)
@@ -116,7 +110,7 @@ def reference_way(size: str, tables: list[pd.DataFrame], length: int, batch: int
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 3.0, foreach=False)
         optimiser.step()
-        seconds.append(finished() - clock)
+        seconds.append(finished(DEVICE) - clock)
     return seconds[1:]
 
 
@@ -146,9 +140,9 @@ def our_way(
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(task, settings, Path(folder), World(0, 1, DEVICE))
         for step in range(steps + 2):
-            clock = finished()
+            clock = finished(DEVICE)
             trainer.step(step)
-            seconds.append(finished() - clock)
+            seconds.append(finished(DEVICE) - clock)
     return seconds[2:]
 
 
@@ -185,9 +179,8 @@ def main() -> None:
     tables = [series(i) for i in range(SYMBOLS)]
     store = Store.of((f"S{i}", table) for i, table in enumerate(tables))
     shape = (options.window, options.batch, options.steps)
-    threads = torch.get_num_threads()
     print(
-        f"PyTorch {torch.__version__}, {threads} threads, {options.model}, {options.batch} windows of {options.window} bars"
+        f"PyTorch {torch.__version__}, {where(DEVICE)}, {options.model}, {options.batch} windows of {options.window} bars"
     )
     with tempfile.TemporaryDirectory() as folder:
         mapped = Store.open(store.save(Path(folder) / "store"))

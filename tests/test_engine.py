@@ -253,7 +253,7 @@ def test_what_cannot_be_is_refused(pair):
 def test_steps_that_count_on_the_device_draw_the_same_bars(
     pair, monkeypatch, lookbacks, paths, horizon, context, stride
 ):
-    """What a GPU records: the same operations on the same memory at every step."""
+    """A GPU records such a step: the same operations on the same memory every time."""
     if horizon > 12 and len(set(lookbacks)) > 1:
         pytest.skip("padded series do not slide")
     model = pair[1]

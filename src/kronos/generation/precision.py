@@ -1,4 +1,4 @@
-"""What the model's weights may be rounded to while generating, and where."""
+"""The types that the model's weights may be rounded to while generating, on a CPU and on a GPU."""
 
 from __future__ import annotations
 

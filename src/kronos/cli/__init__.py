@@ -13,6 +13,7 @@ from kronos.cli.errors import errors_in_a_line
 from kronos.cli.evaluate import evaluate
 from kronos.cli.export_onnx import export_onnx
 from kronos.cli.export_qlib import export_qlib_command
+from kronos.cli.features import features
 from kronos.cli.fetch import fetch
 from kronos.cli.finetune import finetune
 from kronos.cli.forecast import forecast
@@ -58,6 +59,7 @@ COMMANDS = (
     generate,
     audit,
     score,
+    features,
     fetch,
     finetune,
     calibrate,

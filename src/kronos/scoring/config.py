@@ -14,6 +14,8 @@ from kronos.scoring.signal_names import DEFAULT_SIGNALS, check_signals
 
 LATEST = "latest"
 """In place of a cut-off: every series from its own last bar."""
+FEATURE_GROUPS = ("embedding", "volatility", "surprise")
+"""What `FeatureSettings` can write: hidden states e000, e001, ...; volatility, recent and range; surprise of the last bar."""
 MOST_CUTOFFS = 10_000
 CPU_BATCH, GPU_BATCH = 2**27, 2**32
 """Bytes of a batch. On a CPU small batches stay in its caches: 128 MiB were a quarter faster than 1 GiB with nano."""
@@ -122,12 +124,44 @@ class ScoreSettings:
     def from_dict(cls, values: dict[str, Any]) -> ScoreSettings:
         """From what `to_dict` gave, also after a way through JSON."""
         plain = {**values, "columns": tuple((a, b) for a, b in values.get("columns", ()))}
-        for name in ("signals", "cutoffs", "names"):
+        for name in ("signals", "cutoffs", "names", "groups"):
             if plain.get(name) is not None:
                 plain[name] = tuple(plain[name])
         if isinstance(plain.get("calibration"), dict):
             plain["calibration"] = Calibration(**plain["calibration"])
         return cls(**plain)
+
+
+@dataclass(frozen=True)
+class FeatureSettings(ScoreSettings):
+    """Settings of a run that writes features of the lookback in place of signals; nothing is sampled.
+
+    Attributes:
+        horizon: not used. layer, pooling: of the embedding, as `KronosPredictor.embed` takes them.
+        groups: what is written; see `FEATURE_GROUPS`.
+    """
+
+    horizon: int = 1
+    layer: int = -1
+    pooling: Literal["last", "mean"] = "last"
+    groups: tuple[str, ...] = ("embedding", "volatility")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pooling not in ("last", "mean"):
+            raise ValueError(f'pooling must be "last" or "mean", found {self.pooling!r}')
+        if isinstance(self.layer, bool) or not isinstance(self.layer, int):
+            raise ValueError(f"layer must be a whole number, found {self.layer!r}")
+        unknown = [name for name in self.groups if name not in FEATURE_GROUPS]
+        if unknown or not self.groups or len(set(self.groups)) < len(self.groups):
+            raise ValueError(
+                f"features are some of {', '.join(FEATURE_GROUPS)}, each once, found {', '.join(self.groups) or 'none'}"
+            )
+
+
+def settings_from(values: dict[str, Any]) -> ScoreSettings:
+    """Settings of either kind from what their `to_dict` gave."""
+    return FeatureSettings.from_dict(values) if "pooling" in values else ScoreSettings.from_dict(values)
 
 
 def cutoff_label(text: str) -> str:

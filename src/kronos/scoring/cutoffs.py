@@ -11,7 +11,7 @@ import pandas as pd
 
 from kronos.calendars import future_timestamps
 from kronos.klines import KlineError, clean, validate
-from kronos.klines.window import cut_window
+from kronos.klines.window import chosen_lookback, cut_window
 from kronos.schema import OPTIONAL_COLUMNS
 from kronos.scoring.config import LATEST, ScoreSettings
 
@@ -41,6 +41,26 @@ def window_at(name: str, rows: pd.DataFrame, cutoff: str, settings: ScoreSetting
     Raises:
         ValueError: the reason why the series has no score at this cut-off.
     """
+    bars = bars_known_at(rows, cutoff, settings)
+    window = cut_window(
+        bars, settings.horizon, context, settings.lookback, calendar=settings.calendar, future_times=_future_times
+    )
+    return ScoreWindow(name, cutoff, window.past, window.future)
+
+
+def lookback_at(name: str, rows: pd.DataFrame, cutoff: str, settings: ScoreSettings, context: int) -> ScoreWindow:
+    """As `window_at`, without times to forecast."""
+    bars = bars_known_at(rows, cutoff, settings)
+    taken = chosen_lookback(settings.lookback, len(bars), 0, context)
+    return ScoreWindow(name, cutoff, bars.iloc[-taken:], pd.DatetimeIndex([], tz=bars["timestamps"].dt.tz))
+
+
+def bars_known_at(rows: pd.DataFrame, cutoff: str, settings: ScoreSettings) -> pd.DataFrame:
+    """Sound bars of a series up to a cut-off, at least `HISTORY` of them where there are.
+
+    Raises:
+        ValueError: there is none, one is faulty, or the last one is older than ``max_age``.
+    """
     moment = moment_of(cutoff, rows["timestamps"].dt.tz)
     known = _known(rows, moment, max(HISTORY, 2 * (settings.lookback or 0)))
     if not len(known):
@@ -49,10 +69,7 @@ def window_at(name: str, rows: pd.DataFrame, cutoff: str, settings: ScoreSetting
     last = bars["timestamps"].iloc[-1]
     if moment is not None and settings.max_age is not None and moment - last > pd.Timedelta(days=settings.max_age):
         raise ValueError(f"its last bar, {last}, is more than {settings.max_age:g} days before the cut-off")
-    window = cut_window(
-        bars, settings.horizon, context, settings.lookback, calendar=settings.calendar, future_times=_future_times
-    )
-    return ScoreWindow(name, cutoff, window.past, window.future)
+    return bars
 
 
 def moment_of(cutoff: str, zone: tzinfo | None) -> pd.Timestamp | None:

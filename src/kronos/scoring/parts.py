@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kronos.io.atomic import parquet_bytes
 from kronos.io.storage import Storage
 from kronos.schema import CLOSE
-from kronos.scoring.config import ScoreSettings
+from kronos.scoring.config import FeatureSettings, settings_from
+from kronos.scoring.feature_columns import embedded, feature_columns
 from kronos.scoring.signal_names import signals_of
 from kronos.scoring.universe import Member, Piece
 
@@ -82,7 +83,7 @@ class PartScorer:
 
         from kronos.loading import load
 
-        self.settings = told = ScoreSettings.from_dict(settings)
+        self.settings = told = settings_from(settings)
         torch.set_num_threads(told.threads)
         self.predictor: KronosPredictor = load(
             told.model,
@@ -115,21 +116,23 @@ class PartScorer:
 
         windows = self._windows(part, rejected)
         rows: dict[str, list[pa.Table]] = {}
-        together = max(1, PATH_BYTES // (self.settings.paths * self.settings.horizon * 24))
+        one = self.predictor.model.d_model * 4 if self._embeds else self.settings.paths * self.settings.horizon * 24
+        together = max(1, PATH_BYTES // one)
         for start in range(0, len(windows), together):
             group = windows[start : start + together]
-            table = self._score(group)
+            table = self._features(group) if self._embeds else self._score(group)
             cutoffs = [window.cutoff for window in group]
             for cutoff in dict.fromkeys(cutoffs):
                 rows.setdefault(cutoff, []).append(table.filter(pa.array([c == cutoff for c in cutoffs])))
         return {cutoff: pa.concat_tables(tables).combine_chunks() for cutoff, tables in rows.items()}
 
     def _windows(self, part: Part, rejected: list[tuple[str, str, str]]) -> list[ScoreWindow]:
-        from kronos.scoring.cutoffs import window_at
+        from kronos.scoring.cutoffs import lookback_at, window_at
         from kronos.scoring.members import read_members
         from kronos.scoring.universe import first_line
 
         columns = dict(self.settings.columns) or None
+        cut = lookback_at if self._embeds else window_at
         windows = []
         for name, rows in read_members(self.data, part.members, self.settings.tz, columns, self.settings.reading()):
             if isinstance(rows, str):
@@ -137,11 +140,29 @@ class PartScorer:
                 continue
             for cutoff in part.cutoffs:
                 try:
-                    windows.append(window_at(name, rows, cutoff, self.settings, self.predictor.trained_context))
+                    windows.append(cut(name, rows, cutoff, self.settings, self.predictor.trained_context))
                 except ValueError as error:
                     rejected.append((name, cutoff, first_line(error)))
         windows.sort(key=lambda window: part.cutoffs.index(window.cutoff))
         return windows
+
+    @property
+    def _embeds(self) -> bool:
+        return isinstance(self.settings, FeatureSettings)
+
+    def _features(self, windows: Sequence[ScoreWindow]) -> pa.Table:
+        import pyarrow as pa
+
+        assert isinstance(self.settings, FeatureSettings)
+        states = embedded(self.predictor, windows, self.settings)
+        columns = feature_columns(self.predictor, windows, self.settings)
+        return pa.table(
+            {
+                **_described(windows),
+                "last_close": pa.array([float(w.past["close"].iloc[-1]) for w in windows], pa.float64()),
+                **{name: pa.array(values, pa.float32()) for name, values in {**columns, **states}.items()},
+            }
+        )
 
     def _score(self, windows: Sequence[ScoreWindow]) -> pa.Table:
         import pyarrow as pa
@@ -162,18 +183,29 @@ class PartScorer:
             calibration=told.calibration,
         )
         assert forecast.last is not None
-        zones = [window.future.tz for window in windows]
+        described = _described(windows)
+        described["horizon_end"] = _instants([window.future[-1] for window in windows])
+        order = ("symbol", "last_bar", "horizon_end", "tz", "lookback")
         return pa.table(
             {
-                "symbol": pa.array([window.name for window in windows], pa.string()),
-                "last_bar": _instants([window.past["timestamps"].iloc[-1] for window in windows]),
-                "horizon_end": _instants([window.future[-1] for window in windows]),
-                "tz": pa.array([None if zone is None else str(zone) for zone in zones], pa.string()),
-                "lookback": pa.array([len(window.past) for window in windows], pa.int32()),
+                **{name: described[name] for name in order},
                 "last_close": pa.array(forecast.last[:, CLOSE], pa.float64()),
                 **{name: pa.array(v, pa.float64()) for name, v in signals_of(forecast, told.signals).items()},
             }
         )
+
+
+def _described(windows: Sequence[ScoreWindow]) -> dict[str, pa.Array]:
+    """Name, last bar, zone and length of each lookback."""
+    import pyarrow as pa
+
+    lasts = [window.past["timestamps"].iloc[-1] for window in windows]
+    return {
+        "symbol": pa.array([window.name for window in windows], pa.string()),
+        "last_bar": _instants(lasts),
+        "tz": pa.array([None if last.tz is None else str(last.tz) for last in lasts], pa.string()),
+        "lookback": pa.array([len(window.past) for window in windows], pa.int32()),
+    }
 
 
 def _instants(stamps: Sequence[pd.Timestamp]) -> pa.Array:

@@ -323,7 +323,7 @@ def long_table(tmp_path: Path) -> Path:
 def test_a_table_of_several_symbols_asks_for_one_and_keeps_leading_zeros(tmp_path):
     path = long_table(tmp_path)
     assert list_symbols(path) == ["000001", "600977", "000002"]
-    assert "the file holds 3 symbols: 000001, 600977, 000002; choose one with symbol=" in refusal(path)
+    assert "it holds 3 symbols: 000001, 600977, 000002; choose one with symbol=" in refusal(path)
     assert "no symbol 'X'" in refusal(path, symbol="X")
     got = read_klines(path, symbol="600977")
     pd.testing.assert_frame_equal(got, series(10, seed=1), check_flags=False)
@@ -435,5 +435,5 @@ def test_a_cell_that_says_now_is_no_time(tmp_path):
 
 def test_a_parquet_file_without_rows_is_refused_in_pieces_too(tmp_path):
     series(5).iloc[:0].to_parquet(tmp_path / "empty.parquet", index=False)
-    with pytest.raises(KlineError, match="has a header but no data rows"):
+    with pytest.raises(KlineError, match="there is a header but no data rows"):
         list(iter_tables(tmp_path / "empty.parquet"))

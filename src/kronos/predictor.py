@@ -6,7 +6,7 @@ Legend: S series, P paths, L lookback, H horizon, 6 features.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
@@ -30,6 +30,8 @@ from kronos.generation.precision import PRECISIONS, Precision
 from kronos.generation.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
+from kronos.klines.read_options import Policy
+from kronos.klines.tables import check_times_given, read_tables
 from kronos.klines.window import DEFAULT_LOOKBACK, default_lookback  # noqa: F401 (imported from here by callers)
 from kronos.metrics.quantiles import path_quantiles
 from kronos.nn import Kronos, KronosTokenizer
@@ -322,9 +324,9 @@ class KronosPredictor:
 
     def forecast(
         self,
-        df: pd.DataFrame | Sequence[pd.DataFrame],
-        x_timestamp: Timestamps | Sequence[Timestamps],
-        y_timestamp: Timestamps | Sequence[Timestamps],
+        df: Any,
+        x_timestamp: Timestamps | Sequence[Timestamps] | None = None,
+        y_timestamp: Timestamps | Sequence[Timestamps] | None = None,
         T: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
@@ -332,32 +334,64 @@ class KronosPredictor:
         seed: int | None = None,
         verbose: bool = True,
         *,
+        horizon: int | None = None,
+        calendar: str | None = None,
+        lookback: int | None = None,
+        symbol: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        tz: str | None = None,
+        clean: Policy | None = None,
         ids: Sequence[object] | None = None,
         anchor: Anchor | None = DEFAULT_ANCHOR,
         calibration: Calibrating = "auto",
     ) -> Forecast:
         """A distribution: anchored paths of valid candles with their timestamps (see `Forecast`).
 
-        ``df`` and both timestamps belong to one series, or are lists of as many series each; every series may have its own
-        lookback and its own horizon, which is the number of its y_timestamps. ``ids`` names the series. T and top_p of None are
-        the model's own.
+        In one line: ``predictor.forecast(df, horizon=24)`` or ``predictor.forecast("prices.csv", horizon=24, calendar="XNYS")``.
+        The table is then read by `kronos.read_klines`: columns of any usual names, times in a column or in the index; pandas,
+        Polars or PyArrow. With ``x_timestamp`` and ``y_timestamp`` instead, every bar of ``df`` is looked back on.
+
+        Args:
+            df: one series, or a list of series. Never changed.
+            x_timestamp, y_timestamp: times of the bars of ``df`` and of those to forecast, as of `predict`; lists where ``df`` is
+                one. Every series may have its own lookback and its own horizon, which is the number of its y_timestamps.
+            T, top_k, top_p: as of `predict`; None is the model's own.
+            sample_count: paths to draw. seed, verbose: as of `predict`.
+            horizon: bars to forecast; their times continue the history's own pattern, or ``calendar``.
+            calendar: exchange calendar, such as "XSHG" or "XNYS" (see `kronos.future_timestamps`).
+            lookback: bars to look back on; None takes what the context holds, up to `DEFAULT_LOOKBACK`.
+            symbol, columns, tz, clean: as of `kronos.read_klines`.
+            ids: names of the series. Default: the symbol or file that a table was read from, else 0, 1, ...
+            anchor, calibration: as of `predict_samples`.
 
         Raises:
             ValueError: naming what was wrong; also where bars are out of order, timestamps occur twice or have different zones,
                 or the future overlaps the past.
         """
-        frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
+        frames: Sequence[pd.DataFrame]
+        pasts: Sequence[Timestamps]
+        futures: Sequence[Timestamps]
+        if x_timestamp is None and y_timestamp is None:
+            how = {"symbol": symbol, "columns": columns, "tz": tz, "clean": clean}
+            tables = read_tables(df, horizon, lookback, calendar, self.trained_context, how)
+            frames, pasts, futures = tables.bars, tables.pasts, tables.futures
+            ids = tables.ids if ids is None else ids
+        else:
+            reading = {"horizon": horizon, "calendar": calendar, "lookback": lookback, "symbol": symbol, "columns": columns,
+                       "tz": tz, "clean": clean}  # fmt: skip
+            check_times_given(x_timestamp, y_timestamp, reading)
+            frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)
         sampling = self.sampling.with_(T, top_k, top_p)
-        how = self.calibration_of(calibration, sampling, anchor)
-        drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, calibration=how)
+        calibrated = self.calibration_of(calibration, sampling, anchor)
+        drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, calibration=calibrated)
         return Forecast(
             [make_valid(paths) for paths in drawn],
             [one.future for one in series],
             ids,
             np.stack([one.last for one in series]),
             [frame.set_axis(one.past) for frame, one in zip(frames, series, strict=True)],
-            calibration=None if how is None else how.name,
+            calibration=None if calibrated is None else calibrated.name,
         )
 
     def predict_df(
@@ -384,13 +418,14 @@ class KronosPredictor:
         """Forecast every series of a long table, one row a bar, as Chronos and Nixtla lay it out.
 
         Args:
-            df: a row for each series and time: id, timestamp, open, high, low, close and, where there are, volume and amount.
-                Any spacing; nights, weekends and holidays may be missing. Never changed.
+            df: a row for each series and time: id, timestamp, open, high, low, close and, where there are, volume and amount,
+                under any usual names, of pandas, Polars or PyArrow. Any spacing; nights, weekends and holidays may be missing.
+                Never changed.
             prediction_length: bars to forecast; None where ``future_df`` says it.
             future_df: ids and timestamps of the bars to forecast, in the same columns. None continues the history's own
                 pattern, or ``calendar`` (see `kronos.future_timestamps`).
-            id_column: name of the series; None looks for item_id, unique_id, symbol, id. A table without ids is one series.
-            timestamp_column: None looks for timestamp, timestamps, ds, time, datetime, date.
+            id_column, timestamp_column: None looks for item_id, unique_id, symbol, id and for timestamp, timestamps, ds, time,
+                datetime, date, then for the other names that `kronos.read_klines` knows; a table without ids is one series.
             target: what to report, one or several of the six features.
             quantile_levels: in [0, 1]. num_samples: paths a series.
             lookback: bars to look back on; None takes what the context holds, up to `DEFAULT_LOOKBACK`.

@@ -31,6 +31,14 @@ def single_fraction(value: object, name: str, *, closed: bool = False) -> float:
     return number
 
 
+def finite(value: object, name: str) -> float:
+    """A finite number."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
+    if not np.isfinite(number):
+        raise ValueError(f"{name} must be a finite number, found {value!r}")
+    return number
+
+
 def fractions(values: object, name: str, *, closed: bool = False) -> list[float]:
     """Several of them, each once."""
     if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray, pd.Series, pd.Index)):

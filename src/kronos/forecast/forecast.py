@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from kronos.forecast.checks import fractions, output_path, single_fraction, whole
+from kronos.forecast.checks import finite, fractions, output_path, single_fraction, whole
 from kronos.forecast.price_limits import PriceLimit, limited_paths, price_limit
 from kronos.forecast.sample_paths import ForecastPaths
 from kronos.metrics import risk
@@ -165,6 +165,46 @@ class Forecast(ForecastPaths):
         Ties count half.
         """
         return self._at_step("prob_up", step, risk.probability_up)
+
+    def prob(
+        self,
+        *,
+        return_above: float | None = None,
+        return_below: float | None = None,
+        price_above: float | None = None,
+        price_below: float | None = None,
+        step: int | None = None,
+    ) -> pd.Series:
+        """The share of the paths whose close at ``step`` lies beyond a bound, or between two.
+
+        ``forecast.prob(return_above=0.02, step=5)`` is the probability of a gain of more than 2 % in five bars.
+
+        Args:
+            return_above, return_below: of the close over the last observed close, less one (0.02 is 2 %).
+            price_above, price_below: of the close itself.
+            step: 1 is the first bar, None the last.
+
+        Raises:
+            ValueError: no bound, bounds of both kinds, bounds that are no finite numbers, or that no close lies between.
+        """
+        returns, prices = (return_above, return_below), (price_above, price_below)
+        given = [pair for pair in (returns, prices) if pair != (None, None)]
+        if len(given) != 1:
+            what = "none" if not given else "bounds of both kinds"
+            raise ValueError(
+                f"give return_above, return_below or both; or price_above, price_below or both; found {what}"
+            )
+        (above, below), kind = given[0], "return" if given[0] is returns else "price"
+        above = None if above is None else finite(above, f"{kind}_above")
+        below = None if below is None else finite(below, f"{kind}_below")
+        if above is not None and below is not None and not above < below:
+            raise ValueError(f"{kind}_above={above:g} must be less than {kind}_below={below:g}: no close lies between")
+
+        def of(closes: np.ndarray, last: float) -> float:
+            values = risk.simple_returns(closes, last) if kind == "return" else closes.astype(np.float64)
+            return risk.probability_between(values, above, below)
+
+        return self._at_step("prob", step, of)
 
     def expected_return(self, step: int | None = None, *, log: bool = False) -> pd.Series:
         """The mean close at ``step`` over the last observed close, less one; with ``log`` the mean of the paths' log returns."""
@@ -345,7 +385,7 @@ class Forecast(ForecastPaths):
     def _names(self) -> list[str]:
         """Names for titles: the ids; of series that have no more than a number, what they are."""
         if len(self) == 1 and not isinstance(self._ids[0], str):
-            return [f"{self.horizons[0]} bars"]
+            return [f"the next {self.horizons[0]} bars" if self.horizons[0] > 1 else "the next bar"]
         return [one if isinstance(one, str) else f"series {one}" for one in self._ids]
 
     def _table(self, of: Callable[[np.ndarray], np.ndarray], columns: Sequence[str]) -> pd.DataFrame:

@@ -13,7 +13,9 @@ import pandas as pd
 
 from kronos.calendars import future_timestamps
 from kronos.forecast.forecast import Forecast
+from kronos.klines.columns import find_columns
 from kronos.klines.features import as_timestamps
+from kronos.klines.frames import to_pandas, with_index_columns
 from kronos.klines.window import chosen_lookback
 from kronos.metrics.quantiles import path_quantiles
 from kronos.schema import FEATURES, PRICE_COLUMNS
@@ -110,8 +112,10 @@ def read_long_table(
     timestamp_column: str | None,
 ) -> LongTable:
     """Check a long table and take it apart; see `KronosPredictor.predict_df` for the arguments and errors."""
-    if not isinstance(df, pd.DataFrame) or df.empty:
-        raise ValueError(f"df must be a DataFrame with at least one row, found {_said(df)}")
+    df = _usual_table(df, id_column, timestamp_column)
+    future_df = None if future_df is None else to_pandas(future_df)
+    if df.empty:
+        raise ValueError("df must be a DataFrame with at least one row, found an empty DataFrame")
     if prediction_length is not None and (
         isinstance(prediction_length, bool)
         or not isinstance(prediction_length, (int, np.integer))
@@ -122,13 +126,13 @@ def read_long_table(
         raise ValueError("give prediction_length, or the bars to forecast as future_df")
     if calendar is not None and future_df is not None:
         raise ValueError("give a calendar or future_df, not both: future_df has the times already")
-    time = _column(df, "timestamp_column", timestamp_column, TIMESTAMP_COLUMNS)
+    time = _column(df, "timestamp_column", timestamp_column, TIMESTAMP_COLUMNS, ("timestamps", "date", "time"))
     if time is None:
         raise ValueError(
             f"df has no column of times ({', '.join(TIMESTAMP_COLUMNS)}): its columns are {', '.join(map(str, df.columns))}; "
             "name it with timestamp_column="
         )
-    name = _column(df, "id_column", id_column, ID_COLUMNS)
+    name = _column(df, "id_column", id_column, ID_COLUMNS, ("symbol",))
     missing = [column for column in PRICE_COLUMNS if column not in df.columns]
     if missing:
         raise ValueError(f"df lacks {', '.join(missing)}; its columns are {', '.join(map(str, df.columns))}")
@@ -141,13 +145,33 @@ def read_long_table(
     return LongTable(df, name, time, series, futures)
 
 
-def _said(df: object) -> str:
-    return "an empty DataFrame" if isinstance(df, pd.DataFrame) else type(df).__name__
+def _usual_table(df: object, id_column: str | None, timestamp_column: str | None) -> pd.DataFrame:
+    """A table with times (and ids) in columns and its six features under their own names; the table given is not changed."""
+    table = to_pandas(df)
+    if table.columns.nlevels > 1:
+        raise ValueError(
+            f"df has columns of {table.columns.nlevels} levels; predict_df takes one row for each series and time: "
+            "df.stack(level=1).reset_index() makes it of fields and tickers"
+        )
+    if not {id_column, timestamp_column} <= {None, *table.columns} or not isinstance(table.index, pd.RangeIndex):
+        table = with_index_columns(table)
+    named = {name: i for i, name in enumerate(map(str, table.columns))}
+    found = find_columns(list(named)) if not set(PRICE_COLUMNS) <= set(named) else {}
+    own = {table.columns[i]: role for role, i in found.items() if role in FEATURES and role not in named}
+    kept = {id_column, timestamp_column}
+    return table.rename(columns={column: role for column, role in own.items() if column not in kept})
 
 
-def _column(df: pd.DataFrame, argument: str, given: str | None, known: tuple[str, ...]) -> str | None:
+def _column(
+    df: pd.DataFrame, argument: str, given: str | None, known: tuple[str, ...], roles: tuple[str, ...]
+) -> str | None:
+    """The column that is named; else the first of the known names; else what a file's reader takes for one of the roles."""
     if given is None:
-        return next((column for column in known if column in df.columns), None)
+        exact = next((column for column in known if column in df.columns), None)
+        if exact is not None:
+            return exact
+        found = find_columns(list(map(str, df.columns)))
+        return next((df.columns[found[role]] for role in roles if role in found), None)
     if given not in df.columns:
         raise ValueError(f"{argument}={given!r} is no column of df; its columns are {', '.join(map(str, df.columns))}")
     return given

@@ -155,7 +155,7 @@ def _read_arrow(file: Path, options: ReadOptions, kind: str) -> Raw:
         levels = _level_names(names)
         if levels is not None:
             table = read(file).to_pandas(ignore_metadata=True)
-            return _long_of(table, *levels, None, ())
+            return long_of(table, *levels, None, ())
         wanted, found = _wanted(names, options)
         # metadata ignored: an index that pandas stored comes back as the ordinary column it is in the file
         table = read(file, columns=wanted).to_pandas(ignore_metadata=True)
@@ -190,7 +190,7 @@ def _level_names(names: Sequence[str]) -> tuple[list[str], list[str]] | None:
     ]
 
 
-def _long_of(
+def long_of(
     table: pd.DataFrame, fields: list[str], tickers: list[str], separator: str | None, notes: tuple[str, ...]
 ) -> Raw:
     """A table with the columns of several tickers side by side, as rows of each ticker after the other."""
@@ -340,7 +340,7 @@ def _decoded(file: Path, data: bytes | None, head: bytes, encoding: str, options
     notes += [header.note] if header.note else []
     if header.tickers:
         table = _parse_text(content(), header, encoding, everything=False)
-        return _long_of(table, header.names, list(header.tickers), header.separator, tuple(notes))
+        return long_of(table, header.names, list(header.tickers), header.separator, tuple(notes))
     table = _parse_text(content(), header, encoding, everything=False)
     footers = count_footers(table, header.found)
     table = table.iloc[: len(table) - footers] if footers else table

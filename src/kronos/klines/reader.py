@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
 from kronos.klines.columns import MONEY_IF_IT_FITS, WEAK_SYMBOLS, KlineError, normalise_name
 from kronos.klines.formats import Raw, raw_pieces, read_raw
+from kronos.klines.frames import is_frame, raw_of_frame
 from kronos.klines.layout import fits_money
 from kronos.klines.numbers import given_convention, parse_table
 from kronos.klines.read_options import ReadOptions
@@ -27,9 +29,12 @@ from kronos.klines.timestamps import join_date_and_time, parse_timestamps, set_z
 from kronos.klines.validation import validate
 from kronos.schema import FEATURES, OPTIONAL_COLUMNS
 
+FRAME = "df"
+"""Name of a table in memory in messages."""
+
 
 def read_klines(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Any,
     *,
     symbol: str | None = None,
     tz: str | None = None,
@@ -45,7 +50,8 @@ def read_klines(
     """Read one series of K-lines, sorted in time.
 
     Args:
-        path: a file; see docs/data.md for the formats.
+        path: a file (docs/data.md has the formats); or a table in memory, of pandas (also with times in the index, or
+            yfinance's columns of two levels), Polars or PyArrow, which is not changed.
         symbol: which series of a table that holds several.
         tz: zone of naive times; of others, the zone to convert to.
         clean: None refuses a table with faults; "drop", "sort" and "split" as in `kronos.clean`, where "split" gives the latest
@@ -80,7 +86,7 @@ def read_klines(
     )
     symbol, tz, clean = told.symbol, told.tz, told.clean
     table = _load(path, told)
-    source = str(path)
+    source = FRAME if is_frame(path) else str(path)
     attrs: dict[str, object] = {"source": source} | {
         k: v for k, v in table.attrs.items() if k in ("unused", "numeric", "notes")
     }
@@ -88,7 +94,7 @@ def read_klines(
         name, table = _choose(table, symbol, source)
         attrs["symbol"] = name
     elif symbol is not None:
-        raise KlineError(f"{source}: ", Argument("symbol", symbol), " was given, but the file has no symbol column")
+        raise KlineError(f"{source}: ", Argument("symbol", symbol), " was given, but there is no symbol column")
     return _finished(table, source, attrs, tz, clean, min_rows)
 
 
@@ -257,7 +263,7 @@ def _choose(table: pd.DataFrame, symbol: str | None, source: str) -> tuple[str, 
 def _say_symbols(names: pd.Series) -> str:
     every = names.unique().tolist()
     first = ", ".join(every[:5]) + (", ..." if len(every) > 5 else "")
-    return f"the file holds {len(every)} symbol{'s' if len(every) > 1 else ''}: {first}"
+    return f"it holds {len(every)} symbol{'s' if len(every) > 1 else ''}: {first}"
 
 
 class _named:
@@ -276,16 +282,17 @@ class _named:
 # ------------------------------------------------------------------------------- file -> standard columns
 
 
-def _load(path: str | os.PathLike[str], options: ReadOptions, only_symbols: bool = False) -> pd.DataFrame:
-    """The file's rows under their standard names and types, index 0..n-1 = data row - 1; symbol first if present."""
-    with _named(str(path)):
-        return _standard(read_raw(Path(path), options), options, only_symbols)
+def _load(path: str | os.PathLike[str] | Any, options: ReadOptions, only_symbols: bool = False) -> pd.DataFrame:
+    """The file's or the table's rows under their standard names and types, index 0..n-1 = data row - 1; symbol first if present."""
+    with _named(FRAME if is_frame(path) else str(path)):
+        raw = raw_of_frame(path, options) if is_frame(path) else read_raw(Path(path), options)
+        return _standard(raw, options, only_symbols)
 
 
 def _standard(raw: Raw, options: ReadOptions | None = None, only_symbols: bool = False) -> pd.DataFrame:
     options = options or ReadOptions()
     if raw.table.empty:
-        raise KlineError("the file has a header but no data rows")
+        raise KlineError("there is a header but no data rows")
     cells = {role: raw.table.iloc[:, position] for role, position in raw.found.items()}
     out: dict[str, pd.Series] = {}
     notes = list(raw.notes)

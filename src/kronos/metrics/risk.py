@@ -29,6 +29,16 @@ def probability_up(closes: np.ndarray, last: float) -> float:
     return float(((closes > threshold) + 0.5 * (closes == threshold)).mean())
 
 
+def probability_between(values: np.ndarray, above: float | None, below: float | None) -> float:
+    """The share of the values [P] that are greater than ``above`` and less than ``below``, where these are given; NaN of NaN."""
+    inside = np.ones(values.shape, bool)
+    if above is not None:
+        inside &= values > above
+    if below is not None:
+        inside &= values < below
+    return float("nan") if np.isnan(values).any() else float(inside.mean())
+
+
 def realised_volatility(closes: np.ndarray, last: float) -> np.ndarray:
     """The square root of the sum of squared log returns over the horizon, not annualised: [P, H] -> [P]."""
     return np.sqrt((log_returns(closes, last) ** 2).sum(-1))

@@ -147,6 +147,8 @@ def read_long_table(
 
 def _usual_table(df: object, id_column: str | None, timestamp_column: str | None) -> pd.DataFrame:
     """A table with times (and ids) in columns and its six features under their own names; the table given is not changed."""
+    if isinstance(df, (list, tuple, dict, str)):
+        raise ValueError(f"df must be a DataFrame (pandas or Polars) or a PyArrow table, found {type(df).__name__}")
     table = to_pandas(df)
     if table.columns.nlevels > 1:
         raise ValueError(

@@ -30,8 +30,8 @@ from kronos.generation.precision import PRECISIONS, Precision
 from kronos.generation.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.generation.sampling import Sampling
 from kronos.hub.pairing import check_pair
-from kronos.klines.read_options import Policy
 from kronos.klines.in_memory import check_times_given, read_tables
+from kronos.klines.read_options import Policy
 from kronos.klines.window import DEFAULT_LOOKBACK, default_lookback  # noqa: F401 (imported from here by callers)
 from kronos.metrics.quantiles import path_quantiles
 from kronos.nn import Kronos, KronosTokenizer

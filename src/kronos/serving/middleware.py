@@ -32,10 +32,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 access = logging.getLogger("kronos.access")
 log = logging.getLogger(__name__)
 
-EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
-"""The hash of nothing: plotly.js adds an empty style element and fills it by rules, which the policy then lets it do."""
 POLICY = (
-    f"default-src 'none'; script-src 'self'; style-src 'self' {EMPTY}; img-src 'self' data: blob:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = [

@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
-
-from kronos.io.extras import need
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {
@@ -32,15 +29,14 @@ class _File(NamedTuple):
 
 
 class PageFiles:
-    """index.html under /, the others and plotly.js under /static/."""
+    """index.html under /, the others under /static/."""
 
     def __init__(self) -> None:
         names = sorted(p for p in PAGE.iterdir() if p.suffix in TYPES)
         self._load: dict[str, Callable[[], _File]] = {
             f"/static/{p.name}": functools.cache(lambda p=p: _read(p)) for p in names
         }
-        self._load["/"] = functools.cache(_index)
-        self._load["/static/plotly.min.js"] = functools.cache(lambda: _read(_plotly()))
+        self._load["/"] = self._load["/static/index.html"]
 
     @property
     def paths(self) -> frozenset[str]:
@@ -67,14 +63,6 @@ class PageFiles:
         return Response(file.plain, media_type=file.kind, headers=headers)
 
 
-def _index() -> _File:
-    """The page. plotly.js carries the style of its maps, which the policy would not let it add, with an error in the browser's
-    log; where an element of that style's id is there already, it does not try."""
-    style = re.search(rb'getElementById\("([0-9a-f]{64})"\)', _plotly().read_bytes())
-    there = b'<meta name="plotly-maps" id="%s">' % style[1] if style else b""
-    return _packed((PAGE / "index.html").read_bytes().replace(b"<!-- plotly -->", there), ".html")
-
-
 def _read(path: Path) -> _File:
     return _packed(path.read_bytes(), path.suffix)
 
@@ -82,8 +70,3 @@ def _read(path: Path) -> _File:
 def _packed(content: bytes, suffix: str) -> _File:
     tag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
     return _File(content, gzip.compress(content, 6), TYPES[suffix], tag)
-
-
-def _plotly() -> Path:
-    """plotly.js of the installed plotly package, found without importing it."""
-    return need("plotly", "serve", "the page") / "package_data" / "plotly.min.js"

@@ -1,222 +1,292 @@
-// The chart: candles and volume, the fan over them, what happened, a crosshair. Drawn by plotly.js.
-/* global Plotly */
-import { price, t, timeLabels, volume } from "./i18n.js";
+// The chart: candles and volume, the forecast over them, what happened, a crosshair. Drawn by TradingView Lightweight Charts.
+import { FanSeries, NowLine } from "./fan.js";
+import { changeOf, percent, price, t, volume } from "./i18n.js";
+import { CandlestickSeries, createChart, HistogramSeries, LineSeries, LineStyle, PriceScaleMode } from "./lightweight-charts.js";
+import { barTimes, labelsOf, spanStart, tickLabel } from "./scale.js";
 
-const DRAWN = 1500; // candles before now that can be scrolled to
-const AHEAD = 300; // known bars after now that are drawn at most, where there is no forecast yet
 const node = () => document.getElementById("chart");
-
-let view = null; // what is drawn: labels, bars, forecast, the index of the crosshair
-
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const AVERAGES = ["#c586c0", "#d7a23f", "#4f9fe0", "#5fb36b"]; // one after the other, as periods are named
+const PINS = ["199, 120, 221", "224, 150, 60", "90, 180, 120", "220, 100, 110"];
+const NEAR_MOUSE = 6, NEAR_FINGER = 18; // pixels from the line at "now" that take hold of it
 
-// data: {bars}; now: bars known; forecast: null, or {times, levels: {q: [..]}, volume, samples}, of which the first bars may be
-// all there is so far
-export function draw(data, now, forecast, options) {
-  const first = Math.max(0, now - DRAWN);
-  const horizon = forecast ? forecast.times.length : 0;
-  const known = data.bars.timestamps.length;
-  const last = options.truth ? Math.min(known, now + (horizon || AHEAD)) : now;
-  const times = data.bars.timestamps.slice(first, now).concat(
-    horizon ? forecast.times : data.bars.timestamps.slice(now, last));
-  const labels = timeLabels(times);
-  const same = view && view.data === data && view.now === now && view.horizon === horizon;
-  const range = same && view.range ? view.range : initialRange(now - first, labels.length, horizon || options.horizon);
-  view = { data, now, forecast, horizon, first, last, labels, options, range, cursor: null };
-  const colours = palette();
-  const traces = [
-    ...candles(colours),
-    ...(forecast ? fan(colours) : []),
-    ...truth(colours),
-    ...volumes(colours),
-  ];
-  Plotly.react(node(), traces, layout(colours), CONFIG);
-  fitPrices();
-  listen();
-  readout(null);
+let chart = null, series = null, nowLine = null;
+let view = null; // what is drawn: data, now, forecast, times, labels, the bar of the crosshair
+let wired = { moveNow: () => {} };
+
+export const onNow = (moveNow) => (wired = { moveNow });
+
+// data: {bars}; now: bars known; forecast: null, or {times, levels: {q: [..]}, candles, volume, samples}, of which the first bars
+// may be all there is so far; pins: earlier forecasts to compare with, {now, levels}
+export function draw(data, now, forecast, options, pins = []) {
+  chart ??= make();
+  const fresh = view?.data !== data, range = fresh ? null : chart.timeScale().getVisibleLogicalRange();
+  const scale = timesOf(data, now, forecast?.times ?? [], options.truth, options.horizon);
+  const before = view;
+  view = { data, now, forecast, options, pins, ...scale, cursor: fresh ? null : before.cursor };
+  style();
+  drawBars(before);
+  drawForecast();
+  drawPins();
+  nowLine.put(now, css("--accent"));
+  if (range) chart.timeScale().setVisibleLogicalRange(range);
+  else reset();
+  readout(view.cursor);
+  report();
 }
 
-const CONFIG = {
-  responsive: true, displaylogo: false, scrollZoom: true, displayModeBar: false, doubleClick: false, showTips: false,
-  showSendToCloud: false, plotlyServerURL: "",
+// Times and labels of all bars on the scale; they change with the data, "now" and the horizon only.
+let kept = {};
+function timesOf(data, now, future, truth) {
+  const { timestamps } = data.bars;
+  const key = [now, truth, future.length, future.at(-1)].join();
+  if (kept.data === data && kept.key === key) return kept.scale;
+  const all = future.length ? [...timestamps.slice(0, now), ...future, ...(truth ? timestamps.slice(now + future.length) : [])]
+    : truth ? timestamps : timestamps.slice(0, now);
+  const times = barTimes(all);
+  const scale = { stamps: all, times, labels: labelsOf(all), index: new Map(times.map((time, i) => [time, i])), last: truth ? timestamps.length : now };
+  kept = { data, key, scale };
+  return scale;
+}
+
+function make() {
+  const made = createChart(node(), {
+    autoSize: true,
+    layout: { attributionLogo: false, panes: { enableResize: true } }, // its style element is not allowed by the policy: the footer names TradingView
+    handleScroll: { vertTouchDrag: false }, // a finger that moves up and down scrolls the page
+    timeScale: {
+      minBarSpacing: 0.005, fixLeftEdge: true, rightOffset: 2, enableConflation: true, borderVisible: false,
+      tickMarkFormatter: (time, kind) => (view?.index.has(time) ? tickLabel(view.stamps[view.index.get(time)], kind) : ""),
+    },
+    rightPriceScale: { borderVisible: false },
+    localization: { timeFormatter: (time) => view?.labels[view.index.get(time)] ?? "" },
+    crosshair: { mode: 0 },
+  });
+  const prices = { type: "custom", formatter: axisPrice, minMove: 1e-12 };
+  const quiet = { priceLineVisible: false, lastValueVisible: false, priceFormat: prices };
+  series = {
+    candles: made.addSeries(CandlestickSeries, { priceFormat: prices, priceLineStyle: LineStyle.Dotted }),
+    truth: made.addSeries(CandlestickSeries, quiet),
+    fan: made.addCustomSeries(new FanSeries(), quiet),
+    forecast: made.addSeries(CandlestickSeries, quiet),
+    volume: made.addSeries(HistogramSeries, {
+      priceLineVisible: false, lastValueVisible: false, priceFormat: { type: "custom", formatter: volume, minMove: 1e-9 },
+    }, 1),
+    averages: [], pins: [], quiet,
+  };
+  nowLine = new NowLine();
+  series.candles.attachPrimitive(nowLine);
+  made.panes()[0].setStretchFactor(5);
+  made.panes()[1].setStretchFactor(1);
+  made.subscribeCrosshairMove(({ point, logical }) => readout(point && logical !== undefined ? logical : view?.cursor ?? null));
+  made.subscribeClick(({ logical }) => { if (logical !== undefined) point(logical); });
+  made.subscribeDblClick(reset);
+  node().addEventListener("keydown", onKey);
+  for (const kind of ["mousedown", "touchstart"]) node().addEventListener(kind, takeNow, { capture: true, passive: false });
+  node().addEventListener("mousemove", (event) => node().classList.toggle("at-now", isNearNow(event.clientX, NEAR_MOUSE)), true);
+  return made;
+}
+
+const axisPrice = (value) => (view?.options.scale === "percent" ? percent(value / view.data.bars.close[view.now - 1] - 1, 2, true) : price(value));
+
+function style() {
+  const [bg, line, text, muted, up, down, truth, fan] = ["bg", "line", "text", "muted", "up", "down", "truth", "fan"].map((name) => css(`--${name}`));
+  const { options } = view;
+  const intraday = view.labels.some((label) => label.length > 10);
+  chart.applyOptions({
+    layout: { background: { color: bg }, textColor: muted, fontSize: 12, fontFamily: getComputedStyle(document.body).fontFamily, panes: { separatorColor: line } },
+    grid: { vertLines: { color: `${line}66` }, horzLines: { color: `${line}66` } },
+    crosshair: { vertLine: { color: muted, labelBackgroundColor: muted }, horzLine: { color: muted, labelBackgroundColor: muted } },
+    timeScale: { timeVisible: intraday, secondsVisible: view.labels.some((label) => label.length > 16) },
+  });
+  chart.priceScale("right").applyOptions({ mode: options.scale === "log" ? PriceScaleMode.Logarithmic : PriceScaleMode.Normal });
+  const filled = { upColor: up, downColor: down, borderUpColor: up, borderDownColor: down, wickUpColor: up, wickDownColor: down };
+  series.candles.applyOptions(filled);
+  const hollow = view.forecast ? [truth, truth] : [`${up}88`, `${down}88`];
+  series.truth.applyOptions({
+    upColor: "transparent", downColor: "transparent", borderUpColor: hollow[0], borderDownColor: hollow[1], wickUpColor: hollow[0], wickDownColor: hollow[1],
+  });
+  const rgb = `rgb(${fan})`;
+  series.forecast.applyOptions({ upColor: "transparent", downColor: rgb, borderUpColor: rgb, borderDownColor: rgb, wickUpColor: rgb, wickDownColor: rgb });
+  series.fan.applyOptions({ rgb: fan, paths: options.paths, bands: options.shape !== "candles" });
+}
+
+const rowsOf = (from, to) => {
+  const { open, high, low, close } = view.data.bars, rows = [];
+  for (let i = from; i < to; i++) rows.push({ time: view.times[i], open: open[i], high: high[i], low: low[i], close: close[i] });
+  return rows;
 };
 
-function initialRange(split, total, horizon) {
-  const wide = node().clientWidth < 600 ? 60 : 130;
-  return [Math.max(-1, split - Math.max(wide, 3 * horizon)), total];
+function drawBars(before) {
+  const { now, data, options, times, forecast, last } = view;
+  const until = Math.min(last, times.length);
+  const key = [now, options.truth, times.length, times.at(-1), Boolean(forecast), options.averages, css("--up"), css("--muted")].join();
+  if (before?.data === data && before.key === key) { view.key = key; drawVolume(); return; }
+  view.key = key;
+  series.candles.setData(rowsOf(0, now));
+  series.truth.setData(rowsOf(now, until));
+  drawVolume();
+  drawAverages(until);
 }
 
-function palette() {
-  const names = ["bg", "panel", "line", "text", "muted", "up", "down", "fan", "truth", "accent"];
-  return Object.fromEntries(names.map((name) => [name, css(`--${name}`)]));
-}
-
-const slice = (name, from, to) => view.data.bars[name].slice(from, to);
-
-function candleTrace(labels, from, to, up, down, hollow) {
-  const side = (colour) => ({ line: { color: colour, width: 1.2 }, fillcolor: hollow ? "rgba(0,0,0,0)" : colour });
-  return {
-    type: "candlestick", x: labels, open: slice("open", from, to), high: slice("high", from, to), low: slice("low", from, to),
-    close: slice("close", from, to), increasing: side(up), decreasing: side(down), hoverinfo: "none", showlegend: false,
-  };
-}
-
-function candles(colours) {
-  const { first, now, labels } = view;
-  return [candleTrace(labels.slice(0, now - first), first, now, colours.up, colours.down, false)];
-}
-
-function truth(colours) {
-  const { first, now, last, labels, horizon } = view;
-  if (last <= now) return [];
-  const x = labels.slice(now - first, last - first);
-  const bars = candleTrace(x, now, last, horizon ? colours.truth : colours.up, horizon ? colours.truth : colours.down, true);
-  return [{ ...bars, opacity: horizon ? 1 : 0.45 }];
-}
-
-function fan(colours) {
-  const { forecast, first, now, labels, options } = view;
-  const close = view.data.bars.close[now - 1];
-  const x = labels.slice(now - first - 1, now - first + forecast.levels["0.5"].length); // it opens from the last close that was seen
-  const from = (values) => [close, ...values];
-  const line = (y, more) => ({ type: "scatter", mode: "lines", x, y, hoverinfo: "none", showlegend: false, ...more });
-  const traces = [];
-  for (const [low, high, shade] of [["0.1", "0.9", 0.2], ["0.25", "0.75", 0.3]]) {
-    traces.push(line(from(forecast.levels[high]), { line: { width: 0 } }));
-    traces.push(line(from(forecast.levels[low]), { line: { width: 0 }, fill: "tonexty", fillcolor: `rgba(${colours.fan}, ${shade})` }));
+function drawVolume() {
+  const { data: { bars }, now, times, last, forecast } = view;
+  const key = `${view.key}:${forecast?.volume?.length ?? 0}`;
+  if (series.volumeKey === key && series.volumeData === view.data) return;
+  Object.assign(series, { volumeKey: key, volumeData: view.data });
+  if (!bars.volume) return series.volume.setData([]);
+  const [up, down, muted] = [`${css("--up")}99`, `${css("--down")}99`, `${css("--muted")}66`], fan = `rgba(${css("--fan")}, 0.5)`;
+  const rows = [];
+  for (let i = 0; i < times.length; i++) {
+    const step = i - now;
+    if (step < 0) rows.push({ time: times[i], value: bars.volume[i], color: bars.close[i] >= bars.open[i] ? up : down });
+    else if (forecast?.volume && step < forecast.volume.length) rows.push({ time: times[i], value: forecast.volume[step], color: fan });
+    else if (i < last) rows.push({ time: times[i], value: bars.volume[i], color: muted });
   }
-  if (options.paths) {
-    for (const path of forecast.samples) {
-      traces.push(line(from(path), { line: { width: 0.8, color: `rgba(${colours.fan}, 0.45)` } }));
+  series.volume.setData(rows);
+}
+
+// Means of the last closes, of known bars only.
+function drawAverages() {
+  for (const made of series.averages) chart.removeSeries(made);
+  const { close, volume: volumes } = view.data.bars, { options, now } = view;
+  const add = (values, period, color, pane) => {
+    const made = chart.addSeries(LineSeries, { ...series.quiet, ...(pane ? { priceFormat: series.volume.options().priceFormat } : {}), color, lineWidth: 1, crosshairMarkerVisible: false }, pane);
+    const rows = [];
+    let sum = 0;
+    for (let i = 0; i < now; i++) {
+      sum += values[i] - (i >= period ? values[i - period] : 0);
+      if (i >= period - 1) rows.push({ time: view.times[i], value: sum / period });
     }
-  }
-  traces.push(line(from(forecast.levels["0.5"]), { line: { width: 2.2, color: `rgb(${colours.fan})` } }));
-  return traces;
-}
-
-function volumes(colours) {
-  const { first, now, last, labels, forecast, data } = view;
-  if (!data.bars.volume) return [];
-  const bar = (x, y, color, opacity) => ({
-    type: "bar", x, y, yaxis: "y2", marker: { color, line: { width: 0 } }, opacity, hoverinfo: "none", showlegend: false,
-  });
-  const rising = slice("close", first, now).map((close, i) => close >= data.bars.open[first + i]);
-  const traces = [bar(labels.slice(0, now - first), slice("volume", first, now), rising.map((up) => (up ? colours.up : colours.down)), 0.5)];
-  if (forecast && forecast.volume) traces.push(bar(labels.slice(now - first), forecast.volume, `rgb(${colours.fan})`, 0.45));
-  else if (last > now) traces.push(bar(labels.slice(now - first, last - first), slice("volume", now, last), colours.muted, 0.3));
-  return traces;
-}
-
-function layout(colours) {
-  const { labels, now, first, range, options, data } = view;
-  const withVolume = Boolean(data.bars.volume);
-  const axis = { gridcolor: colours.line, zeroline: false, linecolor: colours.line, tickfont: { color: colours.muted }, fixedrange: false };
-  const spike = { showspikes: true, spikemode: "across", spikesnap: "cursor", spikethickness: 1, spikedash: "dot", spikecolor: colours.muted };
-  return {
-    paper_bgcolor: colours.bg, plot_bgcolor: colours.bg, font: { family: "system-ui, sans-serif", size: 12, color: colours.text },
-    margin: { l: 8, r: 62, t: 6, b: 34 }, hovermode: "x", dragmode: "pan", bargap: 0.35, showlegend: false, uirevision: "kept",
-    hoverdistance: 60, spikedistance: -1,
-    xaxis: {
-      ...axis, ...spike, type: "category", categoryorder: "array", categoryarray: labels, range: [...range],
-      nticks: Math.max(2, Math.floor(node().clientWidth / (labels[0].length > 10 ? 165 : 115))), tickangle: 0, showgrid: false, rangeslider: { visible: false }, anchor: withVolume ? "y2" : "y",
-    },
-    yaxis: {
-      ...axis, ...spike, side: "right", type: options.log ? "log" : "linear", domain: [withVolume ? 0.22 : 0, 1],
-      tickformat: ",.6~g", nticks: 10,
-    },
-    ...(withVolume ? { yaxis2: { ...axis, side: "right", domain: [0, 0.17], nticks: 3, exponentformat: "SI", fixedrange: true, rangemode: "tozero" } } : {}),
-    shapes: [
-      { type: "line", x0: now - first - 0.5, x1: now - first - 0.5, y0: 0, y1: 1, yref: "paper", line: { color: colours.accent, width: 1, dash: "dash" } },
-    ],
+    made.setData(rows);
+    return made;
   };
+  series.averages = options.averages.map((period, i) => add(close, period, AVERAGES[i % AVERAGES.length], 0));
+  if (volumes && options.averages.length) series.averages.push(add(volumes, options.averages[0], AVERAGES[0], 1));
 }
 
-// Prices of the bars in sight fill the height.
-function fitPrices() {
-  const { first, now, last, forecast, range, labels, data, options } = view;
-  const from = Math.max(0, Math.ceil(range[0])), to = Math.min(labels.length, Math.floor(range[1]) + 1);
-  let low = Infinity, high = -Infinity;
-  const see = (value) => {
-    if (!Number.isFinite(value) || (options.log && value <= 0)) return;
-    low = Math.min(low, value);
-    high = Math.max(high, value);
-  };
-  for (let i = from; i < to; i++) {
-    const bar = first + i;
-    if (bar < Math.max(now, last)) [data.bars.low[bar], data.bars.high[bar]].forEach(see);
-    const step = bar - now;
-    if (forecast && step >= 0) {
-      [forecast.levels["0.1"][step], forecast.levels["0.9"][step]].forEach(see);
-    }
+const LEVEL_ORDER = (levels) => Object.keys(levels).sort((a, b) => a - b);
+
+// It opens from the last close that was seen.
+function fanItems(forecast, now, paths) {
+  const close = view.data.bars.close[now - 1], names = LEVEL_ORDER(forecast.levels), samples = paths ? forecast.samples ?? [] : [];
+  const items = [{ time: view.times[now - 1], levels: names.map(() => close), samples: samples.map(() => close) }];
+  const count = forecast.levels[names[0]].length;
+  for (let step = 0; now + step < view.times.length && step < (forecast.times?.length ?? count); step++) {
+    const time = view.times[now + step];
+    items.push(step < count ? { time, levels: names.map((name) => forecast.levels[name][step]), samples: samples.map((path) => path[step]) } : { time });
   }
-  if (!(high >= low)) return;
-  if (options.paths && forecast && forecast.samples.length) { // single paths may leave the picture: a wild one would make all else flat
-    const ends = forecast.samples.flat(), half = (high - low) / 2;
-    [low, high] = [Math.max(low - half, Math.min(low, ...ends)), Math.min(high + half, Math.max(high, ...ends))];
-    if (options.log) low = Math.max(low, high / 1e6);
-  }
-  if (options.log) [low, high] = [Math.log10(low), Math.log10(high)];
-  const room = (high - low || Math.abs(high) || 1) * 0.06;
-  Plotly.relayout(node(), { "yaxis.range": [low - room, high + room] });
+  return items;
 }
 
-let listening = false;
-function listen() {
-  if (listening) return;
-  listening = true;
-  node().on("plotly_relayout", (change) => {
-    const range = change["xaxis.range"] ?? (change["xaxis.range[0]"] !== undefined ? [change["xaxis.range[0]"], change["xaxis.range[1]"]] : null);
-    if (!range) return;
-    view.range = range.map(Number);
-    fitPrices();
+function drawForecast() {
+  const { forecast, now, options, times } = view;
+  series.fan.setData(forecast ? fanItems(forecast, now, options.paths) : []);
+  const candles = forecast && options.shape === "candles" ? forecast.candles : [];
+  series.forecast.setData(candles.map((bar, step) => ({ time: times[now + step], ...bar })).filter((bar) => bar.time !== undefined));
+}
+
+function drawPins() {
+  for (const made of series.pins) chart.removeSeries(made);
+  series.pins = view.pins.map((pin, i) => {
+    const made = chart.addCustomSeries(new FanSeries(), { ...series.quiet, rgb: PINS[i % PINS.length], paths: false, bands: true });
+    made.setData(pin.now <= view.times.length ? fanItems({ levels: pin.levels }, pin.now, false) : []);
+    return made;
   });
-  node().on("plotly_hover", ({ points }) => readout(view.labels.indexOf(String(points[0].x))));
-  node().on("plotly_unhover", () => readout(view.cursor));
-  node().addEventListener("keydown", onKey);
-  node().addEventListener("dblclick", () => move(initialRange(view.now - view.first, view.labels.length, view.horizon || view.options.horizon)));
 }
 
-const move = (range) => Plotly.relayout(node(), { "xaxis.range": range });
+export const pinColour = (i) => `rgb(${PINS[i % PINS.length]})`;
+export const averageColour = (i) => AVERAGES[i % AVERAGES.length];
+
+// ---- moving and zooming
+
+function show(from, to) {
+  chart.timeScale().setVisibleLogicalRange({ from, to });
+  chart.priceScale("right").applyOptions({ autoScale: true });
+}
+
+const ahead = () => view.forecast?.times.length || Math.min(view.options.horizon, Math.max(4, view.times.length - view.now));
+
+// As it was at first: the last bars before now and the forecast.
+export function reset() {
+  if (!view) return;
+  const wide = node().clientWidth < 600 ? 60 : 130, horizon = ahead();
+  show(Math.max(0, view.now - Math.max(wide, 3 * horizon)), view.now + horizon + 1);
+}
+
+export function showSpan(span) {
+  if (!view) return;
+  show(spanStart(view.stamps, view.now - 1, span), span === "all" ? view.times.length : view.now + ahead() + 1);
+}
 
 function onKey(event) {
-  const [from, to] = view.range, centre = view.cursor ?? (from + to) / 2;
-  const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 };
+  const { from, to } = chart.timeScale().getVisibleLogicalRange(), centre = view.cursor ?? (from + to) / 2;
+  const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
   if (event.key in steps) {
-    const start = view.cursor ?? view.now - view.first - 1;
-    view.cursor = Math.max(0, Math.min(view.labels.length - 1, start + steps[event.key]));
-    const line = { type: "line", x0: view.cursor, x1: view.cursor, y0: 0, y1: 1, yref: "paper", line: { color: css("--text"), width: 1, dash: "dot" } };
-    const width = to - from;
+    point((view.cursor ?? view.now - 1) + steps[event.key]);
     const shift = view.cursor < from ? view.cursor - from - 2 : view.cursor > to ? view.cursor - to + 2 : 0;
-    Plotly.relayout(node(), { "shapes[1]": line, ...(shift ? { "xaxis.range": [from + shift, from + shift + width] } : {}) });
-    readout(view.cursor);
+    if (shift) chart.timeScale().setVisibleLogicalRange({ from: from + shift, to: to + shift });
   } else if (event.key === "+" || event.key === "=" || event.key === "-") {
     const factor = event.key === "-" ? 1.25 : 0.8;
-    move([centre - (centre - from) * factor, centre + (to - centre) * factor]);
+    chart.timeScale().setVisibleLogicalRange({ from: centre - (centre - from) * factor, to: centre + (to - centre) * factor });
   } else if (event.key === "Escape" && view.cursor !== null) {
     view.cursor = null;
-    Plotly.relayout(node(), { "shapes[1]": { type: "line", x0: 0, x1: 0, y0: 0, y1: 0, line: { width: 0 } } });
+    chart.clearCrosshairPosition();
     readout(null);
-  } else return;
+  } else if (event.key === "0") reset();
+  else return;
   event.preventDefault();
 }
 
+// Puts the crosshair on a bar, by a key or a tap.
+function point(bar) {
+  view.cursor = Math.max(0, Math.min(view.times.length - 1, bar));
+  const step = view.cursor - view.now, known = view.data.bars.close[view.cursor];
+  const middle = step < 0 ? known : view.forecast?.levels["0.5"][step] ?? known;
+  if (middle !== undefined) chart.setCrosshairPosition(middle, view.times[view.cursor], series.candles);
+  readout(view.cursor);
+}
+
+// ---- "now" is dragged
+
+function isNearNow(clientX, near) {
+  if (!view || nowLine.x === null) return false;
+  return Math.abs(clientX - node().getBoundingClientRect().left - nowLine.x) <= near;
+}
+
+function takeNow(event) {
+  const touch = event.touches?.length === 1 ? event.touches[0] : null;
+  if (event.touches ? !touch || !isNearNow(touch.clientX, NEAR_FINGER) : event.button !== 0 || !isNearNow(event.clientX, NEAR_MOUSE)) return;
+  event.stopImmediatePropagation();
+  event.preventDefault();
+  const moved = (next) => {
+    const x = (next.touches?.[0] ?? next).clientX - node().getBoundingClientRect().left;
+    wired.moveNow(Math.round(chart.timeScale().coordinateToLogical(x) + 0.5));
+  };
+  const [move, end] = touch ? ["touchmove", "touchend"] : ["mousemove", "mouseup"];
+  addEventListener(move, moved);
+  addEventListener(end, () => removeEventListener(move, moved), { once: true });
+}
+
+// ---- words
+
 // One bar in words above the chart; without a bar the last one that is known.
 function readout(index) {
-  const { first, now, last, forecast, labels, data } = view;
-  const at = index === null || index < 0 ? now - first - 1 : index;
-  const bar = first + at, step = bar - now;
-  const parts = [["", labels[at]]];
-  if (bar < Math.max(now, last)) {
-    for (const [sign, name] of [["O", "open"], ["H", "high"], ["L", "low"], ["C", "close"]]) parts.push([sign, price(data.bars[name][bar])]);
-    if (data.bars.volume) parts.push(["V", volume(data.bars.volume[bar])]);
+  if (!view) return;
+  const { now, last, forecast, labels, data: { bars } } = view;
+  const bar = index === null || index === undefined || index < 0 || index >= labels.length ? now - 1 : Math.round(index), step = bar - now;
+  const parts = [["", labels[bar]]];
+  if (bar < Math.min(last, bars.close.length)) {
+    for (const name of ["open", "high", "low", "close"]) parts.push([t(`short_${name}`), price(bars[name][bar])]);
+    if (bar > 0) parts.push(["", changeOf(bars.close[bar], bars.close[bar - 1]), bars.close[bar] >= bars.close[bar - 1] ? "rise" : "fall"]);
+    if (bars.volume) parts.push([t("short_volume"), volume(bars.volume[bar])]);
   }
-  const line = document.getElementById("readout");
-  line.replaceChildren(...parts.map((part) => figure(...part)));
-  if (forecast && step >= 0) {
+  if (forecast && step >= 0 && step < forecast.levels["0.5"].length) {
     const q = (level) => price(forecast.levels[level][step]);
-    const said = [[t("median"), q("0.5")], ["50 %", `${q("0.25")} – ${q("0.75")}`], ["80 %", `${q("0.1")} – ${q("0.9")}`]];
-    line.append(...said.map((part) => figure(...part, "f")));
+    parts.push([t("median"), `${q("0.5")} (${changeOf(forecast.levels["0.5"][step], bars.close[now - 1])})`, "f"]);
+    parts.push(["50 %", `${q("0.25")} – ${q("0.75")}`, "f"], ["80 %", `${q("0.1")} – ${q("0.9")}`, "f"]);
   }
+  document.getElementById("readout").replaceChildren(...parts.map((part) => figure(...part)));
 }
 
 function figure(name, value, kind = "") {
@@ -227,9 +297,40 @@ function figure(name, value, kind = "") {
   return span;
 }
 
-export async function savePng(name) {
-  const { clientWidth: width, clientHeight: height } = node();
-  await Plotly.downloadImage(node(), { format: "png", width, height, scale: 2, filename: name });
+// What is drawn, for tests and for those who look into the page.
+function report() {
+  node().drawn = {
+    candles: series.candles.data().length, truth: series.truth.data().length, volume: series.volume.data().length,
+    fan: series.fan.data().filter((item) => item.levels).length, forecast: series.forecast.data().length,
+    paths: view.options.paths && view.forecast ? view.forecast.samples.length : 0, averages: series.averages.length, pins: series.pins.length,
+    scale: view.options.scale, now: nowLine,
+  };
+  node().range = () => chart.timeScale().getVisibleLogicalRange();
 }
 
-export const resize = () => view && Plotly.Plots.resize(node());
+// ---- the picture, with what it is of and the sentence on uncertainty
+
+export function savePng(name, title, sentence) {
+  const shot = chart.takeScreenshot(true), ratio = devicePixelRatio || 1, high = 34 * ratio;
+  const canvas = Object.assign(document.createElement("canvas"), { width: shot.width, height: shot.height + 2 * high });
+  const context = canvas.getContext("2d"), family = getComputedStyle(document.body).fontFamily;
+  context.fillStyle = css("--bg");
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(shot, 0, high);
+  context.textBaseline = "middle";
+  context.fillStyle = css("--text");
+  context.font = `600 ${14 * ratio}px ${family}`;
+  context.fillText(title, 12 * ratio, high / 2, canvas.width - 24 * ratio);
+  context.fillStyle = css("--muted");
+  context.font = `${12 * ratio}px ${family}`;
+  context.fillText(sentence, 12 * ratio, canvas.height - high / 2, canvas.width - 24 * ratio);
+  canvas.toBlob((blob) => download(blob, `${name}.png`), "image/png");
+}
+
+export function download(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}

@@ -1,6 +1,6 @@
 // The file: choosing, dropping, reading, and what is wrong with it.
 import { getJson, inspectFile } from "./api.js";
-import { count, faultKind, rhythm, roleName, t, timeLabels } from "./i18n.js";
+import { cleaning, count, faultKind, rhythm, roleName, t, timeLabels } from "./i18n.js";
 
 const node = (id) => document.getElementById(id);
 
@@ -41,7 +41,7 @@ export function showFacts(source, again) {
     if (used < answer.rows) facts.push(["", t("shownLatest", { count: count(used) })]);
   }
   facts.push([t("found"), Object.entries(answer.columns).map(([role, name]) => `${name} → ${roleName(role)}`).join(", ")]);
-  if (answer.cleaning) facts.push([t("cleaned"), answer.cleaning]);
+  if (answer.cleaning) facts.push([t("cleaned"), cleaning(String(answer.cleaning))]);
   node("data-facts").replaceChildren(...facts.flatMap(([name, value]) => {
     const term = document.createElement("dt"), text = document.createElement("dd");
     term.textContent = name;

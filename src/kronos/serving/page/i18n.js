@@ -1,5 +1,5 @@
 // The language of the page: words, numbers, and times.
-import { faultKinds, rhythmInChinese, roles, texts } from "./texts.js";
+import { cleaningInChinese, faultKinds, rhythmInChinese, roles, texts } from "./texts.js";
 
 let language = "en";
 
@@ -27,15 +27,18 @@ export const faultKind = (kind) => (language === "zh" ? faultKinds[kind] ?? kind
 export const roleName = (role) => (language === "zh" ? roles[role] ?? role : role);
 export const rhythm = (sentence) => (language === "zh" ? rhythmInChinese(sentence) : sentence);
 
+export const cleaning = (sentence) => (language === "zh" ? cleaningInChinese(sentence) : sentence);
+
 const locale = () => (language === "zh" ? "zh-CN" : "en-US");
 
 export const count = (value) => value.toLocaleString(locale());
 
+let decimals = 2;
+export const setDecimals = (count) => (decimals = count); // of the data's tick
+
 export function price(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  const size = Math.abs(value);
-  const digits = size >= 100 ? 2 : size >= 10 ? 3 : size >= 1 ? 4 : size >= 0.1 ? 5 : 8;
-  return value.toLocaleString(locale(), { minimumFractionDigits: Math.min(digits, 5), maximumFractionDigits: digits });
+  return value.toLocaleString(locale(), { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
 export function volume(value) {
@@ -48,6 +51,8 @@ export function percent(value, digits = 2, signed = false) {
   const style = { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits };
   return value.toLocaleString(locale(), signed ? { ...style, signDisplay: "exceptZero" } : style);
 }
+
+export const changeOf = (value, base) => percent(value / base - 1, 2, true);
 
 // Times are shown as the file has them: 2024-07-01T09:30:00+08:00 -> 2024-07-01 09:30. Bars must not share a label.
 export function timeLabels(times) {

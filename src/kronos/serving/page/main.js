@@ -1,21 +1,29 @@
 // The page: what is chosen and known, and what happens when.
 import { getJson, Gone, Problem, setToken, streamForecast, whenBack } from "./api.js";
-import { draw, resize, savePng } from "./chart.js";
+import { draw, onNow, pinColour, savePng, showSpan } from "./chart.js";
 import { read, showFacts, wireInputs } from "./data.js";
-import { count, currentLanguage, setLanguage, t, timeLabels } from "./i18n.js";
+import { count, currentLanguage, setDecimals, setLanguage, t, timeLabels } from "./i18n.js";
+import { forgetFile, keepFile, keptFile, readAddress, writeAddress } from "./kept.js";
+import { headerOf, missingColumns, showMapping } from "./mapping.js";
+import { problemText } from "./problems.js";
 import { command, curl, python } from "./recipes.js";
 import { saveCsv, showFigures, showScore, showTable } from "./results.js";
+import { decimalsOf } from "./scale.js";
+import { calendars } from "./texts.js";
 
 const node = (id) => document.getElementById(id);
-const LEVELS = [0.1, 0.25, 0.5, 0.75, 0.9];
+const LEVELS = [0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.65, 0.75, 0.8, 0.85, 0.9, 0.95];
 const LEAST = 32; // bars before "now" that a forecast can start from
 
-const state = { service: null, source: null, now: 0, answer: null, asked: null, running: null, again: null, recipe: "python" };
+const state = { service: null, source: null, now: 0, answer: null, asked: null, running: null, again: null, recipe: "python", pins: [], reading: 0 };
+const SAMPLE_CALENDARS = { sp500: "XNYS", nasdaq: "XNYS" }; // a learned calendar would forecast New Year's Day
+const MOST_PINS = 4;
 
 // ---- start
 
 function start() {
   applyPreferences();
+  showCalendars();
   wire();
   meet();
 }
@@ -30,8 +38,24 @@ async function meet() {
   }
   node("model").replaceChildren(...state.service.models.map(({ name }) => new Option(name, name)));
   for (const button of document.querySelectorAll("[data-sample]")) button.hidden = !(button.dataset.sample in state.service.samples);
+  const told = state.told ??= readAddress();
   showAdvice();
   document.documentElement.dataset.ready = "yes";
+  if (state.source || state.reading) return;
+  if (told.sample in state.service.samples) await open({ sample: told.sample, fields: {} });
+  else {
+    const last = await keptFile();
+    if (last && !state.reading) await open(last);
+  }
+  if (told.now && state.source?.answer.ok) moveNowTo(told.now);
+}
+
+function showCalendars() {
+  const chosen = node("calendar").value, zh = currentLanguage() === "zh";
+  const others = [...node("calendar").options].filter(({ value }) => value && !calendars.some(([code]) => code === value));
+  node("calendar").replaceChildren(
+    new Option(t("learned"), ""), ...calendars.map(([code, english, chinese]) => new Option(`${code} · ${zh ? chinese : english}`, code)), ...others);
+  node("calendar").value = chosen;
 }
 
 function applyPreferences() {
@@ -71,15 +95,23 @@ function wire() {
   node("symbol").addEventListener("change", () => open({ ...state.source, fields: { ...state.source.fields, symbol: node("symbol").value } }));
   node("read-again").addEventListener("click", () => state.chosen?.file &&
     open({ ...state.chosen, fields: { ...state.chosen.fields, tz: node("tz").value.trim(), columns: node("columns").value.trim() } }));
-  for (const id of ["show-paths", "log-scale", "show-truth"]) node(id).addEventListener("change", redraw);
+  for (const id of ["show-paths", "show-truth", "scale", "shape", "averages"]) node(id).addEventListener("change", () => { redraw(); remember(); });
+  for (const id of ["horizon", "lookback", "paths", "model", "calendar", "temperature", "top-p", "seed"]) node(id).addEventListener("change", remember);
+  for (const button of document.querySelectorAll("[data-span]")) button.addEventListener("click", () => showSpan(button.dataset.span));
+  onNow((now) => moveNow(now));
+  node("now-date").addEventListener("change", () => node("now-date").value && moveNowTo(node("now-date").value));
+  node("pin").addEventListener("click", pin);
+  node("forget").addEventListener("click", async () => { await forgetFile(); node("forget").hidden = true; });
   node("now").addEventListener("input", () => moveNow(Number(node("now").value)));
   node("now-end").addEventListener("click", () => moveNow(state.source.answer.bars.timestamps.length));
-  node("save-csv").addEventListener("click", () => saveCsv(state.answer.forecast, `${baseName()}-forecast.csv`));
-  node("save-png").addEventListener("click", () => savePng(`${baseName()}-forecast`));
+  node("save-csv").addEventListener("click", () => saveCsv(state.answer.forecast, aboutAnswer(), `${baseName()}-forecast.csv`));
+  node("save-png").addEventListener("click", () => savePng(`${baseName()}-forecast`, pictureTitle(), t("advice")));
   node("copy").addEventListener("click", copyRecipe);
   node("alert-close").addEventListener("click", hideAlert);
   node("alert-retry").addEventListener("click", () => { const again = state.again; hideAlert(); again?.(); });
-  node("token-form").addEventListener("submit", () => { setToken(node("token").value); meet(); });
+  node("token-form").addEventListener("submit", () => { setToken(node("token").value.trim()); hideAlert(); meet(); });
+  node("token-open").addEventListener("click", askForToken);
+  node("token-dialog").addEventListener("cancel", () => complain(t("noToken"), askForToken, "enterToken"));
   node("theme").addEventListener("click", () => keep("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   node("language").addEventListener("click", () => keep("language", currentLanguage() === "zh" ? "en" : "zh"));
   node("swap-colours").addEventListener("click", () => keep("colours", document.documentElement.dataset.colours === "red-up" ? "green-up" : "red-up"));
@@ -91,7 +123,6 @@ function wire() {
     chooseRecipe(tabs[(tabs.indexOf(state.recipe) + step + tabs.length) % tabs.length]);
     node(`tab-${state.recipe}`).focus();
   });
-  addEventListener("resize", resize);
 }
 
 function keep(name, value) {
@@ -101,6 +132,8 @@ function keep(name, value) {
   if (name === "language") {
     setLanguage(value);
     showLanguageButton();
+    showCalendars();
+    showPins();
     if (state.source) { showSource(); showFacts(state.source, readWith); }
   }
   redraw();
@@ -116,31 +149,72 @@ const readWith = (fields) => open({ ...state.source, fields });
 async function open(source) {
   state.running?.abort();
   hideAlert();
-  const name = source.sample ?? source.file.name;
+  const name = source.sample ?? source.file.name, turn = ++state.reading;
   state.chosen = source;
+  forgetBars();
   const most = state.service.limits.body;
   if (source.file?.size > most) return failed(new Problem({ detail: t("tooLarge", { most: count(Math.floor(most / 2 ** 20)) }) }), null);
   node("source-name").textContent = t("readingFile", { name });
+  let found;
   try {
-    state.source = await read(source);
+    found = await read(source);
   } catch (error) {
+    if (turn !== state.reading) return;
     showSource();
-    return failed(error, () => open(source));
+    failed(error, () => open(source));
+    return offerMapping(source, error);
   }
-  state.answer = null;
-  node("results").hidden = true;
+  if (turn !== state.reading) return;
+  state.source = found;
   showSource();
   showFacts(state.source, readWith);
-  const { answer } = state.source, bars = answer.ok ? answer.bars.timestamps.length : 0;
-  node("run").disabled = !answer.ok;
-  for (const id of ["chart", "legend", "now-row"]) node(id).hidden = !answer.ok;
-  node("empty").hidden = answer.ok;
+  const { answer } = found, bars = answer.ok ? answer.bars.timestamps.length : 0;
+  node("data-facts").hidden = false;
   if (!answer.ok) return;
+  setDecimals(decimalsOf(answer.bars));
+  for (const id of ["chart", "chart-tools", "legend", "now-row"]) node(id).hidden = false;
+  node("empty").hidden = true;
+  node("run").disabled = false;
+  document.documentElement.dataset.loaded = "yes";
+  if (!node("calendar").value && source.sample in SAMPLE_CALENDARS) node("calendar").value = SAMPLE_CALENDARS[source.sample];
   Object.assign(node("now"), { min: Math.min(LEAST, bars), max: bars });
+  const daily = answer.bars.timestamps.every((time) => time.slice(11, 19) === "00:00:00");
+  Object.assign(node("now-date"), { type: daily ? "date" : "datetime-local", step: daily ? "1" : "1" });
   state.now = bars;
   node("now").value = bars;
   showNow();
   redraw();
+  if (source.file) await keepFile(source.file, source.fields);
+  node("forget").hidden = !source.file;
+  remember();
+}
+
+// Nothing of the file before may stand beside the next one.
+function forgetBars() {
+  Object.assign(state, { source: null, answer: null, partial: null, pins: [] });
+  if (Object.values(SAMPLE_CALENDARS).includes(node("calendar").value) && !(state.chosen.sample in SAMPLE_CALENDARS)) node("calendar").value = "";
+  for (const id of ["results", "chart", "chart-tools", "legend", "now-row", "faults-big", "faults", "mapping", "data-facts", "symbol-row", "forget"]) node(id).hidden = true;
+  node("empty").hidden = node("drop-big").hidden = false;
+  node("run").disabled = true;
+  delete document.documentElement.dataset.loaded;
+  showSource();
+  showPins();
+}
+
+async function offerMapping(source, error) {
+  const missing = error instanceof Problem && source.file ? missingColumns(error.detail) : null;
+  if (!missing) return;
+  const names = await headerOf(source.file);
+  if (!names.length || state.chosen !== source) return;
+  node("drop-big").hidden = true;
+  showMapping(node("mapping"), source.file, names, missing, source.fields, (columns) => open({ ...source, fields: { ...source.fields, columns } }));
+}
+
+function remember() {
+  const { source } = state;
+  if (!source?.answer.ok) return;
+  const { timestamps } = source.answer.bars;
+  writeAddress({ sample: source.sample, now: state.now < timestamps.length ? timestamps[state.now - 1].slice(0, 19) : null });
 }
 
 function showSource() {
@@ -152,7 +226,9 @@ function showSource() {
 // ---- the slider
 
 let soon = null;
-function moveNow(now) {
+function moveNow(wanted) {
+  if (!state.source?.answer.ok) return;
+  const bars = state.source.answer.bars.timestamps.length, now = Math.max(Math.min(LEAST, bars), Math.min(bars, wanted));
   if (now === state.now) return;
   const again = state.answer !== null || state.running !== null;
   state.now = now;
@@ -161,6 +237,7 @@ function moveNow(now) {
   node("now").value = now;
   node("results").hidden = true;
   showNow();
+  remember();
   requestAnimationFrame(redraw);
   clearTimeout(soon);
   if (again) {
@@ -169,12 +246,23 @@ function moveNow(now) {
   }
 }
 
+// To the last bar that is not after a time, 2024-07-01 or 2024-07-01T09:30.
+function moveNowTo(time) {
+  const { timestamps } = state.source.answer.bars, until = time.length === 10 ? `${time}T23:59:59` : time.padEnd(19, ":00");
+  let at = timestamps.length;
+  while (at > 1 && timestamps[at - 1].slice(0, 19) > until) at--;
+  moveNow(at);
+  showNow();
+}
+
 function showNow() {
   const { timestamps } = state.source.answer.bars;
   const [label] = timeLabels([...new Set([timestamps[state.now - 1], ...timestamps.slice(-2)])]);
   const said = t("nowAt", { time: label, at: count(state.now), count: count(timestamps.length) });
   node("now-label").textContent = said;
   node("now").setAttribute("aria-valuetext", said);
+  const shown = (time) => (node("now-date").type === "date" ? time.slice(0, 10) : time.slice(0, 19));
+  Object.assign(node("now-date"), { min: shown(timestamps[Number(node("now").min) - 1]), max: shown(timestamps.at(-1)), value: shown(timestamps[state.now - 1]) });
 }
 
 // ---- the forecast
@@ -229,7 +317,13 @@ async function run() {
   state.running?.abort();
   const running = new AbortController();
   state.running = running;
+  Object.assign(state, { answer: null, partial: null }); // no old figures under a new forecast
+  node("results").hidden = true;
+  node("pin").disabled = true;
+  redraw();
+  remember();
   showProgress(null);
+  if (matchMedia("(max-width: 860px)").matches) node("stage-title").parentElement.scrollIntoView({ block: "start" });
   try {
     const answer = await streamForecast(requestOf(asked), (name, data) => state.running === running && told(name, data), running.signal);
     if (state.running !== running) return;
@@ -274,10 +368,11 @@ function drawn() {
   const shown = state.partial?.forecast.length ? state.partial : state.answer;
   if (!shown) return null;
   const of = (feature) => shown.forecast.filter((row) => row.target_name === feature);
-  const close = of("close"), volume = of("volume");
+  const close = of("close"), volume = of("volume"), prices = ["open", "high", "low", "close"].map((name) => [name, of(name)]);
   return {
     times: shown.times ?? close.map((row) => row.timestamp),
     levels: Object.fromEntries(LEVELS.map((level) => [String(level), close.map((row) => row[String(level)])])),
+    candles: close.map((_, step) => Object.fromEntries(prices.map(([name, rows]) => [name, rows[step]?.["0.5"]]))).filter((bar) => bar.low !== undefined),
     volume: volume.length ? volume.map((row) => row.mean) : null,
     samples: shown.samples,
   };
@@ -286,15 +381,56 @@ function drawn() {
 function redraw() {
   if (!state.source?.answer.ok) return;
   const options = {
-    paths: node("show-paths").checked, log: node("log-scale").checked, truth: node("show-truth").checked,
+    paths: node("show-paths").checked, truth: node("show-truth").checked, scale: node("scale").value, shape: node("shape").value,
     horizon: Number(node("horizon").value) || 24,
+    averages: [...node("averages").value.matchAll(/\d+/g)].map(Number).filter((period) => period > 1 && period < state.now).slice(0, 4),
   };
-  draw(state.source.answer, state.now, drawn(), options);
+  draw(state.source.answer, state.now, drawn(), options, state.pins);
   node("legend-truth").hidden = !(options.truth && state.now < state.source.answer.bars.timestamps.length);
+}
+
+// ---- forecasts that are kept to compare with
+
+function pin() {
+  const { asked, answer } = state;
+  const close = answer.forecast.filter((row) => row.target_name === "close");
+  const [from] = timeLabels([answer.last]);
+  state.pins.push({
+    now: state.now, name: `${answer.model} · ${t("seed")} ${asked.seed} · ${from}`,
+    levels: Object.fromEntries(["0.1", "0.5", "0.9"].map((level) => [level, close.map((row) => row[level])])),
+  });
+  if (state.pins.length > MOST_PINS) state.pins.shift();
+  showPins();
+  redraw();
+}
+
+function showPins() {
+  node("pins").replaceChildren(...state.pins.map((each, i) => {
+    const item = document.createElement("li"), key = document.createElement("i"), away = document.createElement("button");
+    key.className = "pin";
+    key.style.background = pinColour(i);
+    Object.assign(away, { type: "button", className: "link", textContent: "×" });
+    away.setAttribute("aria-label", t("unpin", { name: each.name }));
+    away.addEventListener("click", () => { state.pins.splice(i, 1); showPins(); redraw(); });
+    item.append(key, each.name, away);
+    return item;
+  }));
+}
+
+// Of what, by what, from when: for tables and pictures that leave the page.
+function aboutAnswer() {
+  const { source, answer } = state;
+  return { symbol: source.answer.symbol ?? source.answer.name, model: answer.model, seed: answer.seed, forecast_from: answer.last, note: t("advice") };
+}
+
+function pictureTitle() {
+  const { symbol, model, seed, forecast_from: from } = aboutAnswer();
+  return t("pngTitle", { name: symbol, model, seed, time: timeLabels([from])[0] });
 }
 
 function showAnswer() {
   node("results").hidden = false;
+  node("pin").disabled = false;
   showFigures(state.answer);
   showScore(state.answer);
   const rows = state.answer.forecast.filter((row) => row.target_name === "close");
@@ -342,15 +478,30 @@ function hideAlert() {
   node("alert").hidden = true;
 }
 
-function failed(error, again) {
-  if (error.status === 401) return node("token-dialog").showModal();
-  const lost = error instanceof Gone;
-  const text = lost ? [error.message ? t(error.message) : "", t("gone")].filter(Boolean).join(" ")
-    : error instanceof Problem ? error.detail : t("failed", { detail: error.message });
+function askForToken() {
+  hideAlert();
+  node("token").value = "";
+  node("token-open").hidden = false;
+  if (!node("token-dialog").open) node("token-dialog").showModal();
+}
+
+function complain(text, again, label = "retry") {
   node("alert-text").textContent = text;
   node("alert").hidden = false;
-  node("alert-retry").hidden = !(again && (lost || error.status === 503 || error.status === 504));
+  node("alert-retry").hidden = !again;
+  node("alert-retry").textContent = t(label);
   state.again = again;
+}
+
+function failed(error, again) {
+  if (error.status === 401) {
+    node("token-wrong").hidden = !sessionStorage.getItem("kronos-token");
+    return askForToken();
+  }
+  const lost = error instanceof Gone;
+  const text = lost ? [error.message ? t(error.message) : "", t("gone")].filter(Boolean).join(" ")
+    : error instanceof Problem ? problemText(error) : t("failed", { detail: error.message });
+  complain(text, again && (lost || error.status === 503 || error.status === 504) ? again : null);
   if (!(error instanceof Problem) && !lost) console.error(error);
   if (!lost) return;
   state.watch?.abort();

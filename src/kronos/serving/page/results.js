@@ -1,13 +1,15 @@
 // What stands below the chart: figures, the score, the table, the CSV.
+import { download } from "./chart.js";
 import { count, percent, price, t, timeLabels } from "./i18n.js";
 
 const node = (id) => document.getElementById(id);
 const LEVELS = ["0.1", "0.25", "0.5", "0.75", "0.9"];
 
 function fill(list, rows) {
-  list.replaceChildren(...rows.map(([name, value, kind]) => {
+  list.replaceChildren(...rows.map(([name, value, kind, help]) => {
     const box = document.createElement("div"), term = document.createElement("dt"), figure = document.createElement("dd");
     term.textContent = name;
+    if (help) term.append(...helpOn(name, help, `${list.id}-${help}`));
     figure.textContent = value;
     figure.className = [kind ?? "", value.length > 14 ? "long" : ""].join(" ").trim();
     box.append(term, figure);
@@ -15,17 +17,27 @@ function fill(list, rows) {
   }));
 }
 
+// A "?" that opens a sentence: by mouse, finger and keyboard.
+function helpOn(name, key, id) {
+  const button = document.createElement("button"), words = document.createElement("span");
+  Object.assign(button, { type: "button", className: "help", textContent: "?", title: t(key) });
+  button.setAttribute("aria-label", t("more", { name }));
+  button.setAttribute("popovertarget", id);
+  Object.assign(words, { id, popover: "auto", textContent: t(key) });
+  return [button, words];
+}
+
 export function showFigures({ summary: s }) {
-  const sign = s.expected_return > 0 ? "good" : s.expected_return < 0 ? "poor" : "";
+  const sign = s.expected_return > 0 ? "rise" : s.expected_return < 0 ? "fall" : "";
   fill(node("figures"), [
-    [t("probUp"), percent(s.prob_up, 0)],
+    [t("probUp"), percent(s.prob_up, 0), "", "helpProbUp"],
     [t("expectedReturn"), percent(s.expected_return, 2, true), sign],
     [t("expectedRange"), `${price(s.expected_low)} – ${price(s.expected_high)}`],
     [t("interval80"), `${price(s.close_q10)} – ${price(s.close_q90)}`],
     [t("volatility"), percent(s.realised_volatility)],
     [t("drawdown"), percent(s.max_drawdown)],
-    [t("var95"), percent(s.value_at_risk)],
-    [t("es95"), percent(s.expected_shortfall)],
+    [t("var95"), percent(s.value_at_risk), "", "helpVar"],
+    [t("es95"), percent(s.expected_shortfall), "", "helpEs"],
   ]);
 }
 
@@ -37,7 +49,7 @@ export function showScore({ score }) {
   fill(node("score-figures"), [
     [t("mae"), price(score.mae), closer ? "good" : "poor"],
     [t("maeLast"), price(score.mae_last_price)],
-    [t("crps"), price(score.crps)],
+    [t("crps"), price(score.crps), "", "helpCrps"],
     [t("inside"), t("countOf", { count: count(score.inside_80), total: count(score.bars) })],
     [t("direction"), direction],
   ]);
@@ -70,12 +82,17 @@ export function showTable(rows, actual) {
   node("table").replaceChildren(head, body);
 }
 
-export function saveCsv(rows, name) {
-  const columns = Object.keys(rows[0]);
-  const text = [columns.join(","), ...rows.map((row) => columns.map((column) => row[column]).join(","))].join("\n") + "\n";
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+// about: columns that stand in every row, such as symbol and model
+export function saveCsv(rows, about, name) {
+  const whole = rows.map((row) => ({ timestamp: row.timestamp, target_name: row.target_name, mean: row.mean, ...Object.fromEntries(LEVELS.map((level) => [level, row[level]])), ...about }));
+  const columns = Object.keys(whole[0]);
+  const text = [columns, ...whole.map((row) => columns.map((column) => row[column]))].map((cells) => cells.map(csvCell).join(",")).join("\n") + "\n";
+  download(new Blob([text], { type: "text/csv" }), name);
+}
+
+// Text that a spreadsheet would take for a formula gets an apostrophe before it.
+function csvCell(value) {
+  if (typeof value !== "string") return value;
+  const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

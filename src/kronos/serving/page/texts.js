@@ -3,7 +3,7 @@
 export const texts = {
   en: {
     skip: "To the chart", swapColours: "Red up, green down", theme: "Light or dark", retry: "Try again", close: "Close",
-    chartTitle: "Chart", chartHelp: "Chart. Arrow keys move the crosshair from bar to bar, plus and minus zoom.",
+    chartTitle: "Chart", chartHelp: "Chart. Arrow keys move the crosshair from bar to bar, plus and minus zoom, 0 shows the forecast again, Escape takes the crosshair away.",
     history: "history", median: "median", truth: "what happened",
     dropHere: "Drop a file of bars here", chooseFile: "Choose a file", orSample: "or look at a sample:", sampleDaily: "Synthetic, daily", sampleMinutes: "Synthetic, 15 minutes",
     dropWhat: "CSV, TSV or Parquet with time, open, high, low, close and, if there are, volume and amount",
@@ -14,6 +14,17 @@ export const texts = {
     zone: "Time zone", columns: "Columns", readAgain: "Read again", results: "What the paths say",
     scoreTitle: "Against what happened", tableTitle: "Close, bar by bar", sameElsewhere: "The same elsewhere",
     command: "Command line", copy: "Copy", copied: "Copied", auto: "auto",
+    spans: "Span of time", ytd: "YTD", allBars: "All", priceScale: "Price scale", scalePrice: "Price", scaleLog: "Log scale", scalePercent: "% from now",
+    shape: "Forecast as", shapeFan: "Fan", shapeCandles: "Median candles", averages: "Averages", pin: "Keep to compare", unpin: "Remove {name}",
+    nowTyped: "Now, as a date", forget: "Forget this file", tokenWrong: "That token is wrong. Ask whoever runs the service.", enterToken: "Enter a token",
+    short_open: "O", short_high: "H", short_low: "L", short_close: "C", short_volume: "V", more: "What is {name}?",
+    helpProbUp: "The share of sample paths whose last close lies above the last known close.",
+    helpVar: "Value at risk: in the worst 5 % of paths the loss until the end of the horizon is at least this share of the last close.",
+    helpEs: "Expected shortfall: the mean loss over the worst 5 % of paths.",
+    helpCrps: "Continuous ranked probability score, in prices: the distance between the forecast distribution and what came. Lower is better.",
+    mapTitle: "Which column is which?", mapWhy: "{name} has no column whose name says what it holds for: {missing}.", mapNone: "(none)", mapGo: "Read the file so",
+    calendarOther: "{code} (from the address)",
+    pngTitle: "{name} · {model} · seed {seed} · from {time}", noToken: "This service asks for a token.",
     advice: "Forecasts are uncertain and no advice. Past patterns need not return.",
     tokenTitle: "This service asks for a token", token: "Token", go: "Go on",
     bars: "{count} bars", file: "File", rows: "Bars", span: "From, to", rhythm: "Rhythm", found: "Columns", cleaned: "Left out",
@@ -37,7 +48,7 @@ export const texts = {
   },
   zh: {
     skip: "跳到图表", swapColours: "红涨绿跌", theme: "浅色或深色", retry: "重试", close: "关闭",
-    chartTitle: "图表", chartHelp: "图表。方向键逐根移动十字线，加号和减号缩放。",
+    chartTitle: "图表", chartHelp: "图表。方向键逐根移动十字线，加号和减号缩放，0 回到预测处，Esc 移除十字线。",
     history: "历史", median: "中位数", truth: "实际走势",
     dropHere: "把 K 线文件拖到这里", chooseFile: "选择文件", orSample: "或先看示例：", sampleDaily: "模拟数据（日线）", sampleMinutes: "模拟数据（15 分钟）",
     dropWhat: "CSV、TSV 或 Parquet，含时间、开盘、最高、最低、收盘，可含成交量和成交额",
@@ -48,6 +59,17 @@ export const texts = {
     zone: "时区", columns: "列", readAgain: "重新读取", results: "路径给出的结论",
     scoreTitle: "与实际走势对比", tableTitle: "收盘价，逐根", sameElsewhere: "在别处得到同样的结果",
     command: "命令行", copy: "复制", copied: "已复制", auto: "自动",
+    spans: "时间跨度", ytd: "年初至今", allBars: "全部", priceScale: "价格坐标", scalePrice: "价格", scaleLog: "对数坐标", scalePercent: "相对当前 %",
+    shape: "预测画法", shapeFan: "扇形", shapeCandles: "中位数 K 线", averages: "均线", pin: "保留以对比", unpin: "移除 {name}",
+    nowTyped: "当前（日期）", forget: "忘记此文件", tokenWrong: "令牌不正确。请向服务的管理者询问。", enterToken: "输入令牌",
+    short_open: "开", short_high: "高", short_low: "低", short_close: "收", short_volume: "量", more: "{name}是什么？",
+    helpProbUp: "样本路径中，期末收盘价高于最后已知收盘价的比例。",
+    helpVar: "在险价值：最差的 5 % 路径中，到期末的亏损至少为最后收盘价的这一比例。",
+    helpEs: "预期损失：最差的 5 % 路径的平均亏损。",
+    helpCrps: "连续分级概率评分，以价格计：预测分布与实际走势的距离，越小越好。",
+    mapTitle: "各列分别是什么？", mapWhy: "{name} 中没有列名能说明：{missing}。", mapNone: "（无）", mapGo: "按此读取",
+    calendarOther: "{code}（来自网址）",
+    pngTitle: "{name} · {model} · 种子 {seed} · 起点 {time}", noToken: "此服务需要令牌。",
     advice: "预测具有不确定性，不构成任何投资建议。过去的形态未必重现。",
     tokenTitle: "此服务需要令牌", token: "令牌", go: "继续",
     bars: "{count} 根", file: "文件", rows: "K 线", span: "起止", rhythm: "节奏", found: "列", cleaned: "剔除",
@@ -96,3 +118,22 @@ const rhythmWords = [
 export function rhythmInChinese(sentence) {
   return rhythmWords.reduce((text, [pattern, word]) => text.replace(pattern, word), sentence);
 }
+
+// "kept 198 of 201 rows; dropped ..." of a cleaning.
+const cleaningWords = [
+  [/kept ([\d,]+) of ([\d,]+) rows/g, "保留 $2 行中的 $1 行"], [/clean="(?:drop|sort|split)"[^:]*: /g, ""], [/left out/g, "剔除"],
+  [/exact duplicates dropped/g, "完全重复的行已剔除"], [/moved/g, "移动"], [/rows?/g, "行"],
+  ...Object.entries(faultKinds).map(([kind, word]) => [new RegExp(kind, "g"), word]), [/ and /g, " 和 "], [/; /g, "；"], [/, /g, "，"],
+];
+
+export const cleaningInChinese = (sentence) => cleaningWords.reduce((text, [pattern, word]) => text.replaceAll(pattern, word), sentence);
+
+// Exchange calendars to choose from, in both languages; the library knows more.
+export const calendars = [
+  ["XNYS", "New York (NYSE, NASDAQ)", "纽约"], ["XTSE", "Toronto", "多伦多"], ["XSHG", "Shanghai", "上海"], ["XSHE", "Shenzhen", "深圳"],
+  ["XHKG", "Hong Kong", "香港"], ["XTAI", "Taipei", "台北"], ["XTKS", "Tokyo", "东京"], ["XKRX", "Seoul", "首尔"], ["XBOM", "Mumbai", "孟买"],
+  ["XSES", "Singapore", "新加坡"], ["XASX", "Sydney", "悉尼"], ["XLON", "London", "伦敦"], ["XETR", "Frankfurt (Xetra)", "法兰克福"],
+  ["XPAR", "Paris", "巴黎"], ["XAMS", "Amsterdam", "阿姆斯特丹"], ["XSWX", "Zurich", "苏黎世"], ["BVMF", "São Paulo", "圣保罗"],
+  ["CMES", "Chicago futures (CME)", "芝加哥期货"], ["fx", "Foreign exchange", "外汇"], ["24/5", "Weekdays around the clock", "周一至周五全天"],
+  ["24/7", "Always open (crypto)", "全年无休（加密货币）"],
+];

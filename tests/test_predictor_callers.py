@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import warnings
 
 import numpy as np
@@ -21,6 +22,7 @@ from kronos.generation.reference import auto_regressive_inference
 from kronos.generation.sampling import Sampling
 from kronos.klines.features import FEATURES, time_features, to_matrix
 from kronos.klines.normalize import Normalizer
+from tests.processes import run_process
 
 LOOKBACK, HORIZON, CONTEXT = 20, 6, 32
 GREEDY = {"top_k": 1, "verbose": False}
@@ -316,6 +318,15 @@ def test_plain_networks_and_subclasses_that_change_nothing_are_plain(networks):
     handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
     assert special_part(named) == "a global forward hook"
     handle.remove()
+
+
+def test_comparing_with_a_plain_network_does_not_import_the_compiler_of_torch():
+    """It takes seconds, which the first forecast of every process would wait for."""
+    code = (
+        "import sys, kronos; from kronos.generation.module_path import special_part; nano = kronos.load('nano'); "
+        "print(special_part(nano.model), special_part(nano.tokenizer), 'torch._dynamo' in sys.modules)"
+    )
+    assert run_process([sys.executable, "-c", code], check=True).stdout.split() == ["None", "None", "False"]
 
 
 # ------------------------------------------------------------------------------------------ generate

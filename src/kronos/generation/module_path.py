@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from torch.overrides import TorchFunctionMode
 
 from kronos.generation.batch_plan import Window
 from kronos.generation.engine import sample_from_uniform
@@ -71,10 +72,24 @@ OWN_METHODS = {kind: _methods(kind) for kind in KINDS}
 """As they are when this file is read: a method that is replaced in the class itself is told from these."""
 
 
+class _Unfilled(TorchFunctionMode):
+    """Weights get no first values while it is on: they cost neither time nor memory where only their shapes are asked for.
+
+    The meta device does the same, but torch imports its compiler for it, which takes seconds in every process.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__") and name != "requires_grad_":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 @lru_cache(maxsize=16)
 def _plain(kind: type, config: NetworkConfig) -> dict[str, tuple[type, dict[str, torch.Size]]]:
     """Class and weights' shapes of every part of a network of this configuration, by name."""
-    with torch.device("meta"):
+    with _Unfilled():
         network = kind(**config.to_dict())
     return {name: (type(part), _shapes(part)) for name, part in network.named_modules()}
 

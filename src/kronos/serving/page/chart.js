@@ -29,7 +29,7 @@ export function draw(data, now, forecast, options, pins = []) {
   drawForecast();
   drawPins();
   nowLine.put(now, css("--accent"));
-  if (range) chart.timeScale().setVisibleLogicalRange(range);
+  if (range) keepView(range, before);
   else reset();
   readout(view.cursor);
   report();
@@ -55,7 +55,7 @@ function make() {
     layout: { attributionLogo: false, panes: { enableResize: true } }, // its style element is not allowed by the policy: the footer names TradingView
     handleScroll: { vertTouchDrag: false }, // a finger that moves up and down scrolls the page
     timeScale: {
-      minBarSpacing: 0.005, fixLeftEdge: true, rightOffset: 2, enableConflation: true, borderVisible: false,
+      minBarSpacing: 0.005, fixLeftEdge: true, rightOffset: 2, enableConflation: true, borderVisible: false, tickMarkMaxCharacterLength: 6,
       tickMarkFormatter: (time, kind) => (view?.index.has(time) ? tickLabel(view.stamps[view.index.get(time)], kind) : ""),
     },
     rightPriceScale: { borderVisible: false },
@@ -205,7 +205,17 @@ function show(from, to) {
   chart.priceScale("right").applyOptions({ autoScale: true });
 }
 
-const ahead = () => view.forecast?.times.length || Math.min(view.options.horizon, Math.max(4, view.times.length - view.now));
+const MOST_AHEAD = 24; // bars of free space for a forecast that is not there yet
+const ahead = () => view.forecast?.times.length || Math.min(view.options.horizon, MOST_AHEAD);
+
+// The same bars stay in sight; a forecast that begins is moved into it to its end.
+function keepView({ from, to }, before) {
+  chart.timeScale().setVisibleLogicalRange({ from, to });
+  const end = view.now + ahead() + 1, begins = view.forecast && !before.forecast;
+  if (!begins || view.now < from || view.now > to || to >= end) return;
+  if (end - view.now > (to - from) / 2) reset();
+  else chart.timeScale().setVisibleLogicalRange({ from: from + end - to, to: end });
+}
 
 // As it was at first: the last bars before now and the forecast.
 export function reset() {
@@ -303,8 +313,9 @@ function report() {
     candles: series.candles.data().length, truth: series.truth.data().length, volume: series.volume.data().length,
     fan: series.fan.data().filter((item) => item.levels).length, forecast: series.forecast.data().length,
     paths: view.options.paths && view.forecast ? view.forecast.samples.length : 0, averages: series.averages.length, pins: series.pins.length,
-    scale: view.options.scale, now: nowLine,
+    scale: view.options.scale,
   };
+  node().nowX = () => nowLine.x;
   node().range = () => chart.timeScale().getVisibleLogicalRange();
 }
 

@@ -11,7 +11,8 @@ export function writeAddress(more) {
     if (field.value !== "" && field.value !== field.dataset.usual) query.set(id, field.value);
   }
   const text = query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/");
-  history.replaceState(null, "", text ? `?${text}` : location.pathname);
+  const address = text ? `?${text}` : "";
+  if (address !== location.search) history.replaceState(null, "", address || location.pathname);
 }
 
 // Remembers the page's own settings and takes those of the address; returns {sample, now}.

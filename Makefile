@@ -39,8 +39,10 @@ test: lint
 	$(PYTEST)
 
 # make test-cpus   networks, engine and training again with the instructions of older processors (AVX2; SSE4.1)
-CPU_TESTS := $(addprefix tests/test_,engine.py fused.py networks.py golden_networks.py golden_forecasts.py paths.py predictor.py \
-	nano.py training.py pretrain.py)
+CPU_TESTS := $(addprefix tests/, \
+	generation/test_engine.py generation/test_fused.py nn/test_networks.py nn/test_golden_networks.py \
+	test_golden_forecasts.py generation/test_paths.py test_predictor.py hub/test_nano.py training/test_training.py \
+	training/test_pretrain.py)
 test-cpus: setup
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(CPU_TESTS)
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(PYTEST) $(CPU_TESTS)
@@ -55,7 +57,7 @@ test-slow: setup
 
 # make test-frameworks   inside sktime and GluonTS, which need an older pandas: an environment of their own
 test-frameworks: $(VENV)-frameworks/.ready
-	$(VENV)-frameworks/bin/python -m pytest -q tests/test_adapters.py
+	$(VENV)-frameworks/bin/python -m pytest -q tests/adapters/test_adapters.py
 
 $(VENV)-frameworks/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-frameworks
@@ -63,10 +65,13 @@ $(VENV)-frameworks/.ready: pyproject.toml
 	@touch $@
 
 # Tests of what the base installation does.
-BASE_TESTS := $(addprefix tests/test_,samples.py extras.py cli.py calendars.py features.py forecast.py anchoring.py picture.py \
-	klines_reader.py klines_validation.py klines_window.py klines_catalog.py klines_normalize.py reader_cases.py long_table.py \
-	networks.py golden_networks.py golden_forecasts.py paths.py engine.py fused.py prices.py predictor.py nano.py \
-	io_run_folder.py)
+BASE_TESTS := $(addprefix tests/, \
+	klines/test_samples.py io/test_extras.py cli/test_cli.py calendars/test_calendars.py klines/test_features.py \
+	forecast/test_forecast.py forecast/test_anchoring.py plotting/test_picture.py klines/test_reader.py \
+	klines/test_validation.py klines/test_window.py klines/test_catalog.py klines/test_normalize.py \
+	klines/test_reader_cases.py forecast/test_long_table.py nn/test_networks.py nn/test_golden_networks.py \
+	test_golden_forecasts.py generation/test_paths.py generation/test_engine.py generation/test_fused.py \
+	test_prices.py test_predictor.py hub/test_nano.py io/test_run_folder.py)
 BASE_EXTRAS := plot,excel
 
 # make test-oldest   the base installation with the oldest releases that pyproject.toml allows (PYTHON=python3.10)

@@ -1,0 +1,278 @@
+"""Fine-tuning on files: split by time, both stages, the comparison, the pair that is kept; and the scripts of the four steps."""
+
+import json
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+from kronos.cli import main
+from kronos.finetune import comparison
+from kronos.finetune.config import FinetuneConfig
+from kronos.finetune.datasets import open_parts
+from kronos.finetune.run import prepare_files
+from kronos.loading import load, load_model, load_tokenizer
+from kronos.nn import save_checkpoint
+from kronos.training.distributed import World
+from kronos.training.losses import KnownTokens, tokens_of
+from kronos.training.trackers import read_log
+from kronos.training.windows import Windows
+from tests import training_run
+from tests.processes import run_process, started
+
+ALONE = World(0, 1, torch.device("cpu"))
+FAST = ["--lookback", "20", "--horizon", "5", "--epochs", "2", "--batch-size", "16"]
+FEW = ["--set", "n_train_iter=160", "--set", "n_val_iter=64", "--set", "log_interval=5", "--set", "save_every=4"]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A small pair as a folder."""
+    folder = tmp_path_factory.mktemp("pair")
+    tokenizer, model = training_run.small_pair()
+    save_checkpoint(tokenizer, folder / "tokenizer")
+    save_checkpoint(model, folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder of six series, one of them faulty, and one too short."""
+    folder = tmp_path_factory.mktemp("prices")
+    for i in range(6):
+        training_run.walk(260, i).to_csv(folder / f"s{i}.csv", index=False)
+    training_run.walk(15, 8).to_csv(folder / "short.csv", index=False)
+    faulty = training_run.walk(260, 9)
+    faulty.loc[40, "close"] = -1.0
+    faulty.to_csv(folder / "faulty.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, pair, files):
+    """A whole run through the command line: its folder and what it said."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    done = CliRunner().invoke(
+        main, ["finetune", "--data", str(files), "--model", str(pair), "--out", str(out), *FAST, *FEW]
+    )
+    assert done.exit_code == 0, done.output
+    return out, done.output
+
+
+def test_a_run_tunes_both_networks_compares_them_and_writes_a_pair_that_forecasts(finished, files):
+    out, said = finished
+    for stage in ("tokenizer", "model"):
+        best = json.loads((out / stage / "summary.json").read_text())
+        assert best["complete"] and best["steps"] == 20
+        assert (out / stage / "checkpoints" / "best_model" / "model.safetensors").exists()
+        losses = [row["loss"] for row in read_log(out / stage) if row["kind"] == "train"]
+        assert len(losses) == 4
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["verdict"] in said
+    assert {row["name"] for row in summary["comparison"]} == {"last price", "as it was", "fine-tuned"}
+    assert {row["part"] for row in summary["comparison"]} == {"val", "test"}
+    at = {row["name"]: row for row in summary["comparison"] if row["part"] == "val"}
+    kept = "fine-tuned" if at["fine-tuned"]["crps"] < at["as it was"]["crps"] else "as it was"
+    assert summary["better"] == kept and f"Kept is the pair {kept}" in summary["verdict"]
+    bars = pd.read_csv(files / "s0.csv", parse_dates=["timestamp"])
+    future = pd.date_range(bars["timestamp"].iloc[-1], periods=4, freq="D")[1:]
+    forecast = load(out / "pair").predict(bars.tail(20), bars["timestamp"].tail(20), future, 3, verbose=False)
+    assert np.isfinite(forecast.to_numpy()).all()
+
+
+def test_what_is_left_out_is_said_and_the_parts_do_not_share_targets(finished):
+    out, said = finished
+    assert "left out: faulty" in said and "left out: short" in said
+    parts = open_parts(out / "data", ALONE)
+    assert set(parts["train"].names) == {f"s{i}" for i in range(6)}
+    windows = {name: Windows(store, 20, 5) for name, store in parts.items()}
+    targets = {
+        name: {int(t) for first in cut.first for t in parts[name].times[first + 20 : first + 25]}
+        for name, cut in windows.items()
+    }
+    assert targets["train"] and targets["val"] and targets["test"]
+    assert max(targets["train"]) < min(targets["val"]) and max(targets["val"]) < min(targets["test"])
+
+
+def test_the_same_command_again_changes_nothing_and_other_files_are_refused(finished, pair, files, tmp_path):
+    out, _ = finished
+    weights = out / "model" / "checkpoints" / "best_model" / "model.safetensors"
+    before = weights.read_bytes()
+    command = ["finetune", "--data", str(files), "--model", str(pair), "--out", str(out), *FAST, *FEW]
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 0 and "resumed at step 20 of 20" in again.output
+    assert weights.read_bytes() == before
+    command[2] = str(files / "s0.csv")
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2 and "holds a run on other files" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--epochs", "0"], "epochs must be above zero, found 0"),
+        (["--set", "bach_size=3"], "did you mean batch_size?"),
+        (["--set", "lookback_window=400"], "no series to train on"),
+        (["--data", "nowhere"], "no such file or folder"),
+        (["--model", "nowhere"], "no tokenizer 'nowhere'"),
+        (["--until", "2030-01-01", "2031-01-01"], "range of test is reversed"),
+        (["--device", "cuda"], "no CUDA GPU here"),
+        (["--set", 'trackers=["x"]'], "unknown tracker 'x'"),
+    ],
+)
+def test_wrong_input_ends_with_exit_code_2_and_one_line(options, message, files, pair, tmp_path):
+    given = {"--data": str(files / "s1.csv"), "--model": str(pair), "--out": str(tmp_path / "o")}
+    changed = {k: v for k, v in given.items() if k not in options}
+    command = ["finetune", *FAST, *(part for pair_ in changed.items() for part in pair_), *options]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_ctrl_c_saves_with_exit_code_130_and_the_same_command_ends_the_run(files, pair, tmp_path):
+    command = [sys.executable, "-m", "kronos", "finetune", "--data", str(files), "--model", str(pair), "--out", "o"]
+    command += [*FAST, *FEW, "--keep-tokenizer", "--set", "log_interval=1"]
+    with started(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("step 2/"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+        assert process.wait(60) == 130
+    assert "stopped and saved at step" in rest
+    done = run_process(command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step" in done.stdout
+    steps = [row["step"] for row in read_log(tmp_path / "o" / "model") if row["kind"] == "train"]
+    assert steps == list(range(1, 21))
+
+
+def test_only_the_last_block_is_tuned_where_asked_for_and_the_tokenizer_is_left_alone(files, pair, tmp_path):
+    command = ["finetune", "--data", str(files), "--model", str(pair), "--out", str(tmp_path / "o"), *FAST, *FEW]
+    done = CliRunner().invoke(main, [*command, "--keep-tokenizer", "--tuning", "last", "--learning-rate", "0.01"])
+    assert done.exit_code == 0, done.output
+    before, after = load_model(pair), load_model(tmp_path / "o" / "model" / "checkpoints" / "best_model")
+    assert after.embedding.emb_s1.weight.equal(before.embedding.emb_s1.weight)
+    assert not after.head.proj_s1.weight.equal(before.head.proj_s1.weight)
+    assert not (tmp_path / "o" / "tokenizer").exists()
+
+
+def test_lora_tunes_and_exports_an_ordinary_model(files, pair, tmp_path):
+    pytest.importorskip("peft")
+    command = ["finetune", "--data", str(files), "--model", str(pair), "--out", str(tmp_path / "o"), *FAST, *FEW]
+    done = CliRunner().invoke(main, [*command, "--tuning", "lora", "--learning-rate", "0.01"])
+    assert done.exit_code == 0, done.output
+    before, after = load_model(pair), load_model(tmp_path / "o" / "model" / "checkpoints" / "best_model")
+    assert after.config == before.config
+    assert not after.transformer[0].ffn.w1.weight.equal(before.transformer[0].ffn.w1.weight)
+    assert after.head.proj_s1.weight.equal(before.head.proj_s1.weight)
+
+
+def test_the_last_price_pair_scores_as_the_last_price_and_foresight_is_perfect(finished):
+    out, _ = finished
+    store = open_parts(out / "data", ALONE)["val"]
+    sample = comparison.draw_sample(store, 20, 5, 5.0, 50)
+    assert 20 < len(sample.windows) <= 50
+    flat = np.repeat(sample.last[:, None, None], 3, 1).repeat(5, 2)
+    scores = comparison.scores(flat, sample)
+    naive = np.abs(sample.truth - sample.last[:, None]).mean()
+    assert scores["mae"] == pytest.approx(naive) == scores["crps"]
+    perfect = comparison.scores(np.repeat(sample.truth[:, None], 3, 1), sample)
+    assert perfect["mae"] == pytest.approx(0, abs=1e-12) and perfect["rank_ic"] == pytest.approx(1)
+
+
+def test_a_difference_of_days_is_told_from_chance_and_chance_is_not():
+    rng = np.random.default_rng(0)
+    days = np.repeat(np.arange(50), 10)
+    shared = np.repeat(rng.normal(0, 1, 50), 10)
+    low, high = comparison.difference(shared, days)
+    assert low < 0 < high and high - low == pytest.approx(4 * shared.std() / np.sqrt(50), rel=0.15)
+    assert comparison.difference(shared - 2, days)[1] < 0
+
+
+def test_the_returns_of_a_sample_are_those_of_the_bars(finished):
+    out, _ = finished
+    store = open_parts(out / "data", ALONE)["val"]
+    sample = comparison.draw_sample(store, 20, 5, 5.0, 10_000)
+    windows = Windows(store, 20, 5)
+    assert len(sample.windows) == len(windows)
+    raw = windows.raw(np.arange(len(windows)))[..., 3]
+    want = raw[:, -1] / raw[:, 19] - 1
+    np.testing.assert_allclose((sample.truth[:, -1] - sample.last) * sample.to_return, want, atol=1e-9)
+
+
+def test_files_of_one_symbol_name_are_refused(files, tmp_path):
+    (tmp_path / "a").mkdir()
+    copy = tmp_path / "a" / "s1.csv"
+    copy.write_bytes((files / "s1.csv").read_bytes())
+    with pytest.raises(ValueError, match=r"'s1' .* is also in another file"):
+        prepare_files([files / "s1.csv", copy], tmp_path / "out", 20, 5, say=lambda _: None)
+
+
+def test_networks_load_by_zoo_name_by_pair_and_by_their_own_folder(pair):
+    assert load_tokenizer("nano").s1_bits == 10
+    assert load_model(pair).config == load_model(pair / "model").config
+    with pytest.raises(ValueError, match=r"no model 'nanno': the zoo has nano"):
+        load_model("nanno")
+
+
+def script(name: str, folder: Path, *sets: str, processes: int = 1) -> subprocess.CompletedProcess:
+    """A script of ``finetune/`` as users start it."""
+    path = Path(__file__).parents[2] / "finetune" / name
+    options = [part for pair in sets for part in ("--set", pair)]
+    return training_run.launch([str(path), *options], processes, cwd=folder)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_training_scripts_work_alone_and_under_torchrun(files, pair, tmp_path, processes):
+    prepare_files(sorted(files.glob("s?.csv")), tmp_path / "data", 20, 5, say=lambda _: None)
+    sets = [
+        "dataset_path=data", "save_path=models", f"pretrained_tokenizer_path={pair}", f"pretrained_predictor_path={pair}",
+        "lookback_window=20", "predict_window=5", "epochs=1", f"batch_size={16 // processes}", "n_train_iter=160",
+        "n_val_iter=64", "log_interval=5", "device=cpu",
+        'val_time_range=["2023-01-01", "2024-06-30"]', 'test_time_range=["2024-07-01", "2025-06-05"]',
+    ]  # fmt: skip
+    early = script("train_predictor.py", tmp_path, *sets)
+    assert early.returncode == 2 and "there is no fine-tuned tokenizer" in early.stderr
+    for name in ("train_tokenizer.py", "train_predictor.py"):
+        done = script(name, tmp_path, *sets, processes=processes)
+        assert done.returncode == 0, done.stdout + done.stderr
+    run = tmp_path / "models" / "finetune_predictor_demo"
+    assert json.loads((run / "summary.json").read_text())["processes"] == processes
+    assert load_model(run / "checkpoints" / "best_model").s1_bits == 5
+    assert "Kept is the pair" in done.stdout and (tmp_path / "models" / "pair" / "model").is_dir()
+
+
+def test_settings_are_read_from_config_py_as_it_is():
+    module = runpy.run_path(str(Path(__file__).parents[2] / "finetune" / "config.py"))
+    config = FinetuneConfig.from_object(module["Config"]())
+    assert isinstance(config, FinetuneConfig)
+    assert (config.lookback_window, config.predict_window, config.epochs, config.batch_size) == (90, 10, 30, 50)
+
+
+def test_tokens_of_a_window_that_comes_again_are_looked_up_and_the_same(pair, monkeypatch):
+    tokenizer = load_tokenizer(pair / "tokenizer")
+    asked = []
+
+    def encode(bars):
+        asked.append(len(bars))
+        return tokens_of(tokenizer, bars)
+
+    bars = torch.randn(6, 25, 6)
+    known = KnownTokens(encode, windows=6, length=25)
+    first, again = known(bars, np.arange(6)), known(bars[[4, 1]], np.array([4, 1]))
+    assert asked == [6]
+    for a, b, c in zip(first, again, tokens_of(tokenizer, bars), strict=True):
+        assert a.equal(c) and b.equal(c[[4, 1]]) and b.dtype == torch.int64
+    monkeypatch.setattr(KnownTokens, "MOST_BYTES", 100)
+    large = KnownTokens(encode, windows=6, length=25)
+    large(bars, np.arange(6)), large(bars, np.arange(6))
+    assert asked == [6, 6, 6]

@@ -1,0 +1,412 @@
+"""Files as people have them: one small table for each kind, and the shared cases with their expected values."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kronos.calendars import future_timestamps
+from kronos.klines import KlineError, ReadOptions, list_symbols, read_klines
+from kronos.klines.reader import iter_tables
+from kronos.klines.zones import is_utc
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+needs_cases = pytest.mark.skipif(not CASES.exists(), reason=f"the shared cases are not at {CASES}")
+EXPECTED = json.loads((CASES / "expected.json").read_text()) if CASES.exists() else {}
+READ = [name for name, want in EXPECTED.items() if want.get("rows")]
+
+
+def bars(n: int = 30) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    close = np.round(100 + np.cumsum(rng.normal(0, 0.5, n)), 2)
+    first = np.concatenate([[100.0], close[:-1]])
+    return pd.DataFrame(
+        {
+            "timestamps": pd.date_range("2024-01-10", periods=n, freq="D").astype("datetime64[ns]"),
+            "open": first,
+            "high": np.round(np.maximum(first, close) + 0.31, 2),
+            "low": np.round(np.minimum(first, close) - 0.27, 2),
+            "close": close,
+            "volume": rng.integers(10_001, 99_999, n).astype(float),
+        }
+    )
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def text_of(frame: pd.DataFrame, header: str | None, separator: str = ",", times: str = "%Y-%m-%d") -> str:
+    rows = frame.assign(timestamps=frame["timestamps"].dt.strftime(times))
+    body = rows.to_csv(index=False, header=False, sep=separator, lineterminator="\n")
+    return body if header is None else header + "\n" + body
+
+
+def same(got: pd.DataFrame, wanted: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(got, wanted, check_flags=False)
+
+
+@needs_cases
+@pytest.mark.parametrize("name", READ)
+def test_shared_case_reads_as_expected(name):
+    want = EXPECTED[name]
+    frame = read_klines(CASES / name, clean="sort")  # refuses every other fault
+    times = frame["timestamps"].dt.tz_localize(None)
+    assert len(frame) == want["rows"]
+    for key, value in (("first", times.iloc[0]), ("last", times.iloc[-1])):
+        if want.get(key):
+            assert value == pd.Timestamp(want[key])
+    for key in ("first_close", "last_close"):
+        if key in want:
+            at = 0 if key.startswith("first") else -1
+            assert frame["close"].iloc[at] == pytest.approx(want[key], rel=1e-4)
+    for column in ("volume", "amount"):
+        key = f"first_{column}"
+        if key in want and want[key] is None:
+            assert column not in frame
+        elif key in want:
+            assert frame[column].iloc[0] == pytest.approx(want[key], rel=1e-4)
+
+
+@needs_cases
+def test_shared_ambiguous_prices_are_refused_and_settled_by_an_option():
+    comma, cross = CASES / "decimal_comma_three_places.csv", CASES / "y_cross1000_point.csv"
+    for path in (comma, cross):
+        for policy in (None, "drop", "sort"):
+            with pytest.raises(KlineError, match=r"decimal=.*thousands="):
+                read_klines(path, clean=policy)
+    assert read_klines(comma, decimal=",")["close"].iloc[0] == 150.135
+    assert read_klines(comma, thousands=",")["close"].iloc[0] == 150135
+    assert read_klines(cross, thousands=".")["close"].iloc[-1] == 1034
+
+
+@needs_cases
+def test_shared_table_of_three_stocks_is_three_series():
+    path = CASES / "kaggle_name_column.csv"
+    assert sorted(list_symbols(path)) == ["AAL", "AAP", "AAPL"]
+    for policy in (None, "drop", "sort", "split"):
+        with pytest.raises(KlineError, match="3 symbols"):
+            read_klines(path, clean=policy)
+    assert len(read_klines(path, symbol="AAL", clean="sort")) == 60
+
+
+@needs_cases
+def test_shared_bitstamp_tells_volume_from_amount_and_names_missing_rows():
+    path = CASES / "kaggle_bitstamp.csv"
+    with pytest.raises(KlineError, match="60 rows with faults: missing value 9"):
+        read_klines(path)
+    frame = read_klines(path, clean="drop")
+    assert len(frame) == 51 and frame["amount"].iloc[0] / frame["volume"].iloc[0] == pytest.approx(101, rel=0.01)
+
+
+@needs_cases
+def test_shared_parquet_takes_time_from_the_date_and_not_the_row_counter():
+    frame = read_klines(CASES / "row_counter_and_date.parquet", clean="sort")
+    assert len(frame) == 60 and frame["timestamps"].iloc[0] == pd.Timestamp("2024-01-02")
+
+
+@needs_cases
+def test_shared_footers_titles_and_encodings_are_said():
+    notes = {
+        n: " ".join(read_klines(CASES / n).attrs["notes"]) for n in ("tdx_daily.txt", "wind_footer.csv", "jp_sjis.csv")
+    }
+    assert (
+        "gb18030" in notes["tdx_daily.txt"]
+        and "浦发银行" in notes["tdx_daily.txt"]
+        and "通达信" in notes["tdx_daily.txt"]
+    )
+    assert "Wind" in notes["wind_footer.csv"] and "cp932" in notes["jp_sjis.csv"]
+
+
+@pytest.mark.parametrize("header", [",Date,Open,High,Low,Close,Volume", "Unnamed: 0,time,Open,High,Low,Close,Volume"])
+def test_a_row_counter_beside_a_date_is_not_time(tmp_path, header):
+    text = text_of(bars(), None).splitlines()
+    path = write(tmp_path / "a.csv", "\n".join([header, *(f"{i},{line}" for i, line in enumerate(text))]))
+    same(read_klines(path), bars())
+
+
+def test_a_shuffled_parquet_index_is_not_time(tmp_path):
+    frame = bars().rename(columns={"timestamps": "date"}).sample(frac=1, random_state=0)
+    frame.to_parquet(tmp_path / "a.parquet")
+    same(read_klines(tmp_path / "a.parquet", clean="sort"), bars())
+
+
+@pytest.mark.parametrize("column", ["Name", "Firma"])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_rows_of_one_time_are_told_apart_by_a_text_column(tmp_path, column, ending):
+    both = pd.concat([bars().assign(**{column: "A"}), bars().assign(**{column: "B"})]).sort_values("timestamps")
+    path = tmp_path / f"a.{ending}"
+    both.to_csv(path, index=False) if ending == "csv" else both.to_parquet(path, index=False)
+    assert list_symbols(path) == ["A", "B"]
+    same(read_klines(path, symbol="B"), bars())
+
+
+def test_several_series_without_a_name_are_never_merged(tmp_path):
+    both = pd.concat([bars(), bars().assign(open=5.0, high=6.0, low=4.0, close=5.5)])
+    both.to_csv(tmp_path / "a.csv", index=False)
+    for policy in (None, "drop", "sort", "split"):
+        with pytest.raises(KlineError, match="several series in one table"):
+            read_klines(tmp_path / "a.csv", clean=policy)
+
+
+@pytest.mark.parametrize("ticker_first", [True, False])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_both_orders_of_yfinance_columns_are_series(tmp_path, ticker_first, ending):
+    wide = pd.concat({t: bars().set_index("timestamps") for t in ("AAPL", "MSFT")}, axis=1, names=["Ticker", "Price"])
+    wide = wide.rename(columns=str.title, level=1).rename_axis("Date")
+    wide = wide if ticker_first else wide.swaplevel(axis=1)
+    path = tmp_path / f"a.{ending}"
+    wide.to_csv(path) if ending == "csv" else wide.to_parquet(path)
+    assert list_symbols(path) == ["AAPL", "MSFT"]
+    same(read_klines(path, symbol="MSFT"), bars())
+
+
+@pytest.mark.parametrize(
+    ("cells", "number"),
+    [
+        (["$1,234.50", "$985.25"], [1234.5, 985.25]),
+        (["1.234,50", "985,25"], [1234.5, 985.25]),
+        (["1 234,50", "985,25"], [1234.5, 985.25]),
+        (["1\u202f234,50 €", "985,25 €"], [1234.5, 985.25]),
+        (["1'234.50", "985.25"], [1234.5, 985.25]),
+        (["12,34,567.25", "985.25"], [1234567.25, 985.25]),
+        (["985", "1,034"], [985, 1034]),
+    ],
+)
+def test_prices_of_one_convention_are_read(tmp_path, cells, number):
+    rows = "".join("\t".join([f"2024-01-{10 + i}", *[cell] * 4]) + "\n" for i, cell in enumerate(cells))
+    got = read_klines(write(tmp_path / "a.tsv", "date\topen\thigh\tlow\tclose\n" + rows))
+    assert got["close"].tolist() == number
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [("1.2M", 1.2e6), ("225.91K", 225910), ("1.5B", 1.5e9), ("12.35万", 123500), ("1.2亿", 1.2e8), ("2T", 2e12)],
+)
+def test_volumes_with_suffixes_are_read(tmp_path, cell, number):
+    text = "date,open,high,low,close,volume\n" + "".join(f"2024-01-1{i},10.5,11,9,10,{cell}\n" for i in range(2))
+    assert read_klines(write(tmp_path / "a.csv", text))["volume"].tolist() == [number] * 2
+
+
+@pytest.mark.parametrize(
+    ("separator", "cells"), [(";", ["1.234,50", "1,234.50"]), ("\t", ["985", "1.034"]), (";", ["150,765"] * 2)]
+)
+def test_prices_of_two_conventions_or_none_are_refused(tmp_path, separator, cells):
+    rows = [separator.join([f"2024-01-1{i}", *[cell] * 4]) for i, cell in enumerate(cells)]
+    path = write(tmp_path / "a.csv", "\n".join([separator.join(["date", "open", "high", "low", "close"]), *rows]))
+    for policy in (None, "drop"):
+        with pytest.raises(KlineError, match=r"decimal=|two conventions"):
+            read_klines(path, clean=policy)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "wanted"),
+    [
+        ("1/22/2024 09:30:00 PM", "2024-01-22 21:30"),
+        ("2024-01-22 12-AM", "2024-01-22 00:00"),
+        ("20240122  09:30:00", "2024-01-22 09:30"),
+        ("20240122 093000", "2024-01-22 09:30"),
+        ("01/22/24", "2024-01-22"),
+        ("113/01/22", "2024-01-22"),
+        ("2024-01-22 Mon", "2024-01-22"),
+        ("2024/01/22(月)", "2024-01-22"),
+        ("2024年1月22日", "2024-01-22"),
+        ("22. Januar 2024", "2024-01-22"),
+    ],
+)
+def test_times_in_further_spellings_are_read(tmp_path, spelling, wanted):
+    path = write(tmp_path / "a.tsv", f"time\topen\thigh\tlow\tclose\n{spelling}\t10\t11\t9\t10\n")
+    assert read_klines(path, min_rows=1)["timestamps"].iloc[0] == pd.Timestamp(wanted)
+
+
+def test_a_zone_name_behind_the_time_is_its_zone(tmp_path):
+    path = write(tmp_path / "a.csv", "time,open,high,low,close\n20240122 09:30:00 US/Eastern,10,11,9,10\n")
+    assert read_klines(path, min_rows=1)["timestamps"].iloc[0].isoformat() == "2024-01-22T09:30:00-05:00"
+
+
+def test_short_dates_that_could_be_two_are_refused(tmp_path):
+    with pytest.raises(KlineError, match=r"'01/02/03' in data row 1"):
+        read_klines(write(tmp_path / "a.csv", "time,open,high,low,close\n01/02/03,10,11,9,10\n"), min_rows=1)
+
+
+def test_titles_and_footers_are_left_out_and_said(tmp_path):
+    text = "600000 somewhere\n" + text_of(bars(), "Date,Open,High,Low,Close,Volume") + "Downloaded from somewhere\n"
+    got = read_klines(write(tmp_path / "a.csv", text))
+    same(got, bars())
+    assert "left out below the last bar: Downloaded from somewhere" in got.attrs["notes"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_file_without_a_header_is_read_by_the_order_of_its_prices(tmp_path, separator):
+    path = write(tmp_path / "a.csv", text_of(bars(), None, separator))
+    same(read_klines(path), bars())
+    got = read_klines(path, names=["date", "open", "high", "low", "close", "x"])
+    assert "volume" not in got and got["close"].tolist() == bars()["close"].tolist()
+
+
+def json_documents(frame: pd.DataFrame) -> dict[str, object]:
+    stamps = (frame["timestamps"].astype("int64") // 10**6).tolist()
+    columns = [frame[c].tolist() for c in ("open", "high", "low", "close", "volume")]
+    rows = [list(row) for row in zip(stamps, *columns, strict=True)]
+    kraken = [[t // 1000, str(o), str(h), str(low), str(c), "1.0", str(v), 5] for t, o, h, low, c, v in rows]
+    coinbase = [[t // 1000, low, h, o, c, v] for t, o, h, low, c, v in rows]
+    records = [dict(zip("tohlcv", row, strict=True)) for row in rows]
+    return {
+        "records": records,
+        "arrays": rows,
+        "polygon": {"ticker": "A", "results": records, "count": len(rows)},
+        "kraken": {"error": [], "result": {"XXBTZUSD": kraken, "last": 5}},
+        "coinbase": coinbase,
+        "columns": {"s": "ok"} | {k: [r[k] for r in records] for k in "tohlcv"},
+    }
+
+
+@pytest.mark.parametrize("kind", ["records", "arrays", "polygon", "kraken", "coinbase", "columns"])
+def test_json_of_exchanges_is_read(tmp_path, kind):
+    path = write(tmp_path / "a.json", json.dumps(json_documents(bars())[kind]))
+    got = read_klines(path)
+    got["timestamps"] = got["timestamps"].dt.tz_localize(None)
+    same(got, bars())
+
+
+def test_json_lines_a_zip_with_one_member_and_a_workbook_are_read(tmp_path):
+    lines = bars().assign(timestamps=bars()["timestamps"].astype("str")).to_json(orient="records", lines=True)
+    same(read_klines(write(tmp_path / "a.jsonl", lines)), bars())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("a.csv", bars().to_csv(index=False))
+    same(read_klines(tmp_path / "a.zip"), bars())
+    pytest.importorskip("openpyxl")
+    buffer = io.BytesIO()
+    bars().to_excel(buffer, index=False)
+    (tmp_path / "a.xlsx").write_bytes(buffer.getvalue())
+    same(read_klines(tmp_path / "a.xlsx"), bars())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "header"),
+    [
+        ("gb18030", "日期,开盘,最高,最低,收盘,总手"),
+        ("big5", "日期,開盤價,最高價,最低價,收盤價,成交量"),
+        ("cp932", "日付,始値,高値,安値,終値,出来高"),
+        ("cp949", "날짜,시가,고가,저가,종가,거래량"),
+        ("cp1252", "Datum,Eröffnung,Hoch,Tief,Schluss,Stücke"),
+        ("cp1251", "Дата,Откр.,Макс.,Мин.,Закрытие,Объём"),
+        ("utf-16", "Fecha,Apertura,Máximo,Mínimo,Último,Vol."),
+        ("utf-8", "Date,Ouv.,Plus Haut,Plus Bas,Dernier,Vol."),
+    ],
+)
+def test_names_of_many_languages_are_known_in_their_encodings(tmp_path, encoding, header):
+    same(read_klines(write(tmp_path / "a.csv", text_of(bars(), header), encoding)), bars())
+
+
+@pytest.mark.parametrize("factor", [1.0, 100.0])
+def test_turnover_that_fits_price_times_volume_is_money(tmp_path, factor):
+    frame = bars()
+    money = frame.assign(turnover=frame["volume"] * (frame["high"] + frame["low"]) / 2 * factor)
+    money.to_csv(tmp_path / "a.csv", index=False)
+    assert "amount" in read_klines(tmp_path / "a.csv")
+    frame.assign(turnover=0.31).to_csv(tmp_path / "b.csv", index=False)
+    got = read_klines(tmp_path / "b.csv")
+    assert "amount" not in got and any("turnover" in note for note in got.attrs["notes"])
+
+
+def half_hours(zone: str | None) -> pd.Series:
+    """Half-hour bars of New York's sessions up to the change of the clock of 10 March 2024."""
+    days = pd.bdate_range("2024-02-20", "2024-03-08")
+    local = [pd.date_range(f"{day:%Y-%m-%d} 09:30", periods=13, freq="30min", tz="America/New_York") for day in days]
+    times = pd.DatetimeIndex(np.concatenate([one.tz_convert(zone or one.tz).tz_localize(None) for one in local]))
+    return pd.Series(times)
+
+
+def test_naive_utc_is_told_from_local_time_by_the_sessions():
+    utc, local = half_hours("UTC"), half_hours(None)
+    assert is_utc(utc, "XNYS") and not is_utc(local, "XNYS")
+    assert not is_utc(utc, None) and not is_utc(utc, "24/7") and not is_utc(utc.dt.tz_localize("UTC"), "XNYS")
+    first = future_timestamps(utc.dt.tz_localize("UTC"), 1, "XNYS")[0]
+    assert first == pd.Timestamp("2024-03-11 13:30", tz="UTC")
+
+
+@needs_cases
+def test_shared_naive_utc_is_recognised_with_a_calendar():
+    times = read_klines(CASES / "us_30m_naive_utc.csv")["timestamps"]
+    assert is_utc(times, "XNYS")
+    assert future_timestamps(times.dt.tz_localize("UTC"), 1, "XNYS")[0] == pd.Timestamp("2024-03-11 13:30", tz="UTC")
+
+
+def night_bars(step: str = "30min") -> pd.DataFrame:
+    """Two weeks of a product that trades from 21:00 to 02:30 and in the day, labelled with the day of the clock."""
+    times = [
+        day + slot
+        for day in pd.bdate_range("2024-03-01", "2024-03-14")
+        for run in (("9h", "15h"), ("21h", "26h 30min"))
+        for slot in pd.timedelta_range(*run, freq=step)
+    ]
+    frame = bars(len(times))
+    return frame.assign(timestamps=pd.Series(times).astype("datetime64[ns]"))
+
+
+def trading_day_labels(times: pd.Series) -> pd.Series:
+    """The labels that Chinese terminals write: bars of a night carry the date of the next trading day."""
+    day = (times - pd.Timedelta("6h")).dt.normalize()
+    night = (times - day) >= pd.Timedelta("18h")
+    return times.dt.normalize().where(~night, day + pd.offsets.BDay()) + (times - times.dt.normalize())
+
+
+@pytest.mark.parametrize("policy", ["sort", "drop"])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_night_bars_labelled_with_their_trading_day_are_set_on_the_clock(tmp_path, policy, newest_first):
+    frame = night_bars()
+    labelled = frame.assign(timestamps=trading_day_labels(frame["timestamps"]))
+    labelled = labelled[::-1] if newest_first else labelled
+    labelled.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(KlineError, match=r"night bars are labelled with their trading day.*clean=\"sort\" gives them"):
+        read_klines(tmp_path / "a.csv")
+    got = read_klines(tmp_path / "a.csv", clean=policy)
+    same(got, frame)
+    assert "were set back" in got.attrs["cleaning"]
+
+
+def test_night_bars_labelled_by_the_clock_are_left_as_they_are(tmp_path):
+    night_bars().to_csv(tmp_path / "a.csv", index=False)
+    same(read_klines(tmp_path / "a.csv"), night_bars())
+    night_bars().sample(frac=1, random_state=0).to_csv(tmp_path / "b.csv", index=False)
+    got = read_klines(tmp_path / "b.csv", clean="sort")
+    same(got, night_bars())
+    assert "set back" not in got.attrs["cleaning"]
+
+
+@needs_cases
+def test_shared_night_bars_keep_their_order():
+    path = CASES / "tdx_night_trading_day_label.csv"
+    with pytest.raises(KlineError, match="trading day"):
+        read_klines(path)
+    got = read_klines(path, clean="sort")
+    written = pd.read_csv(path)
+    assert got["close"].tolist() == written["close"].tolist()
+    assert got["timestamps"].iloc[0] == pd.Timestamp("2024-03-01 21:30")
+
+
+@needs_cases
+@pytest.mark.parametrize("calendar", [None, "cn-futures"])
+def test_shared_night_session_has_no_bars_on_saturday_morning(calendar):
+    times = read_klines(CASES / "cn_night_session_15m.csv")["timestamps"]
+    for cut in (200, 240, 270):
+        assert list(future_timestamps(times[:cut], 60, calendar)) == list(times[cut : cut + 60])
+
+
+@needs_cases
+def test_shared_split_is_named_with_its_ratio():
+    report = str(read_klines(CASES / "unadjusted_split.csv").attrs["validation"])
+    assert "jump" in report and "10:1" in report
+
+
+def test_pieces_of_a_table_are_read_in_the_zone_that_is_told(tmp_path):
+    bars().to_csv(tmp_path / "a.csv", index=False)
+    for zone, first in (("Asia/Shanghai", "2024-01-10T00:00:00+08:00"), ("UTC", "2024-01-10T00:00:00+00:00")):
+        (table,) = iter_tables(tmp_path / "a.csv", options=ReadOptions(tz=zone))
+        assert table["timestamps"].iloc[0].isoformat() == first

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
+import kronos
 import kronos.predictor
 from kronos import Kronos, KronosPredictor, KronosTokenizer
+from kronos.calibration import Calibration
 from kronos.forecast.forecast import valid_candles
 from kronos.generation.reference import auto_regressive_inference, decode_tail, generate_paths
+from kronos.generation.sampling import Sampling
 from kronos.klines.features import FEATURES, as_timestamps, time_features, to_matrix
 from kronos.klines.normalize import Normalizer
 
@@ -576,3 +579,49 @@ def test_however_the_work_is_cut_for_memory_the_paths_are_the_same(predictor, pa
     monkeypatch.setattr("kronos.generation.paths.memory_budget", lambda device: memory)
     cut = predictor.predict_samples(*arguments, sample_count=5, seed=1, verbose=False)
     np.testing.assert_allclose(cut, whole, rtol=1e-5, atol=1e-3)
+
+
+# ------------------------------------------------------------------------------------------ save_pretrained
+
+
+def test_a_saved_pair_forecasts_byte_for_byte_the_same(networks, past, x, y, tmp_path):
+    calibration = Calibration(shrink=0.5, spread=0.1)
+    sampling = Sampling(0.8, top_k=50, top_p=0.7)
+    ours = KronosPredictor(
+        *networks,
+        "cpu",
+        CONTEXT,
+        clip=3,
+        sampling=sampling,
+        trained_bars=(4, 32),
+        calibration=calibration,
+    )
+    again = kronos.load(ours.save_pretrained(tmp_path / "pair"), device="cpu")
+    assert (again.sampling, again.trained_bars, again.calibration) == (sampling, (4, 32), calibration)
+    drawn = [one.forecast(past, x, y, sample_count=8, seed=1, verbose=False).paths for one in (ours, again)]
+    assert drawn[0].tobytes() == drawn[1].tobytes()
+
+
+def test_a_pair_saved_over_another_leaves_nothing_of_it(networks, tmp_path):
+    KronosPredictor(*networks, "cpu", CONTEXT, calibration=Calibration(shrink=0.5)).save_pretrained(tmp_path / "pair")
+    KronosPredictor(*networks, "cpu", CONTEXT).save_pretrained(tmp_path / "pair", overwrite=True)
+    assert kronos.load(tmp_path / "pair", device="cpu").calibration is None
+
+
+def test_a_pair_is_not_saved_over_what_is_there(predictor, tmp_path):
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(ValueError, match="is not empty: name another one, or give overwrite=True"):
+        predictor.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"mine.txt is a file"):
+        predictor.save_pretrained(tmp_path / "mine.txt", overwrite=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_networks_with_hooks_are_not_saved_as_if_they_had_none(golden, tmp_path):
+    folder = golden / "tiny"
+    model = Kronos.from_pretrained(folder / "model")
+    model.register_forward_hook(lambda *_: None)
+    hooked = KronosPredictor(model, KronosTokenizer.from_pretrained(folder / "tokenizer"), "cpu", CONTEXT)
+    with pytest.raises(ValueError, match=r"the model is more than its weights \(a forward hook\)"):
+        hooked.save_pretrained(tmp_path / "pair")
+    assert not (tmp_path / "pair").exists()

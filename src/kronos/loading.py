@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kronos.generation.sampling import Sampling
+from kronos.hub.generation_config import CALIBRATION_FILE, GenerationConfig
 from kronos.hub.pairing import sha256_of
 from kronos.hub.registry import ZOO, Published, RegistryEntry, entry_of
 from kronos.nn import CheckpointError, Kronos, KronosTokenizer
-from kronos.nn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, HubCheckpoint, locate, read_config
+from kronos.nn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, HubCheckpoint, locate
 
 if TYPE_CHECKING:
     import torch
@@ -20,63 +19,6 @@ if TYPE_CHECKING:
     from kronos.generation.fused import Precision
     from kronos.generation.paths import Sliding
     from kronos.predictor import KronosPredictor
-
-PAIR_FILE, CALIBRATION_FILE = "pair.json", "calibration.json"
-DEFAULT_CONTEXT = 512
-
-
-@dataclass(frozen=True)
-class GenerationConfig:
-    """What the two networks' own files do not say; ``pair.json`` in the folder of a local pair, all keys optional.
-
-    Attributes:
-        max_context: how many bars the model was trained to see.
-        temperature, top_p: recommended for sampling.
-        trained_bars: fewest and most bars of the windows that both networks were trained on; None where that is not known.
-    """
-
-    max_context: int = DEFAULT_CONTEXT
-    temperature: float = 1.0
-    top_p: float = 0.9
-    trained_bars: tuple[int, int] | None = None
-
-    @property
-    def trained_context(self) -> int:
-        """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
-        return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
-
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(self.temperature, top_p=self.top_p)
-
-    @classmethod
-    def read(cls, folder: Path) -> GenerationConfig:
-        path = folder / PAIR_FILE
-        if not path.is_file():
-            return cls()
-        values = read_config(path)
-        unknown = values.keys() - cls.__dataclass_fields__.keys()
-        if unknown:
-            raise CheckpointError(
-                f"{path} has unknown keys {', '.join(sorted(unknown))}; known: {', '.join(cls.__dataclass_fields__)}"
-            )
-        bars = values.get("trained_bars")
-        if bars is not None:
-            whole = isinstance(bars, list) and len(bars) == 2 and all(type(n) is int for n in bars)
-            if not whole or not 1 <= bars[0] <= bars[1]:
-                raise CheckpointError(
-                    f"trained_bars in {path} must be two whole numbers, fewest and most, found {bars!r}"
-                )
-            values["trained_bars"] = tuple(bars)
-        settings = cls(**values)
-        context = settings.max_context
-        if isinstance(context, bool) or not isinstance(context, int) or context < 1:
-            raise CheckpointError(f"max_context in {path} must be a whole number of at least 1, found {context!r}")
-        try:
-            _ = settings.sampling
-        except ValueError as error:
-            raise CheckpointError(f"{path}: {error}") from error
-        return settings
 
 
 def pair_settings(name: str | os.PathLike[str]) -> GenerationConfig:
@@ -104,7 +46,7 @@ def load(
     tokenizer: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
     max_context: int | None = None,
-    clip: float = 5,
+    clip: float | None = None,
     sliding: Sliding | Literal["auto"] = "auto",
     precision: Precision = "float32",
     memory: int | None = None,
@@ -118,7 +60,7 @@ def load(
         tokenizer: Hub id or folder of the tokenizer, where it does not follow from the name.
         device: None takes cuda, else mps, else cpu.
         max_context: None takes the model's own.
-        clip: as in `KronosPredictor`, like the next three.
+        clip: as in `KronosPredictor`, like the next three; None takes the pair's own, which is 5 where it says none.
         sliding: how the window moves past the context.
         precision: of the weights.
         memory: bytes that a batch may take.
@@ -149,7 +91,7 @@ def load(
         loaded_tokenizer,
         device,
         settings.max_context if max_context is None else max_context,
-        clip,
+        settings.clip if clip is None else clip,
         sliding=sliding,
         precision=precision,
         memory=memory,

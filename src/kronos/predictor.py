@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
@@ -24,17 +24,20 @@ from kronos.forecast.forecast import Forecast
 from kronos.forecast.forecast import valid_candles as make_valid
 from kronos.generation.batch_plan import Window
 from kronos.generation.hidden_states import read_windows, score_windows
-from kronos.generation.module_path import evaluating, unwrapped
+from kronos.generation.module_path import evaluating, special_part, unwrapped
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
 from kronos.generation.precision import PRECISIONS, Precision
 from kronos.generation.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.generation.sampling import Sampling
+from kronos.hub.generation_config import CALIBRATION_FILE, GenerationConfig
 from kronos.hub.pairing import check_pair
+from kronos.io.atomic import whole_folder
 from kronos.klines.in_memory import check_times_given, read_tables
 from kronos.klines.read_options import Policy
 from kronos.klines.window import DEFAULT_LOOKBACK, default_lookback  # noqa: F401 (imported from here by callers)
 from kronos.metrics.quantiles import path_quantiles
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.nn.checkpoint import save_checkpoint
 from kronos.schema import FEATURES, TIME_FIELDS
 
 Calibrating = Calibration | Literal["auto"] | str | Path | None
@@ -129,6 +132,49 @@ class KronosPredictor:
         # Names of the published class.
         self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
         self.time_cols = list(TIME_FIELDS)
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write tokenizer and model with their settings and calibration, so that `kronos.load` of the folder forecasts the same.
+
+        The folder gets ``model/``, ``tokenizer/``, ``pair.json`` (context, sampling, clip, trained lengths) and, where there is
+        one, ``calibration.json``. Device, precision, sliding and memory belong to the machine: give them to `kronos.load` again.
+
+        Args:
+            folder: made where it does not exist.
+            overwrite: replace the pair that lies there; other files of the folder stay.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: the folder is a file or holds something, or a network is more than its weights (adapters, hooks).
+        """
+        target = Path(folder)
+        if target.exists() and not target.is_dir():
+            raise ValueError(f"{target} is a file: name a folder for the pair")
+        if not overwrite and target.is_dir() and any(target.iterdir()):
+            raise ValueError(f"the folder {target} is not empty: name another one, or give overwrite=True")
+        networks = {"tokenizer": unwrapped(self.tokenizer), "model": unwrapped(self.model)}
+        for name, network in networks.items():
+            if (more := special_part(network)) is not None:
+                raise ValueError(
+                    f"the {name} is more than its weights ({more}), and a copy of the weights would forecast otherwise: "
+                    "merge adapters (merge_and_unload) and remove hooks first"
+                )
+        with nullcontext(target) if overwrite else whole_folder(target) as written:
+            written.mkdir(parents=True, exist_ok=True)
+            for name, network in networks.items():
+                save_checkpoint(network, written / name)
+            if self.calibration is None:
+                (written / CALIBRATION_FILE).unlink(missing_ok=True)
+            else:
+                self.calibration.save(written / CALIBRATION_FILE)
+            drawn = self.sampling
+            top_p = 1.0 if drawn.top_p is None else drawn.top_p
+            GenerationConfig(
+                self.max_context, drawn.temperature, top_p, self.trained_bars, drawn.top_k or 0, self.clip
+            ).write(written)
+        return target
 
     def predict(
         self,

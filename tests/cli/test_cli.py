@@ -1,6 +1,7 @@
 """The command line as a user meets it: tables, pictures, one clear line and exit code 2 for what is wrong, nothing half written."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 import kronos
 from kronos import Forecast
 from kronos.cli import main
+from kronos.cli.output import show_forecast
 from tests.processes import run_process, started
 
 
@@ -406,3 +408,41 @@ def test_settings_of_forecasts_that_are_cut_off_are_refused_in_a_line(market, fo
 def test_what_is_wrong_with_distributions_and_markets_is_said_in_one_line(arguments, says, market, folder, pair):
     assert says in refused("forecast", *arguments, "--model", pair)
     assert sorted(p.name for p in folder.iterdir()) == ["bars.csv", "market"]
+
+
+def on_a_terminal(monkeypatch, capsys, width, table, truth=None):
+    """What `show_forecast` writes on a terminal of that width."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    show_forecast(table, truth, "a.csv: 3 bars")
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+
+
+@pytest.fixture
+def long_numbers():
+    """A table of 15-minute bars with prices of seven digits and volumes of billions."""
+    index = pd.date_range("2024-03-04 09:00", periods=3, freq="15min", name="timestamps")
+    prices = {name: [2486.37, 2490.1, 2501.25] for name in ("open", "high", "low", "close")}
+    table = pd.DataFrame({**prices, "volume": 3.61e9, "amount": 9e12}, index=index)
+    return table.assign(**{"close_q10": 2400.5, "close_q90": 2555.75})
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_table_fits_the_terminal_and_cuts_no_price(monkeypatch, capsys, long_numbers, width):
+    output = on_a_terminal(monkeypatch, capsys, width, long_numbers)
+    assert "…" not in output and max(map(len, output.splitlines())) <= width
+    for price in ("2486.37", "2490.10", "2501.25", "2400.50", "2555.75"):
+        assert price in output
+
+
+def test_what_has_no_room_on_a_terminal_is_named(monkeypatch, capsys, long_numbers):
+    output = on_a_terminal(monkeypatch, capsys, 80, long_numbers)
+    assert "3.61B" in output and "no room here for amount; --out FILE has all columns" in output
+    assert "9T" in on_a_terminal(monkeypatch, capsys, 100, long_numbers)
+
+
+def test_prices_of_little_are_written_without_powers_of_ten(monkeypatch, capsys, long_numbers):
+    output = on_a_terminal(monkeypatch, capsys, 120, long_numbers[["close"]] * 1e-9)
+    assert "0.00000248637" in output and "e-" not in output

@@ -4,6 +4,7 @@ import html.parser
 import json
 import re
 import shutil
+import xml.etree.ElementTree
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 
 from kronos.forecast.charts import charts_of
 from kronos.forecast.forecast import Forecast
+from kronos.plotting import svg_fan
 from kronos.plotting.fan import Chart
 from kronos.plotting.matplotlib_fan import forecast_picture
 from kronos.plotting.plotly_fan import chart_page
@@ -265,3 +267,65 @@ def test_the_script_of_a_page_is_javascript(page, tmp_path):
         pytest.skip("needs node")
     (tmp_path / "page.js").write_text(page.texts["script"][1], "utf-8")
     run_process([node, "--check", tmp_path / "page.js"], check=True)
+
+
+# In notebooks.
+
+
+def relative_luminance(colour):
+    """WCAG 2.1."""
+    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_a_notebook_gets_a_well_formed_picture_and_every_bar(forecast):
+    page = forecast._repr_html_()
+    svg = re.search(r"<svg.*</svg>", page, re.DOTALL).group()
+    picture = xml.etree.ElementTree.fromstring(svg)
+    assert picture.get("aria-label") == "Candles and fan chart: A"
+    assert len(picture.findall("{*}polygon")) == 3, "a band of each coverage"
+    assert page.count("<tr>") == 1 + 10
+    assert f"{forecast.mean()['close'].iloc[-1]:.3f}" in page
+    assert len(page) < 40_000 and "<script" not in page and "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_median_in_a_notebook_lies_where_its_prices_are():
+    history = bars(60, "2024-01-01", volume=False)
+    paths = np.repeat(np.linspace(100, 200, 11)[:, None, None], 5, axis=1) * np.ones(6)
+    future = pd.date_range(history.index[-1], periods=6, freq="B")[1:]
+    one = Forecast(paths[None], [future], ["A"], history=[history])
+    picture = xml.etree.ElementTree.fromstring(re.search(r"<svg.*</svg>", one._repr_html_(), re.DOTALL).group())
+    line = picture.find("{*}polyline").get("points").split()
+    ticks = {float(text.text): float(text.get("y")) - 4 for text in picture.findall("{*}text") if text.get("x") == "60"}
+    (low, y_low), (high, y_high) = min(ticks.items()), max(ticks.items())
+    expected = y_low + (150 - low) / (high - low) * (y_high - y_low)
+    assert [float(point.split(",")[1]) for point in line[1:]] == pytest.approx([expected] * 5, abs=0.2)
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#111111"])
+@pytest.mark.parametrize("colour", [svg_fan.INLINE_UP, svg_fan.INLINE_DOWN, svg_fan.INLINE_FAN, svg_fan.INLINE_TRUTH])
+def test_inline_colours_are_seen_on_light_and_dark(colour, background):
+    light, dark = sorted((relative_luminance(colour), relative_luminance(background)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+def test_a_name_in_a_notebook_is_never_markup():
+    page = make([EVIL])._repr_html_()
+    assert "<img" not in page and "<script" not in page and "&lt;img" in page
+
+
+@pytest.mark.parametrize(("history", "volume", "paths"), [(False, True, 20), (True, False, 1), (True, True, 1)])
+def test_a_notebook_shows_a_forecast_of_little(history, volume, paths):
+    page = make(history=history, volume=volume, paths=paths)._repr_html_()
+    xml.etree.ElementTree.fromstring(re.search(r"<svg.*</svg>", page, re.DOTALL).group())
+
+
+def test_a_notebook_shows_several_series_as_rows_and_charts_the_first():
+    page = make([f"S{i}" for i in range(15)])._repr_html_()
+    assert "3 more The chart shows S0." in page and ">S11<" in page and ">S12<" not in page
+
+
+def test_a_forecast_without_names_is_not_called_0():
+    page = make([0])._repr_html_()
+    assert "<b>Forecast of the next 10 bars</b>" in page

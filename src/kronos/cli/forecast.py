@@ -11,7 +11,7 @@ import click
 
 from kronos.cli.errors import as_options
 from kronos.cli.options import Options, calibration_option, device_option, precision_option, reading_options
-from kronos.cli.output import table_bytes, table_of
+from kronos.cli.output import show_forecast, table_bytes, table_of
 from kronos.errors import Argument, KronosError
 from kronos.klines.samples import SAMPLES, sample_path
 
@@ -199,7 +199,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
     title = f"{name}: {options.horizon} bars forecast by {options.model} from the {len(window.past)} before them"
     title += ", calibrated" if forecast.calibration else ""
     if not options.quiet:
-        _show(result, window.truth, title)
+        show_forecast(result, window.truth, title)
     if window.truth is not None and (not options.quiet or options.windows > 1):
         for line in _compare(forecast, window, before, options, forecast_of):
             click.echo(line)
@@ -212,36 +212,6 @@ def _forecast(path: str, name: str, options: Options) -> None:
         forecast.save(options.save)
         click.echo(f"paths written to {options.save}", err=True)
     _draw(forecast, window.truth, options, title)
-
-
-def _show(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:
-    """The table on the terminal; of a long one the beginning and the end."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = result.copy()
-    if truth is not None:
-        shown["actual close"] = truth["close"].to_numpy()
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
-    table.add_column("time", no_wrap=True)
-    for column in shown.columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    daily = bool((shown.index.normalize() == shown.index).all())  # type: ignore[attr-defined]
-    spots = list(range(len(shown)))
-    if len(spots) > 40:
-        spots = [*spots[:20], -1, *spots[-10:]]
-    for i in spots:
-        if i < 0:
-            table.add_row("...")
-            continue
-        time = shown.index[i]
-        cells = [
-            f"{v:,.0f}" if c in ("volume", "amount") and abs(v) >= 1000 else f"{v:.6g}"
-            for c, v in shown.iloc[i].items()
-        ]
-        table.add_row(f"{time:%Y-%m-%d}" if daily else f"{time:%Y-%m-%d %H:%M}", *cells)
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
 
 
 def _windows_before(bars: pd.DataFrame, latest: SeriesWindow, options: Options) -> list[SeriesWindow]:

@@ -1,4 +1,4 @@
-"""Tables that commands write: a forecast as CSV, JSON or Parquet."""
+"""Tables that commands write: a forecast as CSV, JSON or Parquet, and on the terminal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,76 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from kronos.forecast.forecast import Forecast
+
+LESS_NEEDED = ("amount", "volume", "open", "high", "low")
+"""Columns of the terminal's table that give way where it is narrow, in this order."""
+LONGEST, HEAD, TAIL = 40, 20, 10
+"""A table of more rows than the first is shown by its beginning and its end."""
+WIDE = 160
+"""Columns of text where there is no terminal, and lines are not cut."""
+
+
+def console_of(wide: int = WIDE) -> Console:
+    """The terminal; or, for a file or a pipe, one of ``wide`` columns."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=wide)
+
+
+def show_forecast(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:
+    """Print a forecast as a table that fits the terminal: volumes as 3.6B, prices whole; what has no room is named below."""
+    from rich.table import Table
+
+    console = console_of()
+    shown = result.copy()
+    if truth is not None:
+        shown["actual close"] = truth["close"].to_numpy()
+    cells, left_out, space = fitting_columns(_cells(shown), console.width)
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+    table.padding = (0, space, 0, 0)
+    for name in cells:
+        table.add_column(name, justify="left" if name == "time" else "right", no_wrap=True)
+    spots = list(range(len(shown)))
+    if len(spots) > LONGEST:
+        spots = [*spots[:HEAD], -1, *spots[-TAIL:]]
+    for i in spots:
+        table.add_row(*(["..."] if i < 0 else [column[i] for column in cells.values()]))
+    console.print(table)
+    if left_out:
+        console.print(
+            f"no room here for {', '.join(left_out)}; --out FILE has all columns", style="dim", highlight=False
+        )
+
+
+def _cells(shown: pd.DataFrame) -> dict[str, list[str]]:
+    """The texts of each column, the time first. All prices have the same decimals."""
+    from kronos.plotting.number_format import price_format, short_number
+
+    daily = bool((shown.index.normalize() == shown.index).all())  # type: ignore[attr-defined]
+    volumes = [name for name in shown.columns if name in ("volume", "amount")]
+    prices = shown.drop(columns=volumes)
+    price = price_format(prices.to_numpy().ravel())
+    cells = {"time": [f"{at:%Y-%m-%d}" if daily else f"{at:%Y-%m-%d %H:%M}" for at in shown.index]}
+    for name in shown.columns:
+        cells[name] = [(short_number if name in volumes else price)(value) for value in shown[name]]
+    return cells
+
+
+def fitting_columns(cells: dict[str, list[str]], width: int) -> tuple[dict[str, list[str]], list[str], int]:
+    """The columns that fit ``width``, the names of those that do not, and the spaces between columns (two, or one)."""
+    kept = dict(cells)
+    widths = {name: max(len(name), *map(len, column)) for name, column in cells.items()}
+    if sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+        return kept, [], 2
+    for name in LESS_NEEDED:
+        if sum(widths[one] + 1 for one in kept) - 1 <= width:
+            break
+        kept.pop(name, None)
+    return kept, [name for name in cells if name not in kept], 1
 
 
 def table_of(forecast: Forecast, values: list[str], levels: list[float]) -> pd.DataFrame:

@@ -380,6 +380,12 @@ class Forecast(ForecastPaths):
         write_file(target, page.encode())
         return None
 
+    def _repr_html_(self) -> str:
+        """The chart and a table, which notebooks show; one piece of HTML without scripts, in light and dark."""
+        from kronos.forecast.notebook import notebook_html
+
+        return notebook_html(self)
+
     # What the above share.
 
     def _names(self) -> list[str]:

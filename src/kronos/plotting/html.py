@@ -17,21 +17,25 @@ def render_page(template: str, **values: Any) -> str:
     A value of a script (``charts``) is given as an object and written by `script_json`.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     pages = Environment(loader=PackageLoader("kronos.plotting"), autoescape=True, undefined=StrictUndefined)
-    pages.filters["script_json"] = lambda value: Markup(script_json(value))
+    pages.filters["script_json"] = lambda value: trusted(script_json(value))
     return pages.get_template(f"{template}.html.j2").render(**values)
+
+
+def trusted(markup: str) -> Any:
+    """Markup of our own making, which a template puts in as it is."""
+    from markupsafe import Markup
+
+    return Markup(markup)
 
 
 def plotly_script() -> Any:
     """The library's own JavaScript, to stand in a script element of a template."""
-    from markupsafe import Markup
-
     need("plotly", "plot", "an HTML page with charts")
     from plotly.offline import get_plotlyjs
 
-    return Markup(get_plotlyjs())
+    return trusted(get_plotlyjs())
 
 
 def script_json(value: object) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from kronos.io.extras import need
 from kronos.plotting.fan import DOWN, FAN, FORECAST_DOWN, FORECAST_UP, TRUTH, UP, Band, Chart
+from kronos.plotting.number_format import short_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,17 +163,9 @@ def _volume(axes: Axes, chart: Chart) -> None:
     if "volume" in chart.forecast.columns:
         axes.bar(future, chart.forecast["volume"], width=0.7, color=FORECAST_UP, alpha=0.7)
     axes.set_ylabel("volume")
-    axes.yaxis.set_major_formatter(_short)
+    axes.yaxis.set_major_formatter(short_number)
 
 
 def _plain(value: float, _: float = 0) -> str:
     """1234.5 -> 1,234.5: no offset and no power of ten beside the axis."""
     return f"{value:,.10g}"
-
-
-def _short(value: float, _: float = 0) -> str:
-    """1.2e9 -> 1.2B, as volumes are written."""
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{unit}"
-    return f"{value:.4g}"

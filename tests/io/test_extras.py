@@ -97,6 +97,7 @@ def test_forecast_runs_without_optional_libraries(tmp_path):
         ("forecast --sample synthetic --plot f.png", "plot"),
         ("forecast --sample sp500", "samples"),
         ("serve", "serve"),
+        ("mcp", "mcp"),
         ("evaluate bars.csv --out o --baselines none", "evaluate"),
     ],
 )

@@ -19,6 +19,7 @@ from kronos.cli.finetune import finetune
 from kronos.cli.forecast import forecast
 from kronos.cli.generate import generate
 from kronos.cli.inputs import inputs_guarded
+from kronos.cli.mcp import mcp
 from kronos.cli.models import models
 from kronos.cli.prepare import prepare
 from kronos.cli.pretrain import pretrain
@@ -70,6 +71,7 @@ COMMANDS = (
     store,
     pretrain,
     serve,
+    mcp,
 )
 for _command in COMMANDS:
     main.add_command(inputs_guarded(_command))

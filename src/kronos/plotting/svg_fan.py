@@ -155,9 +155,7 @@ def _fan(chart: Chart, xs: np.ndarray, step: float, y: Place) -> list[str]:
     if chart.truth is not None:
         closes = chart.truth["close"].to_numpy(np.float64)[: len(future)]
         truth = zip(future[: len(closes)], closes, strict=True)
-        parts.append(
-            f'<polyline points="{_points(truth, y)}" fill="none" stroke="{INLINE_TRUTH}" stroke-width="1.6"/>'
-        )
+        parts.append(f'<polyline points="{_points(truth, y)}" fill="none" stroke="{INLINE_TRUTH}" stroke-width="1.6"/>')
     return [
         *parts,
         f'<text x="{LEFT}" y="15"><tspan fill="{INLINE_FAN}">&#9644;</tspan> {escape(text, quote=False)}</text>',

@@ -1,6 +1,5 @@
 """The documentation site: its snippets run, its links lead somewhere, its generated pages name every command and route."""
 
-import os
 import re
 import shlex
 import shutil
@@ -12,6 +11,7 @@ import pytest
 from kronos import read_klines
 from kronos.cli import main
 from kronos.klines.samples import sample_path
+from tests.commands import run_code, run_command
 from tests.processes import run_process
 
 ROOT = Path(__file__).parent.parent
@@ -45,13 +45,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(arguments, folder):
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = run_process(arguments, cwd=folder, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_pages_have_commands_and_code():
     assert len(COMMANDS) >= 12 and len(blocks("python")) >= 7
 
@@ -60,12 +53,12 @@ def test_pages_have_commands_and_code():
 def test_command_of_a_page_runs(command, folder):
     words = shlex.split(command)
     assert words[0] == "kronos"
-    run([sys.executable, "-m", *words], folder)
+    run_command(words[1:], folder)
 
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_code_of_a_page_runs(code, folder):
-    assert run([sys.executable, "-c", code], folder).strip()
+    assert run_code(code, folder).strip()
 
 
 def test_commands_of_a_translation_are_those_of_the_page():

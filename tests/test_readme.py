@@ -1,16 +1,14 @@
 """The commands and the code of both READMEs run as they stand."""
 
-import os
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
 
 from kronos import read_klines
 from kronos.klines.samples import sample_path
-from tests.processes import run_process
+from tests.commands import run_code, run_command, run_script
 
 ROOT = Path(__file__).parent.parent
 READMES = ["README.md", "README.zh-CN.md"]
@@ -35,14 +33,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(arguments: list[str], folder: Path) -> str:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment.pop("DISPLAY", None)
-    done = run_process(arguments, cwd=folder, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_there_are_commands_and_code_and_both_readmes_have_the_same():
     assert len(COMMANDS) == 10
     assert len(PYTHON) == 1
@@ -51,8 +41,8 @@ def test_there_are_commands_and_code_and_both_readmes_have_the_same():
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("kronos")])
 def test_command_line_of_the_readme(command, folder):
-    run(shlex.split(command), folder)
     words = shlex.split(command)
+    run_command(words[1:], folder)
     for option in ("--plot", "--out"):
         if option in words:
             written = folder / words[words.index(option) + 1]
@@ -61,8 +51,10 @@ def test_command_line_of_the_readme(command, folder):
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python")])
-def test_example_of_the_readme_runs_without_network_and_display_and_writes_a_picture(command):
-    output = run([sys.executable, *shlex.split(command)[1:]], ROOT)
+def test_example_of_the_readme_runs_without_network_and_display_and_writes_a_picture(command, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    output = run_script(ROOT / shlex.split(command)[1], ROOT)
     pictures = re.findall(r"picture: (.+)", output)
     assert pictures
     for picture in pictures:
@@ -72,4 +64,4 @@ def test_example_of_the_readme_runs_without_network_and_display_and_writes_a_pic
 @pytest.mark.parametrize("code", PYTHON)
 def test_python_of_the_readme(code, folder):
     check = "\nassert forecast.ids == ('prices',) and forecast.paths.shape == (1, 100, 24, 6)\nprint('done')"
-    assert "done" in run([sys.executable, "-c", code + check], folder)
+    assert "done" in run_code(code + check, folder)

@@ -1,4 +1,4 @@
-"""What the tools of assistants answer and refuse; the protocol around them is tested in test_serving_mcp.py."""
+"""What the tools of assistants answer and refuse; the protocol around them is tested in test_mcp.py."""
 
 import threading
 import time

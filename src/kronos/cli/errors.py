@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import click
 
+from kronos.cli.given import shown
 from kronos.errors import NAME_ALONE, Argument, message_of, spell
 
 SETTINGS = ("backtest_n_symbol_hold",)
@@ -57,7 +58,7 @@ def errors_in_a_line(name: str) -> Iterator[None]:
     except (ValueError, OSError, FloatingPointError) as error:
         if isinstance(error, BrokenPipeError):
             sys.exit(1)
-        click.echo(f"{name}: {as_options(message_of(error).first_line())}", err=True)
+        click.echo(f"{name}: {shown(as_options(message_of(error).first_line()))}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"{name}: stopped; no file was left half written", err=True)

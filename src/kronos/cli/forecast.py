@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from kronos.cli.errors import as_options
-from kronos.cli.options import Options, calibration_option, device_option, precision_option, reading_options
-from kronos.cli.output import show_forecast, table_bytes, table_of
+from kronos.cli.given import given_file, shown
+from kronos.cli.options import (
+    Options,
+    calibration_option,
+    close_only_option,
+    device_option,
+    precision_option,
+    reading_options,
+    url_option,
+)
+from kronos.cli.output import show_chart, show_forecast, table_bytes, table_of
 from kronos.errors import Argument, KronosError
 from kronos.klines.samples import SAMPLES, sample_path
 
@@ -90,20 +99,23 @@ if TYPE_CHECKING:
     help="What to do with faulty rows (see: kronos check FILE).",
 )
 @reading_options
+@close_only_option
+@url_option
 @click.option(
     "--out",
     type=click.Path(),
     help="Write the forecast: .csv, .parquet or .json; or a folder, for every series there is.",
 )
+@click.option("--show", is_flag=True, help="Draw candles and fan in the terminal, as wide as it is.")
 @click.option("--plot", type=click.Path(), help="Draw history and fan chart: .png, .svg, .pdf, or .html to zoom in.")
 @click.option("--save", type=click.Path(), help="Keep all paths: .parquet, read again by kronos.Forecast.load.")
 @click.option("--overwrite", is_flag=True, help="With --out FOLDER: begin anew instead of going on.")
 @click.option("--quiet", is_flag=True, help="No table, no progress.")
 def forecast(file: str | None, sample: str | None, **options: object) -> None:
     """Forecast the next bars of FILE: a CSV, TSV, Parquet or Feather table of open, high, low, close and, if there are, volume
-    and amount. Columns, separators and timestamps are recognised, in English and Chinese. FILE may also be a folder of such
-    files, or a table of many symbols: with --out FOLDER each series gets its own table there, and a stopped run goes on where it
-    was when it is started again.
+    and amount; - is standard input. Columns, separators and timestamps are recognised, in English and Chinese. FILE may also be a
+    folder of such files, or a table of many symbols: with --out FOLDER each series gets its own table there, and a stopped run
+    goes on where it was when it is started again.
 
     \b
     Examples:
@@ -113,18 +125,21 @@ def forecast(file: str | None, sample: str | None, **options: object) -> None:
       kronos forecast table.parquet --symbol BTCUSDT --model small --paths 50
       kronos forecast prices.csv --quantiles 0.05,0.5,0.95 --interval 0.8 --plot fan.html
       kronos forecast market/ --horizon 10 --out forecasts/
+      cat prices.csv | kronos forecast - --show
+      kronos forecast https://example.org/nav.csv --allow-url --close-only
       kronos forecast ccxt:binance:BTC/USDT --timeframe 1h --horizon 24    # fetched first, see: kronos fetch
       kronos forecast --sample synthetic --holdout --windows 20 --plot forecast.png
     """
     told = Options(**options)  # type: ignore[arg-type]
     told.check()
-    path, name = _source(file, sample, told)
-    if told.many or Path(path).is_dir():
-        from kronos.cli.market import forecast_all
+    with given_file(file, told.allow_url) as place:
+        path, name = _source(place, sample, told)
+        if told.many or Path(path).is_dir():
+            from kronos.cli.market import forecast_all
 
-        forecast_all(Path(path), told)
-    else:
-        _forecast(path, name, told)
+            forecast_all(Path(path), told)
+        else:
+            _forecast(path, name if place == file else shown(path), told)
 
 
 def _source(file: str | None, sample: str | None, options: Options) -> tuple[str, str]:
@@ -200,6 +215,8 @@ def _forecast(path: str, name: str, options: Options) -> None:
     title += ", calibrated" if forecast.calibration else ""
     if not options.quiet:
         show_forecast(result, window.truth, title)
+    if options.show:
+        show_chart(forecast, window.truth, options.coverages())
     if window.truth is not None and (not options.quiet or options.windows > 1):
         for line in _compare(forecast, window, before, options, forecast_of):
             click.echo(line)

@@ -57,6 +57,14 @@ _READING = (
     ),
     click.option("--names", metavar="A,B,...", help="Names of the columns of a file without a header row."),
 )
+close_only_option = click.option(
+    "--close-only",
+    is_flag=True,
+    help="FILE has closes alone, or is read as if it had: candles are made of them, and highs and lows are no forecasts.",
+)
+url_option = click.option(
+    "--allow-url", is_flag=True, help="FILE may be an http(s) address; it is fetched, at most 256 MiB in 120 s."
+)
 
 
 def reading_options(command: _Command) -> _Command:
@@ -82,6 +90,7 @@ def read_options(
         tz=tz,
         symbol=symbol,
         clean=clean,
+        close_only=bool(given.pop("close_only", False)),
     )
 
 
@@ -137,6 +146,9 @@ class Options(NamedTuple):
     decimal: str | None
     thousands: str | None
     names: str | None
+    close_only: bool
+    allow_url: bool
+    show: bool
     out: str | None
     plot: str | None
     save: str | None

@@ -52,6 +52,21 @@ def show_forecast(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) 
         )
 
 
+def show_chart(forecast: Forecast, truth: pd.DataFrame | None, coverages: list[float]) -> None:
+    """Draw the one series of a forecast in the terminal, as wide as it is."""
+    from kronos.forecast.charts import charts_of
+    from kronos.plotting.terminal_fan import terminal_fan
+
+    console = console_of(100)
+    known = {} if truth is None else {forecast.ids[0]: truth.set_index("timestamps")}
+    (chart,) = charts_of(forecast, 10 * console.width, known, coverages, 0)
+    unicode = (console.encoding or "").lower().startswith("utf")
+    for line in terminal_fan(chart, console.width, unicode=unicode):
+        console.print(line, no_wrap=True, overflow="crop", highlight=False)
+    legend = "bands: the middle " + ", ".join(f"{share:.10g} %" for share in sorted(100 * one for one in coverages))
+    console.print(f"{legend} of the paths' closes; line: their median", style="dim", highlight=False)
+
+
 def _cells(shown: pd.DataFrame) -> dict[str, list[str]]:
     """The texts of each column, the time first. All prices have the same decimals."""
     from kronos.plotting.number_format import price_format, short_number

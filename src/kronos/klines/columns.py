@@ -123,6 +123,10 @@ BINANCE_COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 
 
+CLOSE_ONLY = "(close only)"
+"""A key of ``columns`` that stands for no column: the close is read for all four prices (`kronos.klines.closes`)."""
+
+
 class KlineError(KronosError):
     """A K-line table that cannot be used as it is.
 
@@ -166,6 +170,8 @@ def find_columns(names: Sequence[str], columns: Mapping[str, str] | None = None)
     found: dict[str, tuple[int, int]] = {}  # role -> (rank, position)
     mapped: set[int] = set()
     for name, wanted in (columns or {}).items():
+        if name == CLOSE_ONLY:
+            continue
         role = IGNORE if wanted == IGNORE else _ROLE_OF.get(normalise_name(wanted), (None, 0))[0]
         if role is None:
             known = ", ".join((*ALIASES, IGNORE))
@@ -202,7 +208,10 @@ def find_columns(names: Sequence[str], columns: Mapping[str, str] | None = None)
             )
     if found.get("timestamps", (0, 0))[0] >= _INDEX and ("date" in found or "time" in found):
         del found["timestamps"]  # a counter of rows beside a column of times
-    return {role: position for role, (_, position) in found.items()}
+    places = {role: position for role, (_, position) in found.items()}
+    if columns and CLOSE_ONLY in columns and "close" in places:
+        places |= dict.fromkeys(PRICE_COLUMNS, places["close"])
+    return places
 
 
 def _volumes(names: Sequence[str]) -> dict[int, tuple[str, int]]:
@@ -234,9 +243,12 @@ def describe_missing(missing: Sequence[str], names: Sequence[str]) -> Message:
     for role in missing:
         aliases = ALIASES[role] + (ALIASES["date"] + ALIASES["time"] if role == "timestamps" else ())
         wanted.append(f"  {role}: {', '.join(a for a in aliases if not a.startswith('__'))}")
+    alone = tuple(missing) == tuple(role for role in PRICE_COLUMNS if role != "close")
+    closes = ("; a table of closes alone is read with ", Argument("close_only", True)) if alone else ()
     return Message(
         f"no column for {', '.join(missing)} among {_listed(names)}; map it with ",
         Argument("columns", _suggested(missing, names)),
+        *closes,
         "\naccepted names (any case):\n" + "\n".join(wanted),
     )
 

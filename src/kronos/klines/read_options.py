@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kronos.errors import Argument
-from kronos.klines.columns import KlineError
+from kronos.klines.columns import CLOSE_ONLY, KlineError
 
 Policy = Literal["drop", "split", "sort"]
 
@@ -24,6 +24,7 @@ class ReadOptions:
         names: names of the columns of a file without a header row, in order.
         symbol: which series of a table that holds several.
         clean: what to do with faulty rows, as in `kronos.klines.clean`; None refuses them.
+        close_only: make candles of the closes alone (`kronos.klines.closes`); other prices are not read.
     """
 
     columns: Mapping[str, str] | None = None
@@ -34,10 +35,13 @@ class ReadOptions:
     names: Sequence[str] | None = None
     symbol: str | None = None
     clean: Policy | None = None
+    close_only: bool = False
 
     def __post_init__(self) -> None:
         from kronos.klines.numbers import given_convention
 
+        if self.close_only:
+            object.__setattr__(self, "columns", {**(self.columns or {}), CLOSE_ONLY: "close"})
         given_convention(self.decimal, self.thousands)
         if self.encoding is not None:
             check_encoding(self.encoding)

@@ -19,6 +19,7 @@ import pandas as pd
 from kronos.errors import Argument, Message
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
+from kronos.klines.closes import NOTE, candles_of_closes
 from kronos.klines.columns import MONEY_IF_IT_FITS, WEAK_SYMBOLS, KlineError, normalise_name
 from kronos.klines.formats import Raw, raw_pieces, read_raw
 from kronos.klines.frames import is_frame, raw_of_frame
@@ -45,6 +46,7 @@ def read_klines(
     decimal: str | None = None,
     thousands: str | None = None,
     names: Sequence[str] | None = None,
+    close_only: bool = False,
     options: ReadOptions | None = None,
 ) -> pd.DataFrame:
     """Read one series of K-lines, sorted in time.
@@ -62,6 +64,7 @@ def read_klines(
         decimal: the decimal sign.
         thousands: the sign between groups of digits.
         names: names of the columns of a file without a header.
+        close_only: the table has closes alone, or is read as if it had; candles are made of them, and "notes" says so.
         options: all of these together; arguments of their own win over it.
 
     Returns:
@@ -83,8 +86,9 @@ def read_klines(
         symbol=symbol,
         tz=tz,
         clean=clean,
+        close_only=close_only or None,
     )
-    symbol, tz, clean = told.symbol, told.tz, told.clean
+    symbol = told.symbol
     table = _load(path, told)
     source = FRAME if is_frame(path) else str(path)
     attrs: dict[str, object] = {"source": source} | {
@@ -95,7 +99,7 @@ def read_klines(
         attrs["symbol"] = name
     elif symbol is not None:
         raise KlineError(f"{source}: ", Argument("symbol", symbol), " was given, but there is no symbol column")
-    return _finished(table, source, attrs, tz, clean, min_rows)
+    return _finished(table, source, attrs, told, min_rows)
 
 
 def iter_klines(
@@ -113,7 +117,6 @@ def iter_klines(
     Raises KlineError where the file itself cannot be read.
     """
     told = (options or ReadOptions()).but(columns=columns, tz=tz, clean=clean)
-    tz, clean = told.tz, told.clean
     table = _load(path, told)
     if "symbol" in table:
         groups = [(str(name), rows.drop(columns="symbol")) for name, rows in table.groupby("symbol", sort=False)]
@@ -122,18 +125,22 @@ def iter_klines(
     for name, rows in groups:
         source = f"{path}, symbol {name}" if len(groups) > 1 else str(path)
         try:
-            yield name, _finished(rows, source, {"source": str(path), "symbol": name}, tz, clean, min_rows)
+            yield name, _finished(rows, source, {"source": str(path), "symbol": name}, told, min_rows)
         except KlineError as error:
             yield name, error
 
 
 def _finished(
-    table: pd.DataFrame, source: str, attrs: dict[str, object], tz: str | None, clean: Policy | None, min_rows: int
+    table: pd.DataFrame, source: str, attrs: dict[str, object], told: ReadOptions, min_rows: int
 ) -> pd.DataFrame:
     """One series as it was loaded, checked or cleaned; its index still numbers the file's rows."""
+    tz, clean = told.tz, told.clean
     rows: np.ndarray | None = table.index.to_numpy() + 1
     frame = table.reset_index(drop=True)
     frame = frame.drop(columns=[c for c in OPTIONAL_COLUMNS if c in frame and len(frame) and frame[c].isna().all()])
+    if told.close_only:
+        frame = candles_of_closes(frame)
+        attrs["notes"] = (*attrs.get("notes", ()), NOTE)  # type: ignore[misc]
     with _named(source):
         if tz is not None:
             frame["timestamps"] = set_zone(frame["timestamps"], tz)

@@ -127,7 +127,7 @@ def read_options(wanted: Upload | Inspection) -> ReadOptions:
     try:
         return ReadOptions(
             mapping_of(wanted.columns), wanted.encoding, wanted.decimal, wanted.thousands, wanted.tz, listed,
-            wanted.symbol, wanted.clean,
+            wanted.symbol, wanted.clean, wanted.close_only,
         )  # fmt: skip
     except KlineError as error:
         raise unfit(error) from error

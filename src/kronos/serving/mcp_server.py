@@ -37,6 +37,7 @@ Zone = Annotated[str | None, Field(max_length=64, description="time zone of naiv
 Clean = Annotated[
     Literal["drop", "sort", "split"] | None, Field(description="what to do with faulty rows; default: refuse")
 ]
+CloseOnly = Annotated[bool, Field(description="of a file: make candles of its closes alone")]
 Model = Annotated[str | None, Field(max_length=200, description="a name that models gives; default: its first")]
 Horizon = Annotated[int, Field(ge=1, description="bars to forecast")]
 Lookback = Annotated[int | None, Field(ge=2, description="bars to look back on; default: 400, or what there is")]
@@ -80,18 +81,24 @@ def mcp_server(tools: Tools) -> MCPServer[Any]:
 
     @server.tool()
     async def check(
-        file: File = None, bars: Bars = None, symbol: Symbol = None, tz: Zone = None, clean: Clean = None
+        file: File = None,
+        bars: Bars = None,
+        symbol: Symbol = None,
+        tz: Zone = None,
+        clean: Clean = None,
+        close_only: CloseOnly = False,
     ) -> dict[str, Any]:
         """Say what is in a file or in bars and what is wrong with it: span, rhythm, and each fault with its rows (1 is the first).
 
         Without file and bars: list the files that this server can read.
         """
-        source = _source(file, bars, symbol, tz, clean)
+        source = _source(file, bars, symbol, tz, clean, close_only)
         return await in_turn(lambda _: tools.check(source))
 
     @server.tool()
     async def forecast(
         file: File = None, bars: Bars = None, symbol: Symbol = None, tz: Zone = None, clean: Clean = None,
+        close_only: CloseOnly = False,
         model: Model = None, horizon: Horizon = 24, lookback: Lookback = None, paths: Paths = 100,
         quantiles: Annotated[
             list[Fraction] | None, Field(min_length=1, max_length=41, description="levels; default: 0.1, 0.5, 0.9")
@@ -104,7 +111,7 @@ def mcp_server(tools: Tools) -> MCPServer[Any]:
         """Forecast the next bars of a series: for each bar the mean close and its quantiles, and a summary (chance of a rise,
         expected return, volatility, value at risk). Many paths are drawn; the quantiles are theirs.
         """
-        source = _source(file, bars, symbol, tz, clean)
+        source = _source(file, bars, symbol, tz, clean, close_only)
         options = _options(
             model=model, horizon=horizon, lookback=lookback, paths=paths, quantiles=quantiles or [0.1, 0.5, 0.9], calendar=calendar,
             holdout=holdout, seed=seed,
@@ -114,6 +121,7 @@ def mcp_server(tools: Tools) -> MCPServer[Any]:
     @server.tool()
     async def evaluate(
         file: File = None, bars: Bars = None, symbol: Symbol = None, tz: Zone = None, clean: Clean = None,
+        close_only: CloseOnly = False,
         model: Model = None, horizon: Horizon = 24, lookback: Lookback = None, paths: Paths = 50,
         windows: Annotated[int, Field(ge=1, description="windows of the past to forecast, the latest")] = 20,
         seed: Seed = 0,
@@ -122,7 +130,7 @@ def mcp_server(tools: Tools) -> MCPServer[Any]:
 
         Ratios below 1 are better than the baseline; look at the intervals and the verdict before calling a model good.
         """
-        source = _source(file, bars, symbol, tz, clean)
+        source = _source(file, bars, symbol, tz, clean, close_only)
         options = _options(model=model, horizon=horizon, lookback=lookback, paths=paths, seed=seed)
         return await in_turn(lambda stop: tools.evaluate(source, options, windows, stop))
 
@@ -152,9 +160,14 @@ def _to_stderr() -> None:
 
 
 def _source(
-    file: str | None, bars: Columns | list[Bar] | None, symbol: str | None, tz: str | None, clean: Any
+    file: str | None,
+    bars: Columns | list[Bar] | None,
+    symbol: str | None,
+    tz: str | None,
+    clean: Any,
+    close_only: bool,
 ) -> BarSource:
-    return BarSource(file, bars, ReadOptions(symbol=symbol, tz=tz, clean=clean))
+    return BarSource(file, bars, ReadOptions(symbol=symbol, tz=tz, clean=clean, close_only=close_only))
 
 
 def _options(**members: Any) -> RequestOptions:

@@ -153,6 +153,7 @@ class FileOptions(_Strict):
     names: str | None = Field(
         None, max_length=1000, description="names of the columns of a file without a header, a,b,c"
     )
+    close_only: bool = Field(False, description="make candles of the closes alone; other prices are not read")
 
 
 class Upload(RequestOptions, FileOptions):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kronos.calibration.calibration import Calibration
     from kronos.generation.fused import Precision
     from kronos.generation.paths import Sliding
+    from kronos.heads.head import Head
     from kronos.predictor import KronosPredictor
 
 
@@ -38,6 +39,15 @@ def pair_calibration(name: str | os.PathLike[str]) -> Calibration | None:
         return None
     path = (entry.folder if entry is not None and entry.folder is not None else Path(name)) / CALIBRATION_FILE
     return Calibration.load(path) if path.is_file() else None
+
+
+def pair_heads(name: str | os.PathLike[str], model: Kronos) -> dict[str, Head]:
+    """The heads that lie in the folder ``heads`` of a local pair, by task."""
+    from kronos.heads.head import HEADS_FOLDER, read_heads
+
+    entry = entry_of(str(name))
+    folder = Path(name) if entry is None else entry.folder
+    return {} if folder is None or not (folder / HEADS_FOLDER).is_dir() else read_heads(folder, model)
 
 
 def load(
@@ -69,7 +79,7 @@ def load(
     Raises:
         CheckpointError: nothing of that name, the Hub out of reach (the message names the ways out), or a file that is not
             the published one.
-        ValueError: a pair that does not fit together.
+        ValueError: a pair that does not fit together, or a calibration or head that cannot be read or belongs to another model.
     """
     from kronos.predictor import KronosPredictor
 
@@ -98,6 +108,7 @@ def load(
         sampling=settings.sampling,
         trained_bars=settings.trained_bars,
         calibration=pair_calibration(name_or_path),
+        heads=pair_heads(name_or_path, model),
     )
 
 

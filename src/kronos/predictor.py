@@ -29,6 +29,8 @@ from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
 from kronos.generation.precision import PRECISIONS, Precision
 from kronos.generation.prepared import KlineWarning, PreparedSeries, Timestamps
 from kronos.generation.sampling import Sampling
+from kronos.heads.direct import inputs_of, price_quantiles
+from kronos.heads.head import Head, HeadTask, write_heads
 from kronos.hub.generation_config import CALIBRATION_FILE, GenerationConfig
 from kronos.hub.pairing import check_pair
 from kronos.io.atomic import whole_folder
@@ -87,6 +89,8 @@ class KronosPredictor:
             method but `predict` and `predict_batch` takes where its own T and top_p are None; top_p=1 is off.
 
         calibration: the pair's own, as `kronos.load` reads it; what "auto" means in the methods that take a ``calibration``.
+        heads: the pair's own, as `kronos.load` reads them, by task; what `quantiles_direct`, `direction_direct` and `rank_direct`
+            ask.
 
     A compiled model, and one inside peft's wrapper, is used as it is. Where adapters, hooks, parametrisations or overridden methods
     change what a network computes, it is run through its modules, at the reference's speed, with one warning.
@@ -109,6 +113,7 @@ class KronosPredictor:
         sampling: Sampling = Sampling(1.0, top_p=0.9),
         trained_bars: tuple[int, int] | None = None,
         calibration: Calibration | None = None,
+        heads: Mapping[str, Head] | None = None,
     ) -> None:
         check_pair(unwrapped(tokenizer), unwrapped(model))
         if sliding not in ("auto", "exact", "strided"):
@@ -129,15 +134,17 @@ class KronosPredictor:
         self.max_context, self.clip = max_context, clip
         self.sliding, self.precision, self.memory = sliding, precision, memory
         self.sampling, self.trained_bars, self.calibration = sampling, trained_bars, calibration
+        self.heads = dict(heads or {})
         # Names of the published class.
         self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
         self.time_cols = list(TIME_FIELDS)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write tokenizer and model with their settings and calibration, so that `kronos.load` of the folder forecasts the same.
+        """Write tokenizer and model with settings, calibration and heads, so that `kronos.load` of the folder forecasts the same.
 
-        The folder gets ``model/``, ``tokenizer/``, ``pair.json`` (context, sampling, clip, trained lengths) and, where there is
-        one, ``calibration.json``. Device, precision, sliding and memory belong to the machine: give them to `kronos.load` again.
+        The folder gets ``model/``, ``tokenizer/``, ``pair.json`` (context, sampling, clip, trained lengths) and, where there are,
+        ``calibration.json`` and ``heads/``. Device, precision, sliding and memory belong to the machine: give them to `kronos.load`
+        again.
 
         Args:
             folder: made where it does not exist.
@@ -169,6 +176,7 @@ class KronosPredictor:
                 (written / CALIBRATION_FILE).unlink(missing_ok=True)
             else:
                 self.calibration.save(written / CALIBRATION_FILE)
+            write_heads(self.heads, written)
             drawn = self.sampling
             top_p = 1.0 if drawn.top_p is None else drawn.top_p
             GenerationConfig(
@@ -537,7 +545,15 @@ class KronosPredictor:
             raise ValueError(f"layer must be a whole number from {-last - 1} to {last}, found {layer!r}")
         if pooling not in ("last", "mean", None):
             raise ValueError(f'pooling must be "last", "mean" or None, found {pooling!r}')
-        windows = [one.window for one in self._histories(*_as_lists(df, x_timestamp, x_timestamp)[:2])]
+        return self._states(
+            [one.window for one in self._histories(*_as_lists(df, x_timestamp, x_timestamp)[:2])], layer, pooling
+        )
+
+    def _states(
+        self, windows: Sequence[Window], layer: int = -1, pooling: Literal["last", "mean"] | None = "last"
+    ) -> np.ndarray:
+        """Hidden states of windows that are checked; see `embed`."""
+        last = unwrapped(self.model).n_layers
         longest, width = max(window.lookback for window in windows), unwrapped(self.model).d_model
         shape = (len(windows), width) if pooling else (len(windows), longest, width)
         result = np.full(shape, np.nan, np.float32)
@@ -593,9 +609,81 @@ class KronosPredictor:
         ]
         return tables[0] if isinstance(df, pd.DataFrame) else tables
 
+    def quantiles_direct(
+        self,
+        df: pd.DataFrame | Sequence[pd.DataFrame],
+        x_timestamp: Timestamps | Sequence[Timestamps],
+        y_timestamp: Timestamps | Sequence[Timestamps],
+        quantile_levels: Sequence[float] = (0.1, 0.5, 0.9),
+    ) -> np.ndarray:
+        """Quantiles of the close by the pair's head, in one pass and without sampling; they do not cross.
+
+        Each step has a distribution of its own; what the steps have to do with each other, only paths say. The head was trained on
+        windows of its own ``lookback``: give it as many bars.
+
+        Args:
+            df, x_timestamp, y_timestamp: as of `forecast`; every series with as many y_timestamps, at most the head's horizon.
+            quantile_levels: in [0, 1]; those beyond the head's outermost (0.5 % and 99.5 %) take these.
+
+        Returns:
+            float64 [series, levels, steps] in prices. Where the close stood still over the lookback, the last close.
+
+        Raises:
+            ValueError: the pair has no such head, prices that are not positive, or what `forecast` raises.
+        """
+        levels = fractions(quantile_levels, "quantile_levels", closed=True)
+        _, series, found = self._by_head("distribution", df, x_timestamp, y_timestamp)
+        return price_quantiles(found, [one.last[3] for one in series], levels)
+
+    def direction_direct(
+        self,
+        df: pd.DataFrame | Sequence[pd.DataFrame],
+        x_timestamp: Timestamps | Sequence[Timestamps],
+        y_timestamp: Timestamps | Sequence[Timestamps],
+    ) -> np.ndarray:
+        """Probabilities, float64 [series, 3], that the close after the head's horizon is lower, little changed, or higher.
+
+        Little changed: within ``heads["direction"].spec.band`` lookback volatilities times the root of the horizon. Arguments and
+        errors as of `quantiles_direct`, with exactly the head's horizon of y_timestamps.
+        """
+        return self._by_head("direction", df, x_timestamp, y_timestamp)[2]
+
+    def rank_direct(
+        self,
+        df: pd.DataFrame | Sequence[pd.DataFrame],
+        x_timestamp: Timestamps | Sequence[Timestamps],
+        y_timestamp: Timestamps | Sequence[Timestamps],
+    ) -> np.ndarray:
+        """Scores, float64 [series], that order series of one date by their return over the head's horizon; they have no unit.
+
+        Arguments and errors as of `direction_direct`.
+        """
+        return self._by_head("rank", df, x_timestamp, y_timestamp)[2]
+
+    def _by_head(
+        self, task: HeadTask, df: Any, x_timestamp: Any, y_timestamp: Any
+    ) -> tuple[Head, list[PreparedSeries], np.ndarray]:
+        """The head of a task, the series, and what it says of them."""
+        head = self.heads.get(task)
+        if head is None:
+            has = f"it has {', '.join(self.heads)}" if self.heads else "it has none"
+            raise ValueError(
+                f"the pair has no head for {task} ({has}): train one with kronos heads train DATA --task {task} --out FOLDER, and "
+                "load the pair from that folder"
+            )
+        frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
+        series = self._series(frames, pasts, futures, None)
+        self._check_context(series)
+        return head, series, head(inputs_of(series, self._states([one.window for one in series])))
+
     def _histories(self, frames: Sequence[pd.DataFrame], pasts: Sequence[Timestamps]) -> list[PreparedSeries]:
         """Series without a future, that fit in the context."""
         series = self._series(frames, pasts, [()] * len(pasts), 0)
+        self._check_context(series)
+        return series
+
+    def _check_context(self, series: Sequence[PreparedSeries]) -> None:
+        """Refuse a history that does not fit in the context."""
         for number, one in enumerate(series):
             if one.window.lookback > self.max_context:
                 which = f"series {number}: " if len(series) > 1 else ""
@@ -603,7 +691,6 @@ class KronosPredictor:
                     f"{which}the model reads at most {self.max_context} bars (max_context), found {one.window.lookback}; give the "
                     f"last {self.max_context}, df.iloc[-{self.max_context}:]"
                 )
-        return series
 
     def prepare(self, df: pd.DataFrame, x_timestamp: Timestamps, y_timestamp: Timestamps) -> PreparedSeries:
         """One series checked and normalised, for `sample_prepared`. Arguments and errors as of `forecast`."""

@@ -18,6 +18,7 @@ from kronos.cli.fetch import fetch
 from kronos.cli.finetune import finetune
 from kronos.cli.forecast import forecast
 from kronos.cli.generate import generate
+from kronos.cli.heads import heads
 from kronos.cli.inputs import inputs_guarded
 from kronos.cli.mcp import mcp
 from kronos.cli.models import models
@@ -64,6 +65,7 @@ COMMANDS = (
     fetch,
     finetune,
     calibrate,
+    heads,
     prepare,
     backtest_command,
     export_qlib_command,

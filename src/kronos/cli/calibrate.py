@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.errors import as_options
 from kronos.cli.options import device_option, read_options, reading_options
+from kronos.cli.past_series import past_series, spread_windows
 
 if TYPE_CHECKING:
     from kronos.calibration.fitting import FitWindows, PastWindow
@@ -142,36 +142,8 @@ def _of_files(
     place: Path, lookback: int, horizon: int, most: int, until: str | None, reading: ReadOptions | None = None
 ) -> Iterator[PastWindow]:
     """Windows evenly spread over every series of a file or folder."""
-    import numpy as np
-    import pandas as pd
-
-    from kronos.calibration.fitting import PastWindow
-    from kronos.klines import KlineError, iter_klines
-    from kronos.klines.formats import table_files
-    from kronos.schema import FEATURES
-
-    series = []
-    for file in table_files(place):
-        for name, bars in iter_klines(file, options=reading):
-            if isinstance(bars, KlineError):
-                click.echo(f"left out: {name}: {as_options(bars.summary)}", err=True)
-                continue
-            if until is not None:
-                end = pd.Timestamp(until)
-                zone = bars["timestamps"].dt.tz
-                bars = bars[bars["timestamps"] <= (end if zone is None else end.tz_localize(zone))]
-            if len(bars) >= lookback + horizon:
-                series.append(bars)
-    each = max(1, most // max(1, len(series)))
-    for bars in series:
-        room = len(bars) - lookback - horizon
-        count = min(each, room // horizon + 1)
-        columns = [name for name in FEATURES if name in bars]
-        times = pd.DatetimeIndex(bars["timestamps"])
-        for start in np.unique(np.linspace(0, room, count).astype(int)):
-            stop, end = start + lookback, start + lookback + horizon
-            past = bars.iloc[start:stop][columns].reset_index(drop=True)
-            yield PastWindow(past, times[start:stop], times[stop:end], bars["close"].to_numpy()[stop:end])
+    for _, window in spread_windows(past_series(place, lookback + horizon, until, reading), lookback, horizon, most):
+        yield window
 
 
 def _of_store(folder: Path, lookback: int, horizon: int, most: int) -> Iterator[PastWindow]:

@@ -1,0 +1,165 @@
+"""``kronos heads train``: a head on a model's hidden states, trained on one's own bars."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kronos.cli.options import device_option, read_options, reading_options
+from kronos.cli.past_series import dated_windows, past_series, spread_windows
+
+
+@click.group(short_help="Train heads that answer in one pass, without sampling.")
+def heads() -> None:
+    """Heads: small networks on a model's hidden states. They give the quantiles of the return at every step, the probability of a
+    rise, or a score to rank series by, in one pass and without sampling."""
+
+
+@heads.command(short_help="Train a head on past windows of your data.")
+@click.argument("data", type=click.Path(exists=True))
+@click.option(
+    "--task",
+    type=click.Choice(["distribution", "direction", "rank"]),
+    default="distribution",
+    show_default=True,
+    help="Quantiles of the return at every step; fall, little change or rise over the horizon; a score to rank series by.",
+)
+@click.option(
+    "--out", required=True, type=click.Path(), help="Folder of the pair that the head is added to, or a new one."
+)
+@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
+@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@click.option(
+    "--lookback", type=click.IntRange(32), default=256, show_default=True, help="Bars that are looked back on."
+)
+@click.option("--horizon", type=click.IntRange(1), default=24, show_default=True, help="Bars ahead.")
+@click.option(
+    "--windows", type=click.IntRange(200), default=20000, show_default=True, help="Past windows, about and at most."
+)
+@click.option(
+    "--hidden", type=click.IntRange(0), default=0, show_default=True, help="Units of a hidden layer; 0 is a linear map."
+)
+@click.option(
+    "--band",
+    type=float,
+    default=0.4,
+    show_default=True,
+    help="direction: volatilities of the horizon within which a return is little change.",
+)
+@click.option(
+    "--embargo",
+    type=float,
+    metavar="DAYS",
+    help="Between the parts.  [default: the time that the longest horizon takes]",
+)
+@click.option(
+    "--epochs", type=click.IntRange(1), default=40, show_default=True, help="Passes over the windows, at most."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--until", help="Use no bars after this day: the beginning of what you will test on.")
+@click.option("--tz", help="Time zone of the files' timestamps, such as Asia/Shanghai.")
+@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@reading_options
+@device_option
+@click.option("--quiet", is_flag=True, help="No progress.")
+def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
+    """Read past windows of DATA (a file or a folder of bars) with a model that is left as it is, and train a head on what came.
+
+    The earliest 70 % of the windows are trained on, the next 15 % say when to stop, and the verdict is given on the latest 15 %,
+    against the volatility features alone and a walk from the last price. No horizon reaches from one part into the next.
+
+    \b
+    Examples:
+      kronos heads train prices/ --task distribution --out my-pair
+      kronos heads train prices/ --task rank --horizon 5 --lookback 90 --out my-pair
+    """
+    from tqdm.auto import tqdm
+
+    from kronos.heads import HeadSettings, collect_examples, fit_head
+    from kronos.heads.head import HEADS_FOLDER, model_digest
+    from kronos.loading import load
+
+    reading = read_options(options, tz=options.pop("tz"), clean=options.pop("clean"))
+    embargo = options["embargo"]
+    settings = HeadSettings(
+        task,
+        options["hidden"],
+        options["band"],
+        None if embargo is None else embargo * 86400,
+        options["epochs"],
+        seed=options["seed"],
+    )
+    target, lookback, horizon = Path(out), options["lookback"], options["horizon"]
+    _check_target(target)
+    series = past_series(Path(data), lookback + horizon, options["until"], reading)
+    cut = dated_windows if task == "rank" else spread_windows
+    chosen = list(cut(series, lookback, horizon, options["windows"]))
+    if not chosen:
+        few = "no date with 5 series" if task == "rank" and series else "no series"
+        raise ValueError(
+            f"{data} has {few} of {lookback} + {horizon} bars: give more bars, or a smaller --lookback or --horizon"
+        )
+    predictor = load(options["model"], tokenizer=options["tokenizer"], device=options["device"])
+    digest = model_digest(predictor.model)
+    if (target / "model").is_dir() and model_digest(load(target, device="cpu").model) != digest:
+        raise ValueError(
+            f"--out {out} holds another model than --model {options['model']}: give --model {out}, or a new folder"
+        )
+    hidden = quiet or not sys.stderr.isatty()
+    with tqdm(total=len(chosen), desc="reading", unit="window", disable=hidden, leave=False) as bar:
+        examples = collect_examples(predictor, [one for _, one in chosen], [name for name, _ in chosen], bar.update)
+    told = {"model": options["model"], "data": data, "horizon": horizon}
+    head = fit_head(examples, settings, told, None if quiet else lambda line: click.echo(line, err=True))
+    head.model, head.lookback = digest, lookback
+    if (target / "model").is_dir():
+        head.save(target / HEADS_FOLDER)
+    else:
+        predictor.heads[task] = head
+        predictor.save_pretrained(target)
+    for line in described(head):
+        click.echo(line)
+    click.echo(f"the head is in {out}: kronos.load({str(target)!r}).{ASKED_BY[task]}(...)")
+
+
+ASKED_BY = {"distribution": "quantiles_direct", "direction": "direction_direct", "rank": "rank_direct"}
+
+
+def described(head: Any) -> list[str]:
+    """Lines that say how good a head is on the latest windows."""
+    verdict, lines = head.verdict, []
+    windows = head.trained_on["windows"]
+    lines.append(
+        f"{sum(windows.values()):,} windows; verdict on the latest {windows['test']:,}, trained on {windows['train']:,}"
+    )
+    loss = {"distribution": "CRPS", "direction": "log loss"}.get(head.spec.task)
+    if loss is not None:
+        for name, what in (("features", "volatility features alone"), ("walk", "a walk from the last price")):
+            lines.append(f"{loss} over that of {what}: {_with_interval(verdict, f'over_{name}', 4)}")
+    if "coverage_80" in verdict:
+        lines.append(f"80 % intervals cover: {verdict['coverage_80']:.1%}")
+    if "accuracy" in verdict:
+        lines.append(f"right: {verdict['accuracy']:.1%}; shares of falls, little change, rises: {verdict['shares']}")
+    lines.append(f"IC: {_with_interval(verdict, 'ic', 3)}")
+    over = verdict.get("over_features_interval") if loss is not None else verdict["ic_interval"]
+    if over is None:
+        lines.append("too few blocks of time to tell it from chance: give a longer span of time")
+    elif (over[1] >= 1) if loss is not None else (over[0] <= 0):
+        lines.append("this cannot be told from no skill beyond the volatility features")
+    return lines
+
+
+def _with_interval(verdict: dict[str, Any], name: str, digits: int) -> str:
+    interval = verdict[f"{name}_interval"]
+    span = "" if interval is None else f" (95 % interval {interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
+    return f"{verdict[name]:.{digits}f}{span}"
+
+
+def _check_target(target: Path) -> None:
+    """Refuse a folder that holds something else than a pair, before any work is done."""
+    if target.exists() and not (target / "model").is_dir() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"--out {target} is no pair and not empty: give a pair's folder, or a new one")
+    if not target.resolve().parent.is_dir():
+        raise ValueError(f"--out {target}: its parent folder does not exist")

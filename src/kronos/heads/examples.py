@@ -1,0 +1,134 @@
+"""Examples that heads are trained on: what is known of past windows, and the returns that came.
+
+Legend: N windows, K steps, D model width, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from kronos.calibration.calibration import frequency_of
+from kronos.calibration.fitting import PastWindow
+from kronos.calibration.volatility_features import features_of, lookback_volatility
+from kronos.klines.features import to_matrix
+from kronos.schema import CLOSE
+
+if TYPE_CHECKING:
+    from kronos.predictor import KronosPredictor
+
+EMBED_BATCH = 256
+"""Windows that are read together."""
+
+
+@dataclass
+class HeadInputs:
+    """What a head reads of N windows; nothing of it depends on a bar after the last known one.
+
+    Attributes:
+        states: float32 [N, D], the model's last hidden state of the last bar.
+        features: float64 [N, K, F], see `kronos.calibration.volatility_features.FEATURES`.
+        volatility: float64 [N], root mean squared log return of a bar; 0 where the close stood still.
+        frequency: str [N].
+    """
+
+    states: np.ndarray
+    features: np.ndarray
+    volatility: np.ndarray
+    frequency: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+
+@dataclass
+class HeadExamples(HeadInputs):
+    """Inputs with what came.
+
+    Attributes:
+        truth: float64 [N, K], log return of each close on the last known one.
+        start, end: datetime64 [N], the last known bar and the last bar that came.
+        series: str [N], the series' names.
+    """
+
+    truth: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    series: np.ndarray
+
+    def part(self, rows: np.ndarray) -> HeadExamples:
+        """Those of a mask or of row numbers."""
+        return HeadExamples(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def joined(cls, parts: Sequence[HeadExamples]) -> HeadExamples:
+        """Several, one behind the other."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+
+def known_features(
+    bars: Sequence[np.ndarray], pasts: Sequence[pd.DatetimeIndex], futures: Sequence[pd.DatetimeIndex]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features [N, K, F], volatility [N] and frequency [N] of lookbacks [L, 6] with positive prices."""
+    return (
+        np.stack([features_of(one, past, future) for one, past, future in zip(bars, pasts, futures, strict=True)]),
+        np.array([lookback_volatility(one[:, CLOSE]) for one in bars]),
+        np.array([frequency_of(past) for past in pasts]),
+    )
+
+
+def collect_examples(
+    predictor: KronosPredictor,
+    windows: Sequence[PastWindow],
+    names: Sequence[str] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> HeadExamples:
+    """Read past windows of one horizon; those that stand still or have prices at or below zero are left out.
+
+    Args:
+        names: of each window's series; None numbers the windows.
+        progress: called with the windows done since the last call.
+
+    Raises:
+        ValueError: no window is left.
+    """
+    parts: list[HeadExamples] = []
+    named = [str(i) for i in range(len(windows))] if names is None else list(map(str, names))
+    for first in range(0, len(windows), EMBED_BATCH):
+        rows = [i for i in range(first, min(first + EMBED_BATCH, len(windows))) if _moves(windows[i])]
+        if rows:
+            chosen = [windows[i] for i in rows]
+            pasts, futures = [one.past for one in chosen], [one.future for one in chosen]
+            known = known_features([to_matrix(one.bars) for one in chosen], pasts, futures)
+            last = np.array([one.bars["close"].iloc[-1] for one in chosen])
+            parts.append(
+                HeadExamples(
+                    predictor.embed([one.bars for one in chosen], pasts),
+                    *known,
+                    np.log(np.stack([one.truth for one in chosen]) / last[:, None]),
+                    np.array([_plain(past[-1]) for past in pasts]),
+                    np.array([_plain(future[-1]) for future in futures]),
+                    np.array([named[i] for i in rows]),
+                )
+            )
+        if progress is not None:
+            progress(len(windows[first : first + EMBED_BATCH]))
+    if not parts:
+        raise ValueError("no window has positive prices that move: there is nothing to train a head on")
+    return HeadExamples.joined(parts)
+
+
+def _plain(time: pd.Timestamp) -> np.datetime64:
+    """UTC where there is a zone, so that windows of several zones can be ordered."""
+    return (
+        (time if time.tz is None else time.tz_convert("UTC").tz_localize(None)).to_datetime64().astype("datetime64[ns]")
+    )
+
+
+def _moves(one: PastWindow) -> bool:
+    prices = one.bars[["open", "high", "low", "close"]].to_numpy()
+    return bool((prices > 0).all() and (one.truth > 0).all() and lookback_volatility(prices[:, CLOSE]) > 0)

@@ -1,0 +1,235 @@
+"""Training a head: the features' part first, then the state's part on top of it, each stopped by the loss on later, purged windows.
+
+Legend: N windows, K steps, C known columns, Q quantile levels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from kronos.heads.examples import HeadExamples
+from kronos.heads.head import Head, HeadNetwork, HeadSpec, HeadTask, known_columns
+from kronos.heads.head_losses import loss_of, targets_of
+from kronos.heads.head_verdict import judge_head
+from kronos.heads.purged_splits import purged_split
+
+LEAST_WINDOWS = 100
+"""Windows to train on, below which no head is trained."""
+LEAST_OF_A_DATE = 5
+"""Windows that start at one date, for a rank head to learn from it."""
+
+
+FEATURES_RATE = 0.01
+"""Peak learning rate of the features' part."""
+MOST_SPANS = 5
+"""Windows whose horizon takes more than so many times the median of their frequency, because of a gap, are left out."""
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How a head is trained.
+
+    Attributes:
+        task, hidden, band: as in `HeadSpec`.
+        embargo: seconds between the end of a label and the first window of a later part; None takes the longest label.
+        epochs: at most. patience: epochs without a lower validation loss that end the training.
+        batch: windows a step; for rank, about so many of whole dates.
+        rate: peak learning rate of AdamW for the state's part.
+        decay: weight decay of the state's part. dropout: of the state or the hidden layer.
+        seed: of the order of windows, of dropout and of the hidden layer's first weights.
+    """
+
+    task: HeadTask = "distribution"
+    hidden: int = 0
+    band: float = 0.4
+    embargo: float | None = None
+    epochs: int = 40
+    patience: int = 5
+    batch: int = 128
+    rate: float = 0.001
+    decay: float = 0.1
+    dropout: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        HeadSpec(self.task, 1, 1, (), self.hidden, self.band)
+        for name, least in (("epochs", 1), ("patience", 1), ("batch", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, found {value!r}")
+        for name, low, high in (
+            ("rate", 1e-7, 1.0),
+            ("decay", 0.0, 1e4),
+            ("dropout", 0.0, 0.95),
+            ("embargo", 0.0, 1e12),
+        ):
+            value = getattr(self, name)
+            if value is None and name == "embargo":
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+                raise ValueError(f"{name} must lie in {low:g} to {high:g}, found {value!r}")
+
+
+def fit_head(
+    examples: HeadExamples,
+    settings: HeadSettings,
+    told: dict[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Head:
+    """Train a head on the earlier windows, stop it by the middle ones, judge it on the latest.
+
+    The same examples and settings give the same weights on one machine.
+
+    Args:
+        told: further facts for ``trained_on``, such as the model's name.
+        say: called with a line after each stage.
+
+    Raises:
+        ValueError: too few windows, or for rank too few dates with `LEAST_OF_A_DATE` windows.
+    """
+    examples = _usable(examples, settings)
+    longest = (examples.end - examples.start).max()
+    embargo = longest if settings.embargo is None else np.timedelta64(int(settings.embargo * 1e9), "ns")
+    rows = purged_split(examples.start, examples.end, embargo=embargo)
+    train, validation, test = (examples.part(part) for part in rows)
+    if len(train) < LEAST_WINDOWS:
+        raise ValueError(
+            f"{len(train)} windows are left to train on, {LEAST_WINDOWS} are needed: give more or longer series, or more --windows"
+        )
+    names = tuple(sorted(set(train.frequency.tolist())))
+    spec = HeadSpec(
+        settings.task,
+        examples.truth.shape[1],
+        examples.states.shape[1],
+        names if len(names) > 1 else (),
+        settings.hidden,
+        float(settings.band),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = HeadNetwork(spec)
+        states = torch.from_numpy(train.states)
+        network.mean = states.mean(0)
+        network.scale = states.std(0, unbiased=False).clamp(min=1e-6)
+        first, second = _Part(spec, train, settings.batch), _Part(spec, validation, settings.batch)
+        losses = [_train(network, first, second, settings, use_state=use_state, say=say) for use_state in (False, True)]
+    head = Head(
+        spec,
+        network.eval(),
+        trained_on={
+            "first": str(pd.Timestamp(examples.start.min()).date()),
+            "last": str(pd.Timestamp(examples.end.max()).date()),
+            "trained_until": str(pd.Timestamp(train.end.max())),
+            "validated_until": str(pd.Timestamp(validation.end.max())),
+            "windows": {"train": len(train), "validation": len(validation), "test": len(test)},
+            "validation_loss": {"features": round(losses[0][0], 6), "head": round(losses[1][0], 6)},
+            "epochs": {"features": losses[0][1], "head": losses[1][1]},
+            "seed": settings.seed,
+            **(told or {}),
+        },
+    )
+    head.verdict = judge_head(head, test, train, settings.seed)
+    return head
+
+
+class _Part:
+    """Tensors of one part, and its windows in batches."""
+
+    def __init__(self, spec: HeadSpec, examples: HeadExamples, batch: int) -> None:
+        self.spec, self.batch = spec, batch
+        self.states = torch.from_numpy(examples.states)
+        self.known = torch.from_numpy(known_columns(spec, examples.features, examples.frequency))
+        self.target = torch.from_numpy(targets_of(spec, examples))
+        self.date = torch.from_numpy(np.unique(examples.start, return_inverse=True)[1].reshape(-1))
+
+    def order(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Row numbers of each batch, in a new order; dates stay whole where a loss compares windows of a date."""
+        date = self.date.numpy()
+        if self.spec.task != "rank":
+            shuffled = rng.permutation(len(date))
+            return [shuffled[i : i + self.batch] for i in range(0, len(date), self.batch)]
+        sizes = np.bincount(date)
+        batches, chosen, total = [], [], 0
+        for one in rng.permutation(len(sizes)):
+            chosen.append(one)
+            total += sizes[one]
+            if total >= self.batch:
+                batches.append(np.flatnonzero(np.isin(date, chosen)))
+                chosen, total = [], 0
+        return [*batches, np.flatnonzero(np.isin(date, chosen))] if chosen else batches
+
+    def loss(self, network: HeadNetwork, rows: Any, use_state: bool, dropout: float = 0.0) -> Tensor:
+        found = network(self.states[rows], self.known[rows], use_state, dropout)
+        return loss_of(self.spec, found, self.target[rows], self.date[rows])
+
+    @torch.no_grad()
+    def whole_loss(self, network: HeadNetwork, use_state: bool) -> float:
+        network.eval()
+        if self.spec.task == "rank":
+            return float(self.loss(network, slice(None), use_state))
+        sums = [
+            (float(self.loss(network, slice(i, i + 4096), use_state)), len(self.target[i : i + 4096]))
+            for i in range(0, len(self.target), 4096)
+        ]
+        return sum(loss * size for loss, size in sums) / len(self.target)
+
+
+def _train(
+    network: HeadNetwork,
+    train: _Part,
+    validation: _Part,
+    settings: HeadSettings,
+    use_state: bool,
+    say: Callable[[str], None] | None,
+) -> tuple[float, int]:
+    """Train one part with the other one left as it is; keeps the weights with the least validation loss, those of the start
+    included, and returns that loss and its epoch."""
+    chosen = [
+        value for name, value in network.named_parameters() if name.startswith(("inner", "from_state")) == use_state
+    ]
+    rate = settings.rate if use_state else FEATURES_RATE
+    optimiser = torch.optim.AdamW(chosen, rate, weight_decay=settings.decay if use_state else 0.0)
+    rng = np.random.default_rng(settings.seed)
+    best, at, kept = validation.whole_loss(network, use_state), 0, copy.deepcopy(network.state_dict())
+    for epoch in range(1, settings.epochs + 1):
+        network.train()
+        for group in optimiser.param_groups:
+            group["lr"] = rate * 0.5 * (1 + np.cos(np.pi * (epoch - 1) / settings.epochs))
+        for rows in train.order(rng):
+            optimiser.zero_grad()
+            train.loss(network, rows, use_state, settings.dropout if use_state else 0.0).backward()
+            torch.nn.utils.clip_grad_norm_(chosen, 1.0)
+            optimiser.step()
+        loss = validation.whole_loss(network, use_state)
+        if loss < best:
+            best, at, kept = loss, epoch, copy.deepcopy(network.state_dict())
+        if epoch - at >= settings.patience:
+            break
+    network.load_state_dict(kept)
+    if say is not None:
+        what = "hidden states on top" if use_state else "volatility features alone"
+        say(f"{what}: validation loss {best:.5f} after {at} epochs")
+    return best, at
+
+
+def _usable(examples: HeadExamples, settings: HeadSettings) -> HeadExamples:
+    """Those that can be learned from: without a long gap after the last known bar, and for rank, of dates with enough windows."""
+    span = pd.Series((examples.end - examples.start).astype(np.int64))
+    usual = span.groupby(examples.frequency).transform("median")
+    examples = examples.part((span <= MOST_SPANS * usual).to_numpy())
+    if settings.task != "rank":
+        return examples
+    size = pd.Series(examples.start).groupby(examples.start).transform("size").to_numpy()
+    if not (size >= LEAST_OF_A_DATE).any():
+        raise ValueError(
+            f"task rank compares series at one date, and no date has {LEAST_OF_A_DATE} windows: give more series of the same times"
+        )
+    return examples.part(size >= LEAST_OF_A_DATE)

@@ -187,8 +187,9 @@ def main() -> None:
         ours = lambda **how: lambda: our_way(options.model, mapped, *shape, **how)
         ways: dict[str, Callable[[], list[float]]] = {
             "the reference's way": lambda: reference_way(options.model, tables, *shape),
-            "float32": ours(),
-            "float32, compiled": ours(compiled=True),
+            "default settings (precision: auto)": ours(),
+            "float32": ours(precision="float32"),
+            "float32, compiled": ours(precision="float32", compiled=True),
             "bfloat16": ours(precision="bfloat16"),
             "bfloat16, compiled": ours(precision="bfloat16", compiled=True),
             "the same, windows that came before": ours(precision="bfloat16", compiled=True, again=True),

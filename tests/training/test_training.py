@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from kronos.cli import main
 from kronos.generation import engine
 from kronos.loading import load
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
+from kronos.training import trainer
 from kronos.training.bar_store import Store
 from kronos.training.corpus import CATALOGUE, COUNTS, build, find_sources
 from kronos.training.distributed import world
 from kronos.training.losses import TokenizerObjective, candle_error, encoder_of, tokens_of
+from kronos.training.mixed_precision import ProductTimes, choose_precision, measure_products
 from kronos.training.pretrain import begin_from, recipe_of, reconstruction_figures
 from kronos.training.schedule import learning_rate
 from kronos.training.trackers import open_trackers, read_log
@@ -349,6 +352,55 @@ def test_saving_deletes_older_states_alone(tmp_path):
     assert names == ["mine-4.safetensors", "optimiser-8.safetensors", "weights-8.safetensors"]
 
 
+def times(float32: float, bfloat16: float) -> ProductTimes:
+    return ProductTimes(float32, bfloat16, (256, 128, 1024), "processor with AVX2, no AVX512_BF16 or AMX")
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "chosen"), [(0.001, "bfloat16"), (0.0016, "bfloat16"), (0.0017, "float32"), (0.06, "float32")]
+)
+def test_auto_precision_is_bfloat16_only_where_the_product_gains_a_quarter(bfloat16, chosen):
+    found, line = choose_precision("auto", times(0.002, bfloat16))
+    assert found == chosen
+    assert line.startswith(f"precision: {chosen}, since a product of 256 x 128 x 1024 takes ")
+
+
+def test_asking_for_slower_bfloat16_keeps_it_and_warns_with_the_figure():
+    chosen, line = choose_precision("bfloat16", times(0.002, 0.03))
+    assert chosen == "bfloat16"
+    assert "15.0 times slower than float32 here" in line
+    assert "30 ms in bfloat16, 2 in float32 (processor with AVX2, no AVX512_BF16 or AMX)" in line
+    assert choose_precision("bfloat16", times(0.002, 0.0015)) == ("bfloat16", "")
+
+
+def test_measured_products_keep_threads_and_the_random_state():
+    network = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.Linear(64, 16))
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    found = measure_products(network, torch.device("cpu"))
+    assert 0 < found.float32 < 1 and 0 < found.bfloat16 < 1
+    assert found.size == (256, 64, 16)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("first", ["float32", "bfloat16"])
+def test_a_resumed_run_of_auto_precision_keeps_the_type_it_began_with(tmp_path, monkeypatch, capsys, first):
+    monkeypatch.setattr(training_run.os, "kill", lambda *_: (_ for _ in ()).throw(InterruptedError))
+    with world("cpu") as process:
+        training_run.run(tmp_path / "whole", process, precision=first)
+        for measured, die_at in ((first, 6), ("float32" if first == "bfloat16" else "bfloat16", None)):
+            monkeypatch.setattr(
+                trainer,
+                "measure_products",
+                lambda *_, found=measured: times(0.01 if found == "bfloat16" else 0.001, 0.005),
+            )
+            with pytest.raises(InterruptedError) if die_at else nullcontext():
+                training_run.run(tmp_path / "parts", process, precision="auto", die_at=die_at)
+    said = capsys.readouterr().out
+    assert f"precision: {first}, since" in said and f"precision: {first}, as this run began" in said
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
 def test_without_progress_for_the_patience_a_run_ends_early(tmp_path):
     with world("cpu") as process:
         assert training_run.run(tmp_path, process, steps=60, learning_rate=1e-9, patience=2, validate_every=1)
@@ -525,6 +577,7 @@ def pretrain(stage, store, out, *sets, processes=1, expect=0):
     small = [
         "network.d_model=32", "network.ff_dim=64", "lengths=[64, 48]", "bars_a_step=1024", "steps=60", "validate_every=20",
         "save_every=10", "held_out=1", "warmup=5", "report_every=1",
+        "precision=float32",
     ]  # fmt: skip
     command = ["-m", "kronos", "pretrain", stage, "--store", str(store), "--out", str(out)]
     command += [part for pair in (*small, *sets) for part in ("--set", pair)]

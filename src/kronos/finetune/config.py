@@ -88,7 +88,9 @@ class FinetuneConfig:
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
     schedule: Literal["onecycle", "cosine", "constant"] = setting("onecycle", "how the learning rate goes")
     warmup_steps: int = setting(100, "steps of rising rate, of cosine and constant")
-    precision: Literal["float32", "bfloat16"] = setting("float32", "of products in training")
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", "of products in training; auto: bfloat16 where a product measured at the start is faster in it"
+    )
     compile: bool = setting(False, "torch.compile")
     ema: float = setting(0.0, "decay of an average of the weights that is kept instead of them; 0 is off")
     early_stopping: int = setting(0, "validations without progress after which a run ends; 0 is off")

@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from kronos.io.atomic import write_file
 from kronos.training.distributed import World
+from kronos.training.mixed_precision import Products
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Shards of all processes are brought together on the first one; of unsharded networks these are just their tensors."""
@@ -34,12 +35,13 @@ WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: steps done, the best validation figure and its step, and the validations since."""
+    """Where a run stands: steps done, the best validation figure and its step, the validations since, and the type of products."""
 
     step: int = 0
     best: float | None = None
     best_step: int = 0
     stale: int = 0
+    precision: Products = "float32"
 
 
 class TrainingState:

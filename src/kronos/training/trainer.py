@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM, getsignal, signal
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from kronos.io.run_folder import RunFolder
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.distributed import World
+from kronos.training.mixed_precision import (
+    TRAINING_PRECISIONS,
+    Products,
+    TrainingPrecision,
+    choose_precision,
+    measure_products,
+)
 from kronos.training.run_state import TrainingState, whole_weights
 from kronos.training.schedule import SCHEDULES, Schedule, learning_rate
 from kronos.training.trackers import Tracker, open_trackers
@@ -61,7 +68,8 @@ class LoopSettings:
         weight_decay: AdamW's, on matrices only.
         clip_norm: the gradient's largest global L2 norm.
         accumulation: parts that a process's share of a step's batch is computed in.
-        precision: "bfloat16" computes products in it (autocast); weights and moments stay float32.
+        precision: "bfloat16" computes products in it (autocast); weights and moments stay float32. "auto" takes it where a product
+            measured at the start is faster in it; a run that goes on keeps the type it began with.
         compiled: torch.compile the forward and backward pass.
         ema: decay of an exponential average of the weights, which is then what is validated and kept; 0 is off.
         patience: validations without a better figure after which the run ends; 0 is off.
@@ -79,7 +87,7 @@ class LoopSettings:
     betas: tuple[float, float] = (0.9, 0.98)
     clip_norm: float = 1.0
     accumulation: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: TrainingPrecision = "auto"
     compiled: bool = False
     ema: float = 0.0
     patience: int = 0
@@ -104,8 +112,8 @@ class LoopSettings:
                 raise ValueError(f"{name} must be positive, found {getattr(self, name)!r}")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, found {self.schedule!r}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision must be float32 or bfloat16, found {self.precision!r}")
+        if self.precision not in TRAINING_PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(TRAINING_PRECISIONS)}, found {self.precision!r}")
         if not 0 <= self.ema < 1 or self.patience < 0 or self.warmup < 0:
             raise ValueError(f"ema must lie in [0, 1), patience and warmup be at least 0, found {self}")
         if self.ema and self.sharded:
@@ -183,6 +191,8 @@ class Trainer:
             self.averaged = AveragedModel(task.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         self.state = TrainingState(self.folder, world)
         self.progress = self.state.restore(task.network, self.optimiser, self.averaged)
+        self.precision, self.reason = self._products()
+        self.progress = replace(self.progress, precision=self.precision)
         if settings.compiled:
             # Inductor's own random numbers are slow on a CPU, and not those that the same seed gives uncompiled.
             task.objective.compile(options={"fallback_random": True} if world.device.type == "cpu" else None)
@@ -265,8 +275,20 @@ class Trainer:
         self.progress = replace(self.progress, step=step)
         self.state.save(self.progress, self.task.network, self.optimiser, self.averaged)
 
+    def _products(self) -> tuple[Products, str]:
+        """The type of this run's products, the same in all processes, and the line that says why."""
+        asked = self.settings.precision
+        if asked == "float32":
+            return asked, ""
+        if asked == "auto" and self.progress.step:
+            return self.progress.precision, f"precision: {self.progress.precision}, as this run began"
+        chosen, reason = choose_precision(asked, measure_products(self.task.network, self.world.device))
+        if asked == "auto" and self.world.any(chosen == "float32") and chosen == "bfloat16":
+            return "float32", "precision: float32, since bfloat16 is not faster in every process"
+        return chosen, reason
+
     def _autocast(self) -> Any:
-        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def _on_device(self, batch: Tensors) -> Tensors:
         return tuple(tensor.to(self.world.device, non_blocking=True) for tensor in batch)
@@ -347,6 +369,8 @@ def train(
         logs = open_trackers(trackers, Path(folder), tracker_settings, step)
     if step:
         speak(f"resumed at step {step:,} of {settings.steps:,}")
+    if trainer.reason:
+        speak(trainer.reason)
     try:
         with stop_requested() as asked:
             step, stopped = _run(trainer, step, logs, asked, speak)

@@ -229,6 +229,119 @@ def test_a_zone_name_behind_the_time_is_its_zone(tmp_path):
     assert read_klines(path, min_rows=1)["timestamps"].iloc[0].isoformat() == "2024-01-22T09:30:00-05:00"
 
 
+@pytest.mark.parametrize(
+    ("spelling", "wanted"),
+    [
+        ("2024-01-02 01:00 UTC+8", "2024-01-02T01:00:00+08:00"),
+        ("2024-01-02 01:00 UTC+08:00", "2024-01-02T01:00:00+08:00"),
+        ("2024/1/2 1:00 utc+8", "2024-01-02T01:00:00+08:00"),
+        ("2024-01-02 01:00 (UTC+8)", "2024-01-02T01:00:00+08:00"),
+        ("Jan 2 2024 1:00 GMT+8", "2024-01-02T01:00:00+08:00"),
+        ("2024-01-02 01:00 PM GMT+8", "2024-01-02T13:00:00+08:00"),
+        ("2024-01-02 01:00 GMT-5", "2024-01-02T01:00:00-05:00"),
+        ("2024-01-02 01:00 GMT+5:30", "2024-01-02T01:00:00+05:30"),
+        ("Tue Jan 02 2024 01:00:00 GMT+0800 (China Standard Time)", "2024-01-02T01:00:00+08:00"),
+    ],
+)
+def test_an_offset_from_utc_or_gmt_has_the_sign_of_iso(tmp_path, spelling, wanted):
+    path = write(tmp_path / "a.csv", f"time,open,high,low,close\n{spelling},10,11,9,10\n")
+    assert read_klines(path, min_rows=1)["timestamps"].iloc[0].isoformat() == wanted
+
+
+@pytest.mark.parametrize("spelling", ["Jan 2 2024 01:00 CST-6", "Jan 2 2024 01:00 PST8PDT", "2024-01-02 01:00 UTC+99"])
+def test_an_offset_of_unknown_sign_is_refused_with_its_cell(tmp_path, spelling):
+    path = write(tmp_path / "a.csv", f"time,open,high,low,close\n{spelling},10,11,9,10\n")
+    with pytest.raises(KlineError, match=r"'[^']*01:00 [^']*' in data row 1"):
+        read_klines(path, min_rows=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "number"),
+    [
+        ("成交量(万手)", "volume", 123_000.0),
+        ("成交量（百万股）", "volume", 12_300_000.0),
+        ("Volume (K)", "volume", 12_300.0),
+        ("Vol. (M)", "volume", 12_300_000.0),
+        ("Volume (in thousands)", "volume", 12_300.0),
+        ("Volume ('000)", "volume", 12_300.0),
+        ("Volume_mn", "volume", 12_300_000.0),
+        ("出来高(千株)", "volume", 12_300.0),
+        ("Объём (тыс. шт.)", "volume", 12_300.0),
+        ("成交量(手)", "volume", 12.3),
+        ("Volume (BTC)", "volume", 12.3),
+        ("成交额(亿元)", "amount", 1_230_000_000.0),
+        ("成交額/億元", "amount", 1_230_000_000.0),
+        ("Amount (USD mn)", "amount", 12_300_000.0),
+        ("Amount (₹ Cr)", "amount", 123_000_000.0),
+    ],
+)
+def test_a_unit_in_the_name_of_a_column_is_its_factor(tmp_path, name, column, number):
+    path = write(tmp_path / "a.csv", f"date;open;high;low;close;{name}\n2024-01-02;10;11;9;10;12.3\n")
+    bars = read_klines(path, min_rows=1)
+    assert bars[column].tolist() == [number]
+    said = any("unit in its name" in note for note in bars.attrs.get("notes", ()))
+    assert said == (number != 12.3)
+
+
+def test_turnover_in_millions_is_money_where_it_fits_price_times_volume(tmp_path):
+    lines = "".join(f"2024-01-{day:02};10;11;9;10;{day}00000;{day}.0\n" for day in range(10, 20))
+    bars = read_klines(write(tmp_path / "a.csv", "date;open;high;low;close;volume;Turnover (mn)\n" + lines))
+    assert bars["amount"].tolist() == [day * 1e6 for day in range(10, 20)]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "said"),
+    [
+        (
+            "Volume (T)",
+            "12.3",
+            r"the unit in the name .* is unclear.*with columns=\{.Volume \(T\).: .volume.\}",
+        ),
+        ("成交量(万手/元)", "12.3", "unclear"),
+        ("Volume (USD mn)", "12.3", "a volume in units of money"),
+        ("Volume (K)", "12.3K", "in its name and in its cells"),
+    ],
+)
+def test_an_unclear_unit_in_a_name_is_refused_with_the_remedy(tmp_path, name, cell, said):
+    path = write(tmp_path / "a.csv", f"date,open,high,low,close,{name}\n2024-01-02,10,11,9,10,{cell}\n")
+    with pytest.raises(KlineError, match=said):
+        read_klines(path, min_rows=1)
+    if "K" not in name:
+        assert read_klines(path, min_rows=1, columns={name: "volume"})["volume"].iloc[0] in (12.3, 12.3e6)
+
+
+def workbook(path: Path, sheets: dict[str, pd.DataFrame]) -> Path:
+    pytest.importorskip("openpyxl")
+    with pd.ExcelWriter(path) as writer:
+        for title, frame in sheets.items():
+            frame.to_excel(writer, index=False, sheet_name=title)
+    return path
+
+
+def test_sheets_with_bars_are_series_of_their_names(tmp_path):
+    second = bars().assign(close=bars()["open"])
+    text = pd.DataFrame({"note": ["made up"]})
+    path = workbook(tmp_path / "a.xlsx", {"AAA": bars(), "about": text, "BBB": second})
+    assert list_symbols(path) == ["AAA", "BBB"]
+    with pytest.raises(KlineError, match="holds 2 symbols: AAA, BBB; choose one"):
+        read_klines(path)
+    got = read_klines(path, symbol="BBB")
+    same(got, second)
+    assert any("'about' is left out" in note for note in got.attrs["notes"])
+
+
+def test_sheets_of_different_columns_are_refused_until_one_is_chosen(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", {"AAA": bars(), "BBB": bars().rename(columns={"volume": "Volume (K)"})})
+    with pytest.raises(KlineError, match="2 sheets hold bars, with different columns: 'AAA', 'BBB'; choose one"):
+        read_klines(path)
+    assert read_klines(path, symbol="BBB")["volume"].iloc[0] == 1000 * bars()["volume"].iloc[0]
+
+
+def test_sheets_with_a_column_of_symbols_are_one_table(tmp_path):
+    sheets = {year: bars().assign(symbol=f"S{year}") for year in ("2023", "2024")}
+    assert list_symbols(workbook(tmp_path / "a.xlsx", sheets)) == ["S2023", "S2024"]
+
+
 def test_short_dates_that_could_be_two_are_refused(tmp_path):
     with pytest.raises(KlineError, match=r"'01/02/03' in data row 1"):
         read_klines(write(tmp_path / "a.csv", "time,open,high,low,close\n01/02/03,10,11,9,10\n"), min_rows=1)

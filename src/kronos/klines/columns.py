@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kronos.errors import Argument, KronosError, Message
+from kronos.klines.units import without_scale
 from kronos.schema import PRICE_COLUMNS
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def find_columns(names: Sequence[str], columns: Mapping[str, str] | None = None)
     pairs = _volumes(names)
     for position, name in enumerate(names):
         key = normalise_name(name)
-        claim = pairs.get(position) or _ROLE_OF.get(key)
+        claim = pairs.get(position) or _ROLE_OF.get(key) or _ROLE_OF.get(normalise_name(without_scale(name)))
         if position == 0 and (str(name).strip() == "" or key.startswith("unnamed")):
             claim = ("timestamps", _UNNAMED)  # a DatetimeIndex without a name, as pandas writes it
         if claim is None or position in mapped:

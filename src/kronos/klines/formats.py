@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import ast
-import csv
 import gzip
 import io
 import re
@@ -24,13 +23,13 @@ import numpy as np
 import pandas as pd
 
 from kronos.errors import Argument
-from kronos.io.extras import need
 from kronos.klines.columns import COMMA_LANGUAGES, KlineError, normalise_name
 from kronos.klines.encodings import decode, encodings_of, ranked
 from kronos.klines.json_tables import MAX_JSON_BYTES, read_json
 from kronos.klines.layout import Header, count_footers, find_header, found_or_raise, two_levels
 from kronos.klines.numbers import looks_mixed
 from kronos.klines.read_options import ReadOptions
+from kronos.klines.workbooks import sheet_texts
 from kronos.schema import FEATURES, PRICE_COLUMNS
 
 # Larger files (and .gz files that unpack to more) are refused before they are read: one series of 1-minute bars over
@@ -41,8 +40,6 @@ TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".tab", ".prn")
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 SHEET_ENDINGS = (".xlsx", ".xls", ".zip")
 ARROW_ENDINGS = (".parquet", ".pq", ".feather", ".arrow")
-MAX_SHEET_BYTES = 512 * 2**20
-"""A .xlsx file may unpack to no more."""
 _HEAD_BYTES = 65536
 # The default of pandas 2 reads some numbers off by the last digit; pandas 3 does not, and deprecates the option.
 _EXACT: dict[str, Any] = {"float_precision": "round_trip"} if pd.__version__.startswith("2.") else {}
@@ -424,48 +421,53 @@ def _read_zip(file: Path, options: ReadOptions) -> Raw:
 
 
 def _read_sheet(file: Path, options: ReadOptions, size: int) -> Raw:
-    """The first sheet of a workbook that holds a table of bars, by way of text."""
-    try:
-        need("openpyxl", "excel", "an Excel file")
-    except ValueError as error:
-        raise KlineError(f"{error}; or save the sheet as CSV") from error
-    import openpyxl  # type: ignore[import-untyped,unused-ignore]
-
-    if size > MAX_SHEET_BYTES:
-        raise KlineError(f"a workbook that unpacks to {size / 2**20:.0f} MiB: save the sheet as CSV")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-            sheets = [(sheet.title, _sheet_text(sheet)) for sheet in book.worksheets]
-            book.close()
-    except Exception as error:  # openpyxl raises whatever its XML parser and its own code raise
-        raise KlineError(f"a damaged Excel file: {str(error)[:80]}") from error
-    problem: KlineError | None = None
+    """The sheets of a workbook that hold tables of bars, by way of text."""
+    sheets = sheet_texts(file, size)
+    problems: list[tuple[str, KlineError]] = []
+    read: list[tuple[str, Raw]] = []
     for title, text in sheets:
         if not text.strip():
             continue
         try:
-            raw = _read_text(file, replace(options, encoding="utf-8"), text.encode())
+            read.append((title, _read_text(file, replace(options, encoding="utf-8"), text.encode())))
         except KlineError as error:
-            problem = problem or error
-            continue
-        return replace(raw, notes=(f"read from the sheet {title!r}", *raw.notes)) if len(sheets) > 1 else raw
-    raise problem or KlineError("a workbook without a filled sheet")
+            problems.append((title, error))
+    if not read:
+        raise problems[0][1] if problems else KlineError("a workbook without a filled sheet")
+    left = tuple(f"the sheet {title!r} is left out: it holds no bars" for title, _ in problems)
+    if len(read) > 1:
+        return _several_sheets(read, options, left)
+    title, raw = read[0]
+    said = (f"read from the sheet {title!r}",) if len(sheets) > 1 else ()
+    return replace(raw, notes=(*said, *left, *raw.notes))
 
 
-def _sheet_text(sheet: Any) -> str:
-    target = io.StringIO()
-    writer = csv.writer(target, delimiter="\t", lineterminator="\n")
-    for row in sheet.iter_rows(values_only=True):
-        cells = [
-            "" if cell is None else cell.isoformat(" ") if hasattr(cell, "hour") and hasattr(cell, "day") else str(cell)
-            for cell in row
-        ]
-        while cells and not cells[-1]:
-            cells.pop()
-        writer.writerow(cells)
-    return target.getvalue()
+def _several_sheets(read: list[tuple[str, Raw]], options: ReadOptions, left: tuple[str, ...]) -> Raw:
+    """The sheets of a workbook, one series each, named after its sheet; sheets with a column of symbols one after the other."""
+    titles = [title for title, _ in read]
+    chosen = [(title, raw) for title, raw in read if title == options.symbol]
+    if chosen:
+        read = chosen
+    first = read[0][1]
+    if any(raw.names != first.names for _, raw in read):
+        listed = ", ".join(map(repr, titles[:5])) + (", ..." if len(titles) > 5 else "")
+        raise KlineError(
+            f"{len(titles)} sheets hold bars, with different columns: {listed}; choose one with ",
+            Argument("symbol", titles[0]),
+        )
+    notes = tuple(f"{title}: {note}" if len(read) > 1 else note for title, raw in read for note in raw.notes)
+    if "symbol" in first.found:
+        table = pd.concat([raw.table for _, raw in read], ignore_index=True)
+        said = f"read from {len(read)} sheets, one after the other"
+        return replace(first, table=table, notes=(said, *left, *notes), texts=None)
+    parts = [raw.table.assign(**{"sheet": title}) for title, raw in read]
+    table = pd.concat(parts, ignore_index=True).astype({"sheet": "str"})
+    names = [*first.names, "sheet"]
+    said = f"each of {len(titles)} sheets is a series, named after its sheet"
+    return Raw(
+        table.set_axis(range(table.shape[1]), axis=1), names, first.found | {"symbol": len(names) - 1}, first.separator,
+        first.unused, (said, *left, *notes), first.comma_locale,
+    )  # fmt: skip
 
 
 def _unpack(file: Path) -> bytes:

@@ -115,6 +115,15 @@ def parse_table(
     }
 
 
+def suffixed(cells: pd.Series) -> str | None:
+    """The first cell (n,) with a suffix such as K, M or 万; None where none has one."""
+    if pd.api.types.is_numeric_dtype(cells.dtype):
+        return None
+    texts = cells[cells.notna()].astype("str").str.normalize("NFKC").str.strip()
+    found = texts[texts.str.fullmatch(rf".*\d\s*(?:{'|'.join(_SUFFIX)})\.?\D*", flags=re.IGNORECASE)]
+    return None if found.empty else str(found.iloc[0])
+
+
 def looks_mixed(values: np.ndarray) -> bool:
     """Whether prices such as 985 and 1.034 stand in one numeric column (n,): a scale that breaks where 1,000 is crossed."""
     lowest, highest = (float(f(values)) for f in (np.min, np.max)) if len(values) else (1.0, 1.0)

@@ -24,9 +24,10 @@ from kronos.klines.columns import MONEY_IF_IT_FITS, WEAK_SYMBOLS, KlineError, no
 from kronos.klines.formats import Raw, raw_pieces, read_raw
 from kronos.klines.frames import is_frame, raw_of_frame
 from kronos.klines.layout import fits_money
-from kronos.klines.numbers import given_convention, parse_table
+from kronos.klines.numbers import given_convention, parse_table, suffixed
 from kronos.klines.read_options import ReadOptions
 from kronos.klines.timestamps import join_date_and_time, parse_timestamps, set_zone
+from kronos.klines.units import counts_money, scale_of, without_scale
 from kronos.klines.validation import validate
 from kronos.schema import FEATURES, OPTIONAL_COLUMNS
 
@@ -343,11 +344,11 @@ def _numbers(cells: dict[str, pd.Series], raw: Raw, options: ReadOptions) -> tup
     others = [c.head(1000) for c in others if not pd.api.types.is_numeric_dtype(c.dtype)]
     convention = given_convention(options.decimal, options.thousands)
     numbers = parse_table(present, names, convention, raw.comma_locale, others)
+    notes = _scale(numbers, present, names, options.columns or {})
     # MetaTrader writes VOL = 0 for markets without a central exchange and counts ticks instead
     if "tick_volume" in numbers and ("volume" not in numbers or not numbers["volume"].fillna(0).any()):
         numbers["volume"] = numbers["tick_volume"]
-    notes: list[str] = []
-    weak = normalise_name(names.get("amount", "")) in {normalise_name(name) for name in MONEY_IF_IT_FITS}
+    weak = normalise_name(without_scale(names.get("amount", ""))) in {normalise_name(name) for name in MONEY_IF_IT_FITS}
     if "amount" in numbers and weak and names["amount"] not in (options.columns or {}):
         high, low, amount = (numbers[role].to_numpy() for role in ("high", "low", "amount"))
         volume = numbers["volume"].to_numpy() if "volume" in numbers else None
@@ -361,6 +362,45 @@ def _numbers(cells: dict[str, pd.Series], raw: Raw, options: ReadOptions) -> tup
                 )
             )
     return {role: numbers[role] for role in FEATURES if role in numbers}, notes
+
+
+def _scale(
+    numbers: dict[str, pd.Series], cells: Mapping[str, pd.Series], names: Mapping[str, str], mapped: Mapping[str, str]
+) -> list[str]:
+    """Multiply columns by the units in their names, in place; what was done.
+
+    Raises:
+        KlineError: a unit that is unclear, of money on a volume, or written in the cells too.
+    """
+    notes = []
+    for role, name in names.items():
+        factor = scale_of(name)
+        if factor == 1 or (factor is None and name in mapped):
+            continue
+        if factor is None:
+            raise KlineError(
+                f"the unit in the name of column {name!r} is unclear: write it like 'Volume (thousands)', or take the numbers as "
+                "they are with ",
+                Argument("columns", {name: role}),
+            )
+        if role == "volume" and name not in mapped and counts_money(name):
+            raise KlineError(
+                f"column {name!r} is a volume in units of money: say what it is with ",
+                Argument("columns", {name: "amount"}),
+                " or ",
+                Argument("columns", {name: "volume"}),
+            )
+        both = suffixed(cells[role])
+        if both is not None:
+            raise KlineError(
+                f"column {name!r} has a unit in its name and in its cells ({both[:40]!r}): write it in one place, or leave "
+                "the column out with ",
+                Argument("columns", {name: "ignore"}),
+            )
+        # by decimal digits, so that 1.2 thousand is 1200 and not 1199.9999999999998
+        numbers[role] = (numbers[role] * factor).round(6)
+        notes.append(f"column {name!r} is read times {factor:,.0f}, the unit in its name")
+    return notes
 
 
 def _telling_apart(raw: Raw, times: pd.Series) -> tuple[str, pd.Series] | None:

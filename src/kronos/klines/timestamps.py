@@ -103,6 +103,9 @@ def _from_texts(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
         row = _row_of(series, zoned.index[zoned != zoned.iloc[0]][0])
         raise KlineError(f"column {name!r} mixes times with and without a zone offset, as in data row {row}: use one")
     named = texts.str.contains(r"[A-Za-z]{3}", regex=True).all()  # months: 01-Jul-2024, Jul 1, 2024
+    strange = named & texts.str.replace(_ENGLISH, "", regex=True).str.contains("[A-Za-z]{2}", regex=True)
+    if strange.any():  # CST-6, PST8PDT: the parser of pandas takes their signs the other way round
+        _refuse_missing(cells.mask(strange), series, name)
     form = "mixed" if named else "ISO8601"
     offsets = texts.str.extract(f"({_OFFSET})", expand=False).nunique() if zoned.all() else 0
     with warnings.catch_warnings():
@@ -128,6 +131,11 @@ _MONTHS = {
     "fevereiro": "Feb", "fev": "Feb", "março": "Mar", "maio": "May", "junho": "Jun", "julho": "Jul", "setembro": "Sep",
     "set": "Sep", "outubro": "Oct", "out": "Oct", "dezembro": "Dec",
 }  # fmt: skip
+_ENGLISH = re.compile(
+    r"\b(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?"
+    r"|dec(?:ember)?)(?![a-z])|(?<=\d)(?:st|nd|rd|th)\b|\b[ap]m\b",
+    re.IGNORECASE,
+)
 _MORNING, _EVENING = r"上午|午前|오전|凌晨|早上|a\.?m\.?", r"下午|午後|午后|오후|晚上|p\.?m\.?"
 
 
@@ -148,8 +156,18 @@ def _plain(cells: pd.Series) -> pd.Series:
     texts = texts.str.replace(r"^(\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4})[,;_-]+\s*(?=\d{1,2}:)", r"\1 ", regex=True)
     texts = texts.str.replace(r"[A-Za-zÀ-ÿ]{3,}\.?", _month, regex=True)
     texts = texts.str.replace(r"(?<=\d)\.? (?:de )?([A-Z][a-z]{2}) (?:de )?(?=\d)", r" \1 ", regex=True)
-    texts = texts.str.replace(r"\s*(?:GMT|UTC)(?=[+-]\d{2}:?\d{2}$)", "", regex=True)
+    texts = texts.str.replace(_NAMED_OFFSET, _offset, regex=True)
     return texts.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True).str.strip()
+
+
+_NAMED_OFFSET = re.compile(
+    r"(?:(?<=[\d\s(])|\b)\s*\(?(?:GMT|UTC)\s*([+-])(\d{1,2})(?::?([0-5]\d))?\)?(?:\s*\([A-Za-z .]+\))?$", re.IGNORECASE
+)
+"""UTC+8, GMT-05:00, GMT+0800 (China Standard Time): ahead of UTC with a plus, other than in names of POSIX."""
+
+
+def _offset(found: re.Match[str]) -> str:
+    return f"{found[1]}{int(found[2]):02}:{found[3] or '00'}" if int(found[2]) <= 14 else found[0]
 
 
 def _clock(found: re.Match[str]) -> str:
@@ -220,8 +238,8 @@ def _on_local_clock(times: pd.Series, texts: pd.Series) -> pd.Series:
 
 def _as_clock_of_24(texts: pd.Series) -> pd.Series:
     """09:30 PM, 12 AM -> 21:30, 00:00."""
-    pattern = r"[ ,](\d{1,2})(?::(\d{2}))?(?::(\d{2})(\.\d+)?)? ([AP])M$"
-    if not texts.str.contains(r"[AP]M$", regex=True).any():
+    pattern = r"[ ,](\d{1,2})(?::(\d{2}))?(?::(\d{2})(\.\d+)?)? ([AP])M(?=$|[ ]?[+-]\d{2}:?\d{2}$)"
+    if not texts.str.contains(r"[AP]M(?:$|[ +-])", regex=True).any():
         return texts
 
     def clock(found: re.Match[str]) -> str:

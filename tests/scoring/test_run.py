@@ -355,3 +355,30 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_table(tmp_path, settings, pai
     told = settings(lookback=30, horizon=20, paths=60, part=4)
     _, whole = run(str(tmp_path / "bars.parquet"), tmp_path / "whole", told)
     pd.testing.assert_frame_equal(read_scores(str(tmp_path / "out")), whole, check_exact=True)
+
+
+def test_scores_keep_within_the_price_limit_of_each_board(tmp_path, settings):
+    names = ("600519", "300750", "830799", "ST600225", "AAPL")
+    table = pd.concat([bars(name, seed=3) for name in names], ignore_index=True)
+    table[["open", "high", "low", "close"]] = table[["open", "high", "low", "close"]].round(2)
+    table.to_csv(tmp_path / "bars.csv", index=False)
+    told = settings(horizon=1, paths=40, signals=("q01", "q99"), price_limit="cn", temperature=3.0)
+    _, scores = run(str(tmp_path / "bars.csv"), tmp_path / "out", told)
+    _, free = run(str(tmp_path / "bars.csv"), tmp_path / "free", settings(**{**told.to_dict(), "price_limit": None}))
+    scores, free = (found.set_index("symbol") for found in (scores, free))
+    for name, share in {"600519": 0.1, "300750": 0.2, "830799": 0.3, "ST600225": 0.05}.items():
+        close = scores.loc[name, "last_close"]
+        high = np.floor(close * (1 + share) * 100 + 0.5 + 1e-6) / 100 / close - 1
+        low = np.floor(close * (1 - share) * 100 + 0.5 + 1e-6) / 100 / close - 1
+        assert scores.loc[name, "q99"] == pytest.approx(min(free.loc[name, "q99"], high), abs=1e-5)
+        assert scores.loc[name, "q01"] == pytest.approx(max(free.loc[name, "q01"], low), abs=1e-5)
+    stopped = free.loc["ST600225", ["q01", "q99"]].astype(float).abs()
+    assert (stopped > 0.051).any(), "no path reached the limit: the test shows nothing"
+    rejected = pd.read_csv(tmp_path / "out/rejected.csv").set_index("series")
+    assert rejected.index.tolist() == ["AAPL"]
+    assert "price limit of 'AAPL' is not known" in rejected.loc["AAPL", "reason"]
+
+
+def test_a_price_limit_that_is_no_share_is_refused(settings):
+    with pytest.raises(ValueError, match="takes cn or a share between 0 and 1"):
+        settings(price_limit="10")

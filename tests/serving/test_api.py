@@ -251,3 +251,69 @@ def test_the_document_names_every_route_and_its_examples_work(client):
         route = "/v1/forecast" + ("/batch" if name == "BatchRequest" else "")
         for example in document["components"]["schemas"][name]["examples"]:
             assert client.post(route, json=example).status_code == 200
+
+
+@pytest.fixture
+def daily():
+    """Daily bars whose paths move further than 2 % a day."""
+    frame = bars(60, 4, freq="D")
+    wide = np.exp(np.random.default_rng(4).normal(0, 0.05, 60).cumsum())
+    for name in ("open", "high", "low", "close"):
+        frame[name] *= wide
+    return frame
+
+
+def highest(close, share, tick=None):
+    bound = np.asarray(close) * (1 + share)
+    return bound if tick is None else np.floor(bound / tick + 0.5 + 1e-6) * tick
+
+
+def test_paths_keep_within_the_price_limit_that_is_asked_for(client, daily):
+    free = ask(client, bars=columns(daily), samples=4, temperature=3.0)
+    kept = ask(client, bars=columns(daily), samples=4, temperature=3.0, price_limit=0.02)
+    closes = np.column_stack([np.full(4, daily["close"].iloc[-1]), kept["samples"]])
+    moves = np.abs(closes[:, 1:] / closes[:, :-1] - 1)
+    assert moves.max() == pytest.approx(0.02, abs=1e-5)
+    assert kept["samples"] != free["samples"]
+    assert any("daily limit of 0.02 of the close of the day before" in note for note in kept["notes"])
+
+
+def test_the_board_of_a_code_in_the_id_sets_the_limit_of_each_series_of_a_batch(client, daily):
+    one = {"bars": columns(daily)}
+    body = {
+        "series": [{"id": "688981", **one}, {"id": "ST600225", **one}, {"id": "AAPL", **one}],
+        "horizon": 1,
+        "paths": 30,
+        "price_limit": "cn",
+        "temperature": 3.0,
+        "quantiles": [0.01, 0.99],
+    }
+    answer = client.post("/v1/forecast/batch", json=body).json()
+    (problem,) = answer["errors"]
+    assert problem["id"] == "AAPL" and "price limit of 'AAPL' is not known" in problem["detail"]
+    star, risky = answer["forecast"]
+    close = daily["close"].iloc[-1]
+    assert risky["0.99"] <= highest(close, 0.05, 0.01) + 1e-4 and star["0.99"] <= highest(close, 0.2, 0.01) + 1e-4
+    assert star["0.99"] > highest(close, 0.05, 0.01) or star["0.01"] < close * 0.94
+
+
+def test_a_stream_keeps_within_the_price_limit_bar_by_bar(client, daily):
+    body = {
+        "bars": columns(daily),
+        "horizon": 4,
+        "paths": 4,
+        "target": "close",
+        "price_limit": 0.02,
+        "temperature": 3.0,
+    }
+    with client.stream("POST", "/v1/forecast", json=body, headers={"Accept": "text/event-stream"}) as response:
+        events = events_of(response)
+    steps = [value["rows"][0] for name, value in events if name == "bar"]
+    assert len(steps) == 4
+    assert_close(steps, events[-1][1]["forecast"])
+
+
+@pytest.mark.parametrize("told", ["us", 0, 1.5])
+def test_a_price_limit_that_is_no_share_is_refused(client, daily, told):
+    answer = client.post("/v1/forecast", json={"bars": columns(daily), "horizon": 1, "price_limit": told})
+    assert answer.status_code == 422 and "price_limit" in answer.text

@@ -189,7 +189,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
     values = [c for c in FEATURES if c in bars.columns]
 
     symbol = str(bars.attrs.get("symbol", name))
-    limit = options.limit(symbol, window.future[0])
+    limit = options.limit(symbol, window)
     if limit is not None and not options.quiet:
         click.echo(f"note: prices are kept within the daily limit of {limit.name}; {volume_unit(bars)}", err=True)
 

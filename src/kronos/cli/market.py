@@ -136,7 +136,7 @@ def _members(
                 else:
                     try:
                         window = window_of(bars, options, context)
-                        yield _Member(symbol, part, window, options.limit(symbol, window.future[0]))
+                        yield _Member(symbol, part, window, options.limit(symbol, window))
                     except ValueError as error:
                         skipped.append((symbol, _said(error)))
         except KlineError as error:

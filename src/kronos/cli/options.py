@@ -12,9 +12,8 @@ from kronos.generation.precision import PRECISIONS
 from kronos.io.extras import need
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from kronos.calibration import Calibration
+    from kronos.cli.window import SeriesWindow
     from kronos.forecast.price_limits import PriceLimit
     from kronos.generation.fused import Precision
     from kronos.klines.read_options import ReadOptions
@@ -199,11 +198,11 @@ class Options(NamedTuple):
         """What `KronosPredictor.forecast` takes for it."""
         return calibration_told(self.calibration)
 
-    def limit(self, symbol: str, day: pd.Timestamp) -> PriceLimit | None:
-        """The daily price limit of a series whose first day to forecast is ``day``."""
-        from kronos.forecast.price_limits import price_limit
+    def limit(self, symbol: str, window: SeriesWindow) -> PriceLimit | None:
+        """The daily price limit of a series, known to fit its window."""
+        from kronos.forecast.price_limits import series_limit
 
-        return None if self.price_limit is None else price_limit(self.price_limit, symbol, day)
+        return series_limit(self.price_limit, symbol, window.past, window.future)
 
     def levels(self) -> list[float]:
         """Quantile levels to report, from --quantiles and from the ends of each --interval."""

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 )
 @click.option("--max-age", type=float, metavar="DAYS", help="Reject series whose last bar is older at the cut-off.")
 @click.option("--calendar", help="Exchange calendar: XSHG, XNYS, 24/7, ...  [default: learned from each series]")
+@click.option(
+    "--price-limit",
+    metavar="RULE",
+    help="Keep every path within the daily price limit: cn (by the board of the code in the symbol), or a share such as 0.1.",
+)
 @click.option("--temperature", type=float, help="[default: the model's]")
 @click.option("--top-p", type=float, help="[default: the model's]")
 @click.option("--top-k", type=int, default=0, show_default=True)

@@ -66,12 +66,12 @@ class Forecast(ForecastPaths):
         ValueError: saying what was found, in which series, and what to do.
     """
 
-    def within_price_limits(self, limit: PriceLimit | Literal["cn"] | float) -> Forecast:
+    def within_price_limits(self, limit: PriceLimit | Literal["cn"] | float | Sequence[PriceLimit]) -> Forecast:
         """The same forecast with every path's prices kept within a daily limit (`kronos.forecast.price_limits`).
 
         Args:
             limit: "cn" for the rule of each stock's board, told from its id; or a share of the close of the day before, such as
-                0.1; or a `PriceLimit`.
+                0.1; or a `PriceLimit`, or a list of one for each series.
 
         Raises:
             ValueError: the histories are not known, an id has no code of a known board, or bars are longer than a day.
@@ -80,10 +80,14 @@ class Forecast(ForecastPaths):
             raise ValueError(
                 "a price limit starts from the close of the day before: make the Forecast with history=[...]"
             )
-        kept = []
-        for paths, times, history, name in zip(self._paths, self._timestamps, self._history, self._ids, strict=True):
-            rule = limit if isinstance(limit, PriceLimit) else price_limit(limit, name, times[0])
-            kept.append(limited_paths(paths, times, history, rule)[0])
+        if isinstance(limit, PriceLimit):
+            rules = [limit] * len(self._ids)
+        elif isinstance(limit, (str, float, int)):
+            rules = [price_limit(limit, *one) for one in zip(self._ids, (t[0] for t in self._timestamps), strict=True)]
+        else:
+            rules = list(limit)
+        series = zip(self._paths, self._timestamps, self._history, rules, strict=True)
+        kept = [limited_paths(*one)[0] for one in series]
         return Forecast(kept, self._timestamps, self._ids, self._last, self._history, self.calibration)
 
     # Tables: one row a series and time, the six features.

@@ -97,6 +97,24 @@ def price_limit(told: str | float, symbol: object = None, day: pd.Timestamp | No
     )
 
 
+def series_limit(
+    told: str | float | None, symbol: object, history: pd.DataFrame, future: pd.DatetimeIndex
+) -> PriceLimit | None:
+    """The limit of one series, known to fit its bars; None where none was asked for.
+
+    Args:
+        told, symbol: as `price_limit` takes them. history: the lookback, with timestamps and a close. future: times to forecast.
+
+    Raises:
+        ValueError: as `price_limit` and `limited_paths`.
+    """
+    if told is None:
+        return None
+    limit = price_limit(told, symbol, future[0])
+    limited_paths(np.empty((0, len(future), 6)), future, history.set_index("timestamps"), limit)
+    return limit
+
+
 def limited_paths(
     paths: np.ndarray, future: pd.DatetimeIndex, history: pd.DataFrame, limit: PriceLimit
 ) -> tuple[np.ndarray, int]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from kronos.calibration.calibration import Calibration
+from kronos.forecast.price_limits import price_limit
 from kronos.generation.precision import Precision
 from kronos.klines.read_options import ReadOptions
 from kronos.scoring.signal_names import DEFAULT_SIGNALS, check_signals
@@ -37,6 +38,7 @@ class ScoreSettings:
         calibration: "auto" (the pair's own), None, or one that is given; see `KronosPredictor.forecast`.
         calendar, tz, clean, columns, encoding, decimal, thousands, names: as
             `kronos.future_timestamps` and `kronos.read_klines` take them.
+        price_limit: "cn" or a share, as `kronos.forecast.price_limits.price_limit` takes it; None: prices move freely.
         max_age: a series whose last bar lies more than so many days before the cut-off is rejected; None takes any.
         part: series and cut-offs that are scored, written and, when a run is stopped, lost together.
         device: "cpu", "cuda", ...; precision: of the weights. threads: processor threads of one worker.
@@ -64,6 +66,7 @@ class ScoreSettings:
     decimal: str | None = None
     thousands: str | None = None
     names: tuple[str, ...] | None = None
+    price_limit: str | float | None = None
     max_age: float | None = None
     part: int = 512
     device: str = "cpu"
@@ -96,6 +99,8 @@ class ScoreSettings:
             and not isinstance(self.calibration, Calibration)
         ):
             raise ValueError(f'calibration must be "auto", None or a Calibration, found {self.calibration!r}')
+        if self.price_limit is not None and str(self.price_limit).strip().lower() != "cn":
+            price_limit(self.price_limit)
         check_signals(self.signals)
         if not 1 <= len(self.cutoffs) <= MOST_CUTOFFS or len(set(self.cutoffs)) < len(self.cutoffs):
             raise ValueError(f"1 to {MOST_CUTOFFS:,} cut-offs are needed, each once, found {len(self.cutoffs):,}")
@@ -113,7 +118,7 @@ class ScoreSettings:
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
-        for name in ("encoding", "decimal", "thousands", "names"):
+        for name in ("encoding", "decimal", "thousands", "names", "price_limit"):
             if values[name] is None:
                 del values[name]  # as in runs that were begun before there were these
         if values["calibration"] == "auto":

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars import future_timestamps
+from kronos.forecast.price_limits import PriceLimit, series_limit
 from kronos.klines import KlineError, clean, validate
 from kronos.klines.window import chosen_lookback, cut_window
 from kronos.schema import OPTIONAL_COLUMNS
@@ -29,6 +30,7 @@ class ScoreWindow(NamedTuple):
     cutoff: str
     past: pd.DataFrame
     future: pd.DatetimeIndex
+    limit: PriceLimit | None = None
 
 
 def window_at(name: str, rows: pd.DataFrame, cutoff: str, settings: ScoreSettings, context: int) -> ScoreWindow:
@@ -45,7 +47,8 @@ def window_at(name: str, rows: pd.DataFrame, cutoff: str, settings: ScoreSetting
     window = cut_window(
         bars, settings.horizon, context, settings.lookback, calendar=settings.calendar, future_times=_future_times
     )
-    return ScoreWindow(name, cutoff, window.past, window.future)
+    limit = series_limit(settings.price_limit, name, window.past, window.future)
+    return ScoreWindow(name, cutoff, window.past, window.future, limit)
 
 
 def lookback_at(name: str, rows: pd.DataFrame, cutoff: str, settings: ScoreSettings, context: int) -> ScoreWindow:

@@ -182,6 +182,8 @@ class PartScorer:
             verbose=False,
             calibration=told.calibration,
         )
+        if told.price_limit is not None:
+            forecast = forecast.within_price_limits([window.limit for window in windows if window.limit is not None])
         assert forecast.last is not None
         described = _described(windows)
         described["horizon_end"] = _instants([window.future[-1] for window in windows])

@@ -43,7 +43,7 @@ async def forecast(request: Request) -> Response:
         options, work = await forecast_work(request, state)
         streamed = _wants_stream(request)
         state.begun([work], streamed)
-    make = lambda: answer(work, work.job.future.result(), options)
+    make = lambda: answer(work, work.paths(), options)
     if streamed:
         return _stream(request, state, [(options, work)], make)
     await _finished(request, [work])
@@ -63,7 +63,7 @@ async def batch(request: Request) -> Response:
     def make() -> dict[str, Any]:
         rows, series = [], []
         for each, work in pairs:
-            paths = work.job.future.result()
+            paths = work.paths()
             rows += long_rows(work, paths, each, named=True)
             series.append({"id": work.id, **about(work, paths, each)})
         return {"model": works[0].offered.name, "forecast": rows, "series": series, "errors": errors, "advice": ADVICE}
@@ -235,11 +235,12 @@ def _new_bars(pairs: Pairs, given: list[int]) -> list[dict[str, Any]]:
     """Rows of the bars that were drawn since the last look, series by series."""
     found = []
     for i, (options, work) in enumerate(pairs):
-        until = len(work.job.bars)
-        for step in range(given[i], until):
-            rows = long_rows(work, work.job.bars[step][:, None], options, named=len(pairs) > 1, first=step)
-            found.append({"step": step + 1, "rows": rows})
-        given[i] = until
+        bars = work.bars_since(given[i])
+        for step in range(bars.shape[1]):
+            at = given[i] + step
+            rows = long_rows(work, bars[:, step : step + 1], options, named=len(pairs) > 1, first=at)
+            found.append({"step": at + 1, "rows": rows})
+        given[i] += bars.shape[1]
     return found
 
 

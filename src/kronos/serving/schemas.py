@@ -89,6 +89,11 @@ class RequestOptions(_Strict):
     )
     top_p: float | None = Field(None, gt=0, le=1, description="default: the model's")
     top_k: int = Field(0, ge=0, le=2**20, description="0 is off")
+    price_limit: Literal["cn"] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="keep every path within the daily price limit: cn (by the board of the stock's code in the id), or a share of "
+        "the close of the day before, such as 0.1",
+    )
     samples: int = Field(0, ge=0, le=200, description="closes of this many of the paths come with the answer")
     timeout: float | None = Field(None, gt=0, description="seconds until an answer; after that 504")
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from kronos.calendars import future_timestamps
-from kronos.klines.notes import future_notes, notes_of
+from kronos.forecast.price_limits import PriceLimit, limited_paths, series_limit
+from kronos.klines.notes import future_notes, notes_of, volume_unit
 from kronos.klines.window import cut_window
 from kronos.schema import FEATURES
 from kronos.serving.batching import Job
@@ -42,6 +44,24 @@ class Work:
     truth: pd.DataFrame | None
     notes: tuple[str, ...]
     job: Job
+    limit: PriceLimit | None = None
+
+    def paths(self) -> np.ndarray:
+        """The forecast, float32 [P, H, 6], once the engine is done."""
+        return self.within_limit(self.job.future.result())
+
+    def bars_since(self, first: int) -> np.ndarray:
+        """Bars [P, K, 6] that were drawn so far, from the step ``first``."""
+        drawn = list(self.job.bars)
+        if self.limit is None or len(drawn) <= first:
+            return np.stack(drawn[first:], axis=1) if drawn[first:] else np.empty((self.job.paths, 0, 6))
+        return self.within_limit(np.stack(drawn, axis=1))[:, first:]
+
+    def within_limit(self, paths: np.ndarray) -> np.ndarray:
+        """The first steps of the forecast, [P, K, 6], kept within the daily price limit where one was asked for."""
+        if self.limit is None:
+            return paths
+        return limited_paths(paths, self.future[: paths.shape[1]], self.past.set_index("timestamps"), self.limit)[0]
 
 
 def chosen_model(offered: Mapping[str, LoadedModel], name: str | None) -> LoadedModel:
@@ -95,6 +115,7 @@ def work_of(bars: pd.DataFrame, options: RequestOptions, id: str, offered: Loade
         bars, horizon, context, options.lookback, held, options.calendar, future_times=_future_times
     )
     sampling = offered.predictor.sampling.with_(options.temperature, options.top_k, options.top_p)
+    limit = series_limit(options.price_limit, id, past, future)
     values = past[[name for name in FEATURES if name in past.columns]]
     series = offered.predictor.prepare(values, past["timestamps"], future)
     job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline)
@@ -104,7 +125,9 @@ def work_of(bars: pd.DataFrame, options: RequestOptions, id: str, offered: Loade
         *notes_of(bars),
         *(() if held else future_notes(bars["timestamps"], future, options.calendar)),
     )
-    return Work(id, offered, past, future, truth, notes, job)
+    if limit is not None:
+        notes += (f"prices are kept within the daily limit of {limit.name}; {volume_unit(bars)}",)
+    return Work(id, offered, past, future, truth, notes, job, limit)
 
 
 def _future_times(times: pd.Series, horizon: int, calendar: str | None) -> pd.DatetimeIndex:

@@ -256,6 +256,131 @@ def test_an_offset_of_unknown_sign_is_refused_with_its_cell(tmp_path, spelling):
 
 
 @pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [
+        (("2024-01-02 23:00", "2024-01-02 24:00"), ("2024-01-02 23:00", "2024-01-03 00:00")),
+        (("20240102 2300", "20240102 2400"), ("2024-01-02 23:00", "2024-01-03 00:00")),
+        (("45292", "45293"), ("2024-01-01", "2024-01-02")),
+        (("45292.5", "45292.541666667"), ("2024-01-01 12:00", "2024-01-01 13:00")),
+        (("240131", "240201"), ("2024-01-31", "2024-02-01")),
+        (("310124", "010224"), ("2024-01-31", "2024-02-01")),
+        (("1130131", "1130201"), ("2024-01-31", "2024-02-01")),
+        (("2024010209", "2024010210"), ("2024-01-02 09:00", "2024-01-02 10:00")),
+        (("22.01.24", "23.01.24"), ("2024-01-22", "2024-01-23")),
+        (("24.01.22", "24.01.23"), ("2024-01-22", "2024-01-23")),
+        (("02/01/2567", "31/01/2567"), ("2024-01-02", "2024-01-31")),
+        (("2567-02-28", "2567-02-29"), ("2024-02-28", "2024-02-29")),
+        (("25670228", "25670229"), ("2024-02-28", "2024-02-29")),
+        (("２０２４－０１－０２", "２０２４－０１－０３"), ("2024-01-02", "2024-01-03")),
+        (("2024年1月2日 9時30分", "2024年1月2日 10時30分"), ("2024-01-02 09:30", "2024-01-02 10:30")),
+        (('="2024-01-02"', '="2024-01-03"'), ("2024-01-02", "2024-01-03")),
+    ],
+)
+def test_times_of_spreadsheets_and_other_calendars_are_read(tmp_path, cells, wanted):
+    path = write(tmp_path / "a.csv", "date,open,high,low,close\n" + "".join(f"{cell},10,11,9,10\n" for cell in cells))
+    got = read_klines(path)
+    assert got["timestamps"].tolist() == [pd.Timestamp(one) for one in wanted]
+    odd = "2567" in cells[0] or (cells[0].isascii() and cells[0].replace(".", "").isdigit())
+    assert any(f"{cells[0]!r} is read as" in note for note in got.attrs.get("notes", ())) == odd
+
+
+def test_epochs_in_scientific_form_are_read_where_no_digit_is_cut(tmp_path):
+    lines = "date,open,high,low,close\n{},10,11,9,10\n{},10,11,9,10\n"
+    got = read_klines(write(tmp_path / "a.csv", lines.format("1.7040672E+12", "1.7041536E+12")))
+    assert got["timestamps"].dt.tz_localize(None).tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")]
+    with pytest.raises(KlineError, match=r"'1.7E\+12' in data row 1, an epoch whose last digits a spreadsheet has cut"):
+        read_klines(write(tmp_path / "b.csv", lines.format("1.7E+12", "1.7E+12")))
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_a_counter_of_rows_is_no_day_of_a_spreadsheet(tmp_path, name):
+    with pytest.raises(KlineError, match="holds small numbers like 45293"):
+        read_klines(write(tmp_path / "a.csv", f"{name},open,high,low,close\n45292,10,11,9,10\n45293,10,11,9,10\n"))
+
+
+def test_the_order_of_the_rows_tells_day_from_month_over_five_days(tmp_path):
+    days = ["01/02/2024", "05/02/2024", "02/03/2024", "03/03/2024", "04/04/2024"]
+    table = "date,open,high,low,close\n" + "".join(f"{day},10,11,9,10\n" for day in days)
+    got = read_klines(write(tmp_path / "a.csv", table))
+    assert got["timestamps"].dt.strftime("%d/%m/%Y").tolist() == days
+    with pytest.raises(KlineError, match="could be day first or month first"):
+        read_klines(write(tmp_path / "b.csv", table.rsplit("\n", 2)[0]))
+
+
+def test_cells_made_texts_for_a_spreadsheet_are_read(tmp_path):
+    lines = '="代码",日期,="开盘",最高,最低,收盘,成交量\n' + "".join(
+        f'="000001",\'2024-01-0{day},="100",="110",="90",="10{day}",="1000"\n' for day in (2, 3)
+    )
+    got = read_klines(write(tmp_path / "a.csv", lines))
+    assert got.attrs["symbol"] == "000001" and got["close"].tolist() == [102.0, 103.0]
+    assert got["timestamps"].tolist() == [pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-03")]
+
+
+def test_digits_and_commas_of_full_width_are_read_and_refused_as_separators(tmp_path):
+    path = write(
+        tmp_path / "a.tsv",
+        "Date\tOpen\tHigh\tLow\tClose\n2024-01-02\t１，２３４．５\t１，２４４．５\t１，２３３．５\t１，２３４\n",
+    )
+    assert read_klines(path, min_rows=1)["open"].tolist() == [1234.5]
+    with pytest.raises(KlineError, match=r"line 1 has full-width commas .* replace them"):
+        read_klines(write(tmp_path / "b.csv", "日期，开盘，最高，最低，收盘\n2024-01-02，10，11，9，10\n"))
+
+
+def test_a_header_in_the_middle_is_left_out_and_rows_keep_their_numbers(tmp_path):
+    header = "timestamps,open,high,low,close,volume"
+    first, second = bars().iloc[:12], bars().iloc[12:]
+    text = text_of(first, header) + text_of(second, header)
+    got = read_klines(write(tmp_path / "a.csv", text))
+    same(got, bars())
+    assert got.attrs["notes"] == ("left out: the header again, in data row 13",)
+    faulty = text_of(first, header) + text_of(second.assign(close=-1.0), header)
+    with pytest.raises(KlineError, match=r"data rows 14, 15"):
+        read_klines(write(tmp_path / "b.csv", faulty))
+
+
+@pytest.mark.parametrize(
+    "footer", ["Average,10,11,9,10,1000", "Total,,,,,99999", "合计,10,11,9,10,1", ",Average,10,11,9,10"]
+)
+def test_averages_and_totals_below_the_bars_are_left_out_and_said(tmp_path, footer):
+    path = write(tmp_path / "a.csv", text_of(bars(), "timestamps,open,high,low,close,volume") + footer + "\n")
+    got = read_klines(path)
+    same(got, bars())
+    assert got.attrs["notes"][-1].startswith("left out below the last bar: ")
+
+
+def test_an_average_between_the_bars_is_refused_with_its_cell(tmp_path):
+    head = "timestamps,open,high,low,close,volume"
+    text = text_of(bars().iloc[:12], head) + "Average,10,11,9,10,1\n" + text_of(bars().iloc[12:], None)
+    with pytest.raises(KlineError, match="'Average' in data row 13"):
+        read_klines(write(tmp_path / "a.csv", text))
+
+
+def test_quotes_of_two_sides_are_refused_until_one_is_chosen(tmp_path):
+    names = [f"{side} {price}" for side in ("Bid", "Ask") for price in ("Open", "High", "Low", "Close")]
+    path = write(tmp_path / "a.csv", f"Time,{','.join(names)}\n2024-01-02,10,11,9,10,12,13,11,12\n")
+    with pytest.raises(
+        KlineError, match=r"quotes of bid and ask: choose one side with columns=\{.Bid Open.: .open., "
+    ) as refused:
+        read_klines(path, min_rows=1)
+    assert "'Ask Close'" in str(refused.value)
+    told = dict(zip(names[4:], ("open", "high", "low", "close"), strict=True))
+    assert read_klines(path, min_rows=1, columns=told)["open"].tolist() == [12.0]
+    ticks = write(tmp_path / "b.csv", "Time,Bid,Ask\n2024-01-02,10,11\n")
+    with pytest.raises(KlineError, match=r"quotes of bid and ask .* not bars"):
+        read_klines(ticks)
+
+
+def test_prices_one_level_down_in_json_are_read(tmp_path):
+    price = {"o": "10", "h": "11", "l": "9", "c": "10.5"}
+    rows = [{"time": f"2024-01-0{day}T00:00:00Z", "volume": 5, "mid": price} for day in (2, 3)]
+    got = read_klines(write(tmp_path / "a.json", json.dumps({"candles": rows})))
+    assert got["close"].tolist() == [10.5, 10.5] and got["volume"].tolist() == [5.0, 5.0]
+    both = [{"time": row["time"], "bid": price, "ask": price} for row in rows]
+    with pytest.raises(KlineError, match="quotes of bid and ask: choose one side"):
+        read_klines(write(tmp_path / "b.json", json.dumps(both)))
+
+
+@pytest.mark.parametrize(
     ("name", "column", "number"),
     [
         ("成交量(万手)", "volume", 123_000.0),

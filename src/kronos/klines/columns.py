@@ -240,6 +240,19 @@ def missing_roles(found: Mapping[str, int]) -> list[str]:
 
 def describe_missing(missing: Sequence[str], names: Sequence[str]) -> Message:
     """The message for a table whose columns are not understood: what was looked for, found, and the fix."""
+    sides = _sides(names)
+    if sides and set(missing) <= {*PRICE_COLUMNS, "timestamps"} and "close" in missing:
+        said = " and ".join(sides)
+        wanted = sides.get("mid") or next(iter(sides.values()))
+        if set(wanted.values()) < set(PRICE_COLUMNS):
+            return Message(
+                f"quotes of {said} in {_listed(names)}, not bars: make bars of them first, for example by pandas' resample"
+            )
+        return Message(
+            f"the prices are quotes of {said}: choose one side with ",
+            Argument("columns", wanted),
+            ", or with the other names among " + _listed(names),
+        )
     wanted = []
     for role in missing:
         aliases = ALIASES[role] + (ALIASES["date"] + ALIASES["time"] if role == "timestamps" else ())
@@ -252,6 +265,19 @@ def describe_missing(missing: Sequence[str], names: Sequence[str]) -> Message:
         *closes,
         "\naccepted names (any case):\n" + "\n".join(wanted),
     )
+
+
+def _sides(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """{side: {name: role}} of names such as `Bid Open`, `ask_close`, `mid.h`, `Bid`."""
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        key = normalise_name(name)
+        for side in ("bid", "ask", "mid", "offer"):
+            rest = re.sub(f"^{side}(?:price)?|(?:price)?{side}$", "", key)
+            role = _ROLE_OF.get(rest, ("",))[0]
+            if rest != key and (role in PRICE_COLUMNS or not rest):
+                found.setdefault(side, {})[str(name)] = role or "close"
+    return {side: found[side] for side in ("bid", "ask", "offer", "mid") if side in found}
 
 
 def _suggested(missing: Sequence[str], names: Sequence[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from kronos.errors import Argument
 from kronos.klines.columns import COMMA_LANGUAGES, KlineError, normalise_name
 from kronos.klines.encodings import decode, encodings_of, ranked
 from kronos.klines.json_tables import MAX_JSON_BYTES, read_json
-from kronos.klines.layout import Header, count_footers, find_header, found_or_raise, two_levels
+from kronos.klines.layout import Header, count_footers, find_header, found_or_raise, two_levels, unwrapped
 from kronos.klines.numbers import looks_mixed
 from kronos.klines.read_options import ReadOptions
 from kronos.klines.workbooks import sheet_texts
@@ -349,12 +349,40 @@ def _decoded(file: Path, data: bytes | None, head: bytes, encoding: str, options
         cut = (
             table.iloc[:0] if not footers else _parse_text(content(), header, encoding, everything=True).iloc[-footers:]
         )
+    table, again = _without_headers(table, header)
+    if again:
+        rows = ", ".join(map(str, again[:3])) + (", ..." if len(again) > 3 else "")
+        notes.append(f"left out: the header again, in data row{'s' if len(again) > 1 else ''} {rows}")
     for _, row in cut.iterrows():
         line = " ".join(str(cell) for cell in row if isinstance(cell, str) and cell.strip())
         notes.append(f"left out below the last bar: {line[:80]}")
     used = set(header.found.values())
     unused = tuple(name for i, name in enumerate(header.names) if i not in used and name)
     return Raw(table, header.names, header.found, header.separator, unused, tuple(notes), comma)
+
+
+def _unwrapped(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells without the signs that make them texts for a spreadsheet, where the first row has any."""
+    if not len(table):
+        return table
+    for at, cell in enumerate(table.iloc[0]):
+        if isinstance(cell, str) and cell.lstrip()[:1] in ("=", "'"):
+            cells = table.iloc[:, at].astype("str").where(table.iloc[:, at].notna())
+            table[table.columns[at]] = cells.map(lambda text: unwrapped(text.strip()), na_action="ignore")
+    return table
+
+
+def _without_headers(table: pd.DataFrame, header: Header) -> tuple[pd.DataFrame, list[int]]:
+    """Rows that are not the header once more, under their old labels, and the numbers of those that are (1 = first)."""
+    places = [header.found[role] for role in PRICE_COLUMNS]
+    if any(pd.api.types.is_numeric_dtype(table.iloc[:, at].dtype) for at in places):
+        return table, []
+    repeated = np.ones(len(table), dtype=bool)
+    for at in places:
+        repeated &= (table.iloc[:, at].str.strip().str.lower() == header.names[at].lower()).to_numpy(
+            dtype=bool, na_value=False
+        )
+    return (table[~repeated], (np.flatnonzero(repeated) + 1).tolist()) if repeated.any() else (table, [])
 
 
 def _needs_text(table: pd.DataFrame, header: Header, options: ReadOptions, comma_language: bool) -> bool:
@@ -495,7 +523,7 @@ def _parse_text(source: Path | io.BytesIO, header: Header, encoding: str, *, eve
         with warnings.catch_warnings():
             # pandas only warns when it throws surplus cells away
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
+            table = pd.read_csv(
                 source,
                 sep=header.separator,
                 encoding=encoding,
@@ -509,6 +537,7 @@ def _parse_text(source: Path | io.BytesIO, header: Header, encoding: str, *, eve
                 compression=None,  # told by the first bytes, never by the name
                 **_EXACT,
             )
+            return _unwrapped(table)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         lost = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         what = "some rows have more cells than the header"

@@ -36,7 +36,7 @@ def read_json(text: str, given: Sequence[str] | None) -> tuple[pd.DataFrame, lis
     if rows is None:
         raise KlineError("JSON without a list of bars: expected records, arrays or columns")
     if isinstance(rows[0], dict):
-        table = pd.DataFrame(rows)
+        table = pd.DataFrame(_flat(rows))
         return _numbered(table, [str(name) for name in table.columns]) + ([],)
     width = max(map(len, rows))
     if any(len(row) != width for row in rows):
@@ -48,6 +48,30 @@ def read_json(text: str, given: Sequence[str] | None) -> tuple[pd.DataFrame, lis
         return _numbered(table, list(given)) + ([],)
     names = array_names(table.head(2000).astype("str"))
     return _numbered(table, names) + ([f"arrays without names, read as {', '.join(n for n in names if n)}"],)
+
+
+def _flat(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records with prices one level down, {"time": ..., "mid": {"o": ...}} of OANDA -> records.
+
+    Names of several sides become `bid o`, `ask o`.
+    """
+    first = rows[0]
+    inside = [key for key, one in first.items() if isinstance(one, dict) and _is_bar(one)]
+    if not inside or _is_bar(first):
+        return rows
+    flat = []
+    for row in rows:
+        record = {key: one for key, one in row.items() if key not in inside}
+        for key in inside:
+            one = row.get(key)
+            for name, value in one.items() if isinstance(one, dict) else ():
+                record[f"{key} {name}" if len(inside) > 1 else name] = value
+        flat.append(record)
+    return flat
+
+
+def _is_bar(record: dict[str, Any]) -> bool:
+    return not missing_roles(find_columns(["timestamp", *(str(name) for name in record)]))
 
 
 def _numbered(table: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, list[str]]:

@@ -93,6 +93,11 @@ def find_header(lines: list[str], columns: Mapping[str, str] | None, given: Sequ
     bare = _without_header(lines, filled, columns, bool(problems and max(p[0] for p in problems) > len(PRICE_COLUMNS)))
     if bare is not None:
         return bare
+    wide = next((i for i in filled[:HEADER_LINES] if lines[i].count("，") >= 4 and "," not in lines[i]), None)
+    if wide is not None:
+        raise KlineError(
+            f"line {wide + 1} has full-width commas (，) between its cells: replace them with ordinary ones (,)"
+        )
     # the line with most cells is the likeliest header; max takes the first of equals
     raise max(problems, key=lambda found: found[0])[1]
 
@@ -109,7 +114,19 @@ def _cells(line: str, separator: str) -> list[str]:
         cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error as error:
         raise KlineError(f"a line that is no row of a table: {error}") from error
-    return [cell.strip() for cell in cells]
+    return [unwrapped(cell.strip()) for cell in cells]
+
+
+WRAPPED = r"""^(?:="?(.*?)"?|'(\d.*))$"""
+"""`="000001"` and `'000001`, as spreadsheets and brokers keep a text from being read as a number."""
+
+
+def unwrapped(cell: str) -> str:
+    """A cell without the signs that make it a text for a spreadsheet."""
+    if cell[:1] not in ("=", "'"):
+        return cell
+    found = re.match(WRAPPED, cell)
+    return cell if found is None else str(found[1] if found[1] is not None else found[2])
 
 
 def found_or_raise(names: list[str], columns: Mapping[str, str] | None) -> dict[str, int]:
@@ -265,13 +282,33 @@ def looks_like_time(text: str) -> bool:
     return _TIME.fullmatch(text) is not None or _MONTH_FIRST.fullmatch(text) is not None
 
 
+_SUMMARIES = re.compile(
+    r"\W*(?:grand |sub)?(?:average|avg|mean|median|total|sum|min(?:imum)?|max(?:imum)?|high(?:est)?|low(?:est)?|std|count|change|"
+    r"summary|"
+    r"durchschnitt|mittelwert|summe|gesamt|moyenne|somme|promedio|suma|média|soma|media|totale|итого|всего|среднее|"
+    r"平均|均值|合计|合計|总计|總計|总和|小计|小計|最高|最低|最大|最小|涨跌|평균|합계)(?![A-Za-z]).*",
+    re.IGNORECASE,
+)
+
+
+def is_summary(time: object, rest: Sequence[object]) -> bool:
+    """Whether a row is an average, a total or the like: a word for it, and no time."""
+    if not _empty(time) and looks_like_time(str(time)):
+        return False
+    texts = [str(cell) for cell in (time, *rest) if isinstance(cell, str) and cell.strip()]
+    return bool(texts) and _SUMMARIES.fullmatch(texts[0].strip()) is not None
+
+
 def count_footers(table: pd.DataFrame, found: Mapping[str, int]) -> int:
-    """Rows at the end that are no bars: no price, and a time cell that is empty or no time."""
+    """Rows at the end that are no bars: no price, or a word such as Total, and a time cell that is empty or no time."""
     prices = [found[role] for role in PRICE_COLUMNS]
     times = [found[role] for role in ("timestamps", "date", "time") if role in found][:1]
     count = 0
     for place in range(len(table) - 1, max(-1, len(table) - 1 - FOOTER_LINES), -1):
         cells = [table.iat[place, at] for at in prices]
+        if is_summary(table.iat[place, times[0]], [table.iat[place, at] for at in range(table.shape[1])]):
+            count += 1
+            continue
         if any(not _empty(cell) and looks_like_number(str(cell)) for cell in cells):
             break
         time = table.iat[place, times[0]]

@@ -7,6 +7,7 @@ stays ambiguous (every price like 150,765) is refused. Reads no files.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -65,6 +66,7 @@ def given_convention(decimal: str | None, thousands: str | None) -> Convention |
 
 def looks_like_number(text: str) -> bool:
     """Whether a cell of text is a number in one of the conventions; an empty cell is not."""
+    text = text if text.isascii() else unicodedata.normalize("NFKC", text)
     return len(text) < 60 and _PLAIN.fullmatch(text) is not None
 
 

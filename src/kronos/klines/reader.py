@@ -26,7 +26,7 @@ from kronos.klines.frames import is_frame, raw_of_frame
 from kronos.klines.layout import fits_money
 from kronos.klines.numbers import given_convention, parse_table, suffixed
 from kronos.klines.read_options import ReadOptions
-from kronos.klines.timestamps import join_date_and_time, parse_timestamps, set_zone
+from kronos.klines.timestamps import join_date_and_time, parse_timestamps, set_zone, unusual
 from kronos.klines.units import counts_money, scale_of, without_scale
 from kronos.klines.validation import validate
 from kronos.schema import FEATURES, OPTIONAL_COLUMNS
@@ -307,7 +307,8 @@ def _standard(raw: Raw, options: ReadOptions | None = None, only_symbols: bool =
     if "symbol" in cells:
         out["symbol"] = _symbols(cells["symbol"], raw.names[raw.found["symbol"]])
     if not only_symbols or "symbol" not in out:
-        out["timestamps"] = _times(cells, raw)
+        out["timestamps"], said = _times(cells, raw)
+        notes += said
         if "symbol" not in out and _repeats(out["timestamps"]):
             named = _telling_apart(raw, out["timestamps"])
             if named is not None:
@@ -449,10 +450,17 @@ def _symbols(cells: pd.Series, name: str) -> pd.Series:
     return cells.astype("str").str.strip()
 
 
-def _times(cells: dict[str, pd.Series], raw: Raw) -> pd.Series:
+def _times(cells: dict[str, pd.Series], raw: Raw) -> tuple[pd.Series, list[str]]:
+    """The times of the rows, and a note where their spelling is unusual."""
     role = next(r for r in ("timestamps", "date", "time") if r in cells)
     name = raw.names[raw.found[role]]
     if role == "date" and "time" in cells:
         name = f"{name} + {raw.names[raw.found['time']]}"
-        return parse_timestamps(join_date_and_time(cells["date"], cells["time"]), name)
-    return parse_timestamps(cells[role], name)
+        times = parse_timestamps(join_date_and_time(cells["date"], cells["time"]), name)
+    else:
+        times = parse_timestamps(cells[role], name)
+    first = cells[role].iloc[0]
+    what = unusual(first) if isinstance(first, str) else None
+    if what is None or (what == "digits" and times.dt.tz is not None):
+        return times, []
+    return times, [f"column {name!r} holds {what}: {first.strip()[:40]!r} is read as {times.iloc[0]}"]

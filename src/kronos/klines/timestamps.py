@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import warnings
 import zoneinfo
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -37,15 +39,83 @@ def parse_timestamps(series: pd.Series, name: str) -> pd.Series:
     cells = texts.dropna()
     if cells.empty:
         return pd.Series(pd.NaT, index=series.index, dtype="datetime64[ns]")
+    if not all(map(str.isascii, cells.head(20))):
+        cells = cells.str.normalize("NFKC")  # digits of full width
     if cells.str.fullmatch(r"[+-]?\d+(\.\d*)?").all():
         times = _from_digits(cells, series, name)
+    elif cells.str.fullmatch(r"[+-]?\d+(\.\d*)?(?:[eE][+-]?\d{1,3})?").all():
+        times = _from_digits(_spelled_out(cells, series, name), series, name)
     else:
         times = _from_texts(cells, series, name)
     return _to_ns(times, name).reindex(series.index)
 
 
+MOST_CUT = 6
+"""Digits that a spreadsheet keeps of a large number when it writes 1.70407E+12."""
+
+
+def _spelled_out(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
+    """1.7040672E+12 -> 1704067200000; refused where digits were cut."""
+    mantissa = cells.str.extract(r"^[+-]?(\d+\.?\d*)[eE]", expand=False)
+    if mantissa.str.replace(".", "", regex=False).str.rstrip("0").str.len().max() <= MOST_CUT:
+        first = mantissa.first_valid_index()
+        raise KlineError(
+            f"column {name!r} has {str(series.loc[first])[:40]!r} in data row {_row_of(series, first)}, an epoch whose last digits "
+            "a spreadsheet has cut: export the table again with that column formatted as whole numbers or as dates"
+        )
+    return cells.map(lambda cell: format(Decimal(cell), "f"))
+
+
+_FIRST_SERIAL, _LAST_SERIAL = 25_569, 49_000
+"""1970-01-01 and 2034-02-24 as days since 1899-12-30, in spreadsheets."""
+
+
+def _from_serial(digits: pd.Series, name: str) -> pd.Series | None:
+    """45292.5, days of a spreadsheet -> 2024-01-01 12:00; None where they are none, or the column has no name of a time."""
+    values = digits.astype("float64")
+    if not values.between(_FIRST_SERIAL, _LAST_SERIAL).all() or re.match(
+        r"(?:unnamed|__index|index|id|no\b|#|$)", name.strip().lower()
+    ):
+        return None
+    return pd.Timestamp("1899-12-30") + pd.to_timedelta((values * 86_400).round().astype("int64"), unit="s")
+
+
+def _from_short(digits: pd.Series, series: pd.Series, name: str) -> pd.Series | None:
+    """240102, 1130102 (Minguo), 2024010209 -> dates; None where the digits spell none."""
+    width = int(digits.str.len().max())
+    if width in (5, 6) and int(digits.str.len().min()) >= 5:
+        filled = digits.str.zfill(6)
+        parts = filled.str.extract(r"^(\d\d)(\d\d)(\d\d)$")
+        if parts.notna().all(axis=None):
+            texts = parts[0] + "." + parts[1] + "." + parts[2]
+            orders = _possible(texts)
+            if len(orders) == 1:
+                return pd.Series(orders.popitem()[1], index=digits.index)
+            if orders:
+                row = series.loc[texts.index[0]]
+                raise KlineError(
+                    f"column {name!r} has {str(row)[:40]!r} in data row {_row_of(series, texts.index[0])}, which could be "
+                    f"{' or '.join(orders)}: write 2024-07-31"
+                )
+    if digits.str.fullmatch(r"(?:0[3-9]|1[0-4])\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])").all():
+        years = (digits.str[:3].astype("int64") + 1911).astype("str")
+        return pd.to_datetime(years + digits.str[3:], format="%Y%m%d", errors="coerce")
+    if digits.str.fullmatch(r"(?:199|20[0-9])\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])").all():
+        return pd.to_datetime(digits, format="%Y%m%d%H", errors="coerce")
+    return None
+
+
 def _from_digits(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
     digits = cells.str.replace(r"\.0*$", "", regex=True)
+    short = int(digits.str.len().median())
+    if short in (6, 7, 10) or digits.str.len().iloc[0] <= 6 or "." in digits.iloc[0]:
+        times = _from_serial(digits, name)
+        times = _from_short(digits, series, name) if times is None else times
+        if times is not None:
+            _refuse_missing(times, series, name)
+            return times
+    if short in _CALENDAR_FORMATS:
+        digits = _in_common_era(digits)
     form = _CALENDAR_FORMATS.get(int(digits.str.len().median()))
     if form is not None:
         times = pd.to_datetime(digits, format=form, errors="coerce")
@@ -83,9 +153,22 @@ def _epoch_to_ns(values: np.ndarray, name: str) -> np.ndarray:
     return times
 
 
+_BUDDHIST = re.compile(r"(24[4-9]\d|25\d\d|26[0-3]\d)(?=[-/.年]|\d{4}(?:\D|\d{4}$|\d{6}$|$))")
+BUDDHIST_ERA = 543
+"""Years that Thailand's calendar is ahead."""
+
+
+def _in_common_era(texts: pd.Series) -> pd.Series:
+    """2567-01-02, 25670102 -> 2024-01-02, 20240102 where all years are of the Buddhist era."""
+    if not _BUDDHIST.match(texts.iloc[0]) or not texts.str.match(_BUDDHIST).all():
+        return texts
+    return (texts.str[:4].astype("int64") - BUDDHIST_ERA).astype("str") + texts.str[4:]
+
+
 def _from_texts(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
     # pandas takes these words for the time of reading
     _refuse_missing(cells.mask(cells.str.lower().isin(("now", "today"))), series, name)
+    cells = _in_common_era(cells)
     try:  # the usual case, ten times faster; it refuses mixed offsets and anything that is not year first
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -98,6 +181,9 @@ def _from_texts(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
         pass
     texts, zone = _without_zone_name(_plain(cells), series, name)
     texts = _as_clock_of_24(_year_first(texts, series, name))
+    midnight = texts.str.contains(_MIDNIGHT, regex=True)
+    if midnight.any():
+        texts = texts.str.replace(_MIDNIGHT, "00:00:00", regex=True)
     zoned = texts.str.contains(rf"\d{{1,2}}:\d{{2}}(?:\.\d+)?\s*{_OFFSET}", regex=True)
     if zoned.any() and not zoned.all():
         row = _row_of(series, zoned.index[zoned != zoned.iloc[0]][0])
@@ -112,11 +198,15 @@ def _from_texts(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
         warnings.simplefilter("ignore")
         times = pd.to_datetime(texts, format=form, errors="coerce", utc=offsets > 1)
     _refuse_missing(times, series, name)
+    if midnight.any():
+        times = times + pd.to_timedelta(midnight.astype("int64"), unit="D")
     if offsets > 1:
         return _on_local_clock(times, texts)
     return times if zone is None or zoned.all() else set_zone(times, zone, name)
 
 
+_MIDNIGHT = re.compile(r"(?<=[ T])24:00(?::00(?:\.0+)?)?(?=$|[ ]?Z$|[ ]?[+-]\d{2}:?\d{2}$)")
+"""The end of a day, which is the beginning of the next one."""
 _WEEKDAY = (
     r"(?:mon|tue|wed|thu|fri|sat|sun)(?:day|sday|nesday|rsday|urday)?\.?|(?:周|週|星期|礼拜)?[一二三四五六日天]|[月火水木金土日]曜日?|[월화수목금토일]요일?"
     r"|[月火水木金土]"
@@ -145,7 +235,9 @@ def _plain(cells: pd.Series) -> pd.Series:
     texts = texts.str.replace(r"(?<=\d)\s*[年月년월]\s*(?=\d)", "-", regex=True).str.replace(
         r"(?<=\d)[日일月월]", " ", regex=True
     )
-    texts = texts.str.replace(r"(\d)\s*[時时시点點]\s*(\d{1,2})\s*[分분]\s*(?:(\d{1,2})\s*[秒초])?", _clock, regex=True)
+    texts = texts.str.replace(
+        r"(\d{1,2})\s*[時时시点點]\s*(\d{1,2})\s*[分분]\s*(?:(\d{1,2})\s*[秒초])?", _clock, regex=True
+    )
     texts = texts.str.replace(rf"[\s,(/]+(?:{_WEEKDAY})\)?(?=\s|$)", "", regex=True, flags=re.IGNORECASE)
     texts = texts.str.replace(rf"^(?:{_WEEKDAY})[\s,]+", "", regex=True, flags=re.IGNORECASE)
     texts = texts.str.replace(rf"(?:(?<=\d)|\s)-?\s*(?:{_MORNING})(?![A-Za-z])", " AM", regex=True, flags=re.IGNORECASE)
@@ -157,7 +249,7 @@ def _plain(cells: pd.Series) -> pd.Series:
     texts = texts.str.replace(r"[A-Za-zÀ-ÿ]{3,}\.?", _month, regex=True)
     texts = texts.str.replace(r"(?<=\d)\.? (?:de )?([A-Z][a-z]{2}) (?:de )?(?=\d)", r" \1 ", regex=True)
     texts = texts.str.replace(_NAMED_OFFSET, _offset, regex=True)
-    return texts.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True).str.strip()
+    return texts.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True).str.replace(" {2,}", " ", regex=True).str.strip()
 
 
 _NAMED_OFFSET = re.compile(
@@ -261,36 +353,59 @@ def _year_first(texts: pd.Series, series: pd.Series, name: str) -> pd.Series:
     if not texts.str.match(pattern).all():
         return texts
     parts = texts.str.extract(pattern)
-    numbers = [parts[i].astype("int64") for i in range(3)]
-    if (parts[0].str.len() == 3).any() and (parts[2].str.len() <= 2).all():
-        return _dates(numbers[0] + 1911, numbers[1], numbers[2], parts[3])  # the Republic of China's years
-    if (parts[2].str.len() == 4).all():
-        orders = {"day first": (2, 1, 0), "month first": (2, 0, 1)}
-    elif (parts[2].str.len() <= 2).all() and (parts[0].str.len() <= 2).all():
-        orders = {"day first": (2, 1, 0), "month first": (2, 0, 1), "year first": (0, 1, 2)}
-    else:
+    if (parts[0].str.len() == 3).any() and (parts[2].str.len() <= 2).all():  # the Republic of China's years
+        return _dates(*(parts[i].astype("int64") + (0 if i else 1911) for i in range(3)), parts[3])
+    short = bool((parts[2].str.len() <= 2).all())
+    if not short and not (parts[2].str.len() == 4).all():
         return texts
-    possible = [order for order, places in orders.items() if _is_date(parts, numbers, places)]
-    if len(possible) != 1:
+    orders = _possible(texts)
+    if len(orders) != 1:
         row = _row_of(series, texts.index[0])
-        both = numbers[0].max() > 12 and numbers[1].max() > 12
-        why = (
-            "mixes day first and month first"
-            if not possible and both
-            else f"could be {' or '.join(possible or orders)}"
-        )
+        both = parts[0].astype("int64").max() > 12 and parts[1].astype("int64").max() > 12
+        every = ("day first", "month first", "year first") if short else ("day first", "month first")
+        why = "mixes day first and month first" if not orders and both else f"could be {' or '.join(orders or every)}"
         raise KlineError(f"column {name!r} {why} ({texts.iloc[0]!r} in data row {row}): write 2024-07-31")
-    year, month, day = (numbers[place] for place in orders[possible[0]])
-    if (parts[2].str.len() <= 2).all():
-        year = year + np.where(year < 70, 2000, 1900)
-    return _dates(year, month, day, parts[3])
+    days = pd.Series(orders.popitem()[1], index=texts.index).dt
+    return _dates(days.year, days.month, days.day, parts[3])
 
 
-def _is_date(parts: pd.DataFrame, numbers: list[pd.Series], places: tuple[int, int, int]) -> bool:
-    year, month, day = places
-    short = parts[2].str.len().max() <= 2
-    written = not short or bool((parts[year].str.len() == 2).all())
-    return bool(written and numbers[month].between(1, 12).all() and numbers[day].between(1, 31).all())
+FEW_DAYS = 5
+"""Days from which on the order of the rows tells which of two readings is meant."""
+
+
+def _possible(texts: pd.Series) -> dict[str, pd.DatetimeIndex]:
+    """Dates (n,) of texts like 01.02.24 or 01/02/2024 by each order of day, month and year that gives dates.
+
+    Where several do, those are left out whose dates are years apart beside one whose are not, and, of five days or more, those
+    whose dates do not ascend or descend beside one whose do.
+    """
+    parts = texts.str.extract(r"^(\d{1,3})[/.\-](\d{1,2})[/.\-](\d{1,4})")
+    numbers = [parts[i].astype("int64").to_numpy() for i in range(3)]
+    orders = {"day first": (2, 1, 0), "month first": (2, 0, 1)}
+    short = bool((parts[2].str.len() <= 2).all())
+    if short:
+        orders["year first"] = (0, 1, 2)
+    found: dict[str, pd.DatetimeIndex] = {}
+    for order, (y, m, d) in orders.items():
+        if short and not (parts[y].str.len() == 2).all():
+            continue
+        year = numbers[y] + np.where(numbers[y] < 70, 2000, 1900) if short else numbers[y]
+        year = year - BUDDHIST_ERA if year.min() > 2442 and year.max() < 2644 else year
+        frame = pd.DataFrame({"year": year, "month": numbers[m], "day": numbers[d]})
+        days = pd.DatetimeIndex(pd.to_datetime(frame, errors="coerce"))
+        if not days.isna().any():
+            found[order] = days
+    if len(found) < 2:
+        return found
+    steps = {order: np.diff(days.as_unit("s").asi8 // 86_400) for order, days in found.items()}
+    moved = {order: step[step != 0] for order, step in steps.items()}
+    close = {order for order, step in moved.items() if len(step) and np.median(np.abs(step)) <= 100}
+    if close:
+        found = {order: days for order, days in found.items() if order in close or not len(moved[order])}
+    sorted_ = {
+        order for order, step in moved.items() if len(step) >= FEW_DAYS - 1 and ((step > 0).all() or (step < 0).all())
+    }
+    return {order: days for order, days in found.items() if not sorted_ & found.keys() or order in sorted_}
 
 
 def _dates(year: pd.Series, month: pd.Series, day: pd.Series, rest: pd.Series) -> pd.Series:
@@ -300,17 +415,41 @@ def _dates(year: pd.Series, month: pd.Series, day: pd.Series, rest: pd.Series) -
     )
 
 
+def unusual(cell: object) -> str | None:
+    """How a cell of a time column was written where that is worth saying; None for the usual spellings."""
+    text = unicodedata.normalize("NFKC", str(cell)).strip()
+    for pattern, what in (
+        (r"\d{5}(\.\d+)?", "days of a spreadsheet"),
+        (rf"{_BUDDHIST.pattern}.*|\d{{1,2}}[./-]\d{{1,2}}[./-]2[456]\d\d\b.*", "years of the Buddhist era"),
+        (
+            r"(民[国國]\s*)?\d{3}[/.-]\d{1,2}[/.-]\d{1,2}\b.*|1?\d{2}[01]\d[0-3]\d",
+            "Minguo years or years of two digits",
+        ),
+        (r"\d{1,2}[./-]\d{1,2}[./-]\d{2}(?!\d).*", "years of two digits"),
+        (r"\d{10}(\.0*)?", "digits"),
+    ):
+        if re.fullmatch(pattern, text):
+            return what
+    return None
+
+
 def join_date_and_time(date: pd.Series, time: pd.Series) -> pd.Series:
     """A date column and a clock column (09:35:00, 093500, 935) -> texts; a full time in the clock column wins."""
     # rows without a clock keep a missing timestamp rather than silently becoming midnight
-    clock = time.astype("str").str.strip().str.replace(r"\.0+$", "", regex=True)
+    clock = time.astype("str").str.strip().str.replace(r"(?<=\d{2})\.0+$", "", regex=True)
     known = clock[time.notna()]
+    if known.str.fullmatch(r"0|0?\.\d+").all() and known.str.contains(".", regex=False).any():  # days of a spreadsheet
+        seconds = pd.to_timedelta((known.astype("float64") * 86_400).round().astype("int64"), unit="s")
+        known = seconds.astype("str").str[-8:]
+        clock = known.reindex(clock.index)
     if known.str.fullmatch(r"\d{1,6}").all():  # HHMM or HHMMSS, leading zeros perhaps lost
         width = 4 if known.str.len().max() <= 4 else 6
         clock = clock.str.zfill(width)
         clock = clock.str[:2] + ":" + clock.str[2:4] + (":" + clock.str[4:6] if width == 6 else "")
     elif not known.str.match(r"\d{1,2}:\d{2}").all():
         return time  # baostock: the time column holds date and time
+    if date.astype("str").str.fullmatch(r"\s*\d{5,7}(?:\.0*)?\s*").all():  # 240102, or days of a spreadsheet
+        date = parse_timestamps(date, str(date.name)).dt.strftime("%Y-%m-%d")
     day = date.astype("str").str.strip().str.replace(r"[ T]00:00(:00)?$", "", regex=True)
     day = day.str.replace(r"^(\d{4})(\d{2})(\d{2})(\.0)?$", r"\1-\2-\3", regex=True)
     return (day + " " + clock).where(date.notna() & time.notna())

@@ -370,6 +370,90 @@ def test_quotes_of_two_sides_are_refused_until_one_is_chosen(tmp_path):
         read_klines(ticks)
 
 
+def test_the_beginning_and_the_end_of_a_bar_are_no_time_with_an_offset(tmp_path):
+    rows = "".join(f"2024-01-29 {hour:02}:00-{hour + 1:02}:00,10,11,9,10\n" for hour in range(9, 15))
+    with pytest.raises(KlineError, match=r"'2024-01-29 09:00-10:00' in data row 1, the beginning and the end of a bar"):
+        read_klines(write(tmp_path / "a.csv", "date,open,high,low,close\n" + rows))
+
+
+def test_prices_that_may_be_thirty_seconds_are_refused_until_it_is_said(tmp_path):
+    rows = "".join(f"2024-01-0{day},110'160,110'240,110'080,110'20{day}\n" for day in (2, 5))
+    path = write(tmp_path / "a.csv", "date,open,high,low,close\n" + rows)
+    with pytest.raises(KlineError, match=r"\"110'160\" may be 110160, or 110 and 16/32: say thousands"):
+        read_klines(path)
+    assert read_klines(path, thousands="'")["open"].tolist() == [110160.0, 110160.0]
+    swiss = write(tmp_path / "b.csv", "date,open,high,low,close\n2024-01-02,12'160,12'240,12'080,12'199\n")
+    assert read_klines(swiss, min_rows=1)["close"].tolist() == [12199.0]
+
+
+def test_whole_numbers_of_databento_are_prices_times_a_billion(tmp_path):
+    head = "ts_event,rtype,publisher_id,open,high,low,close,volume\n"
+    row = "1706486400000000000,33,1,4900250000000,4901000000000,4899750000000,4900500000000,450\n"
+    got = read_klines(write(tmp_path / "a.csv", head + row), min_rows=1)
+    assert got.loc[0, ["open", "high", "low", "close"]].tolist() == [4900.25, 4901.0, 4899.75, 4900.5]
+    assert any("Databento" in note for note in got.attrs["notes"])
+
+
+def test_several_series_in_one_json_document_are_never_cut_to_one(tmp_path):
+    one = [{"t": f"2024-01-0{day}", "o": 10, "h": 11, "l": 9, "c": 10.5} for day in (2, 3)]
+    by_key = write(tmp_path / "a.json", json.dumps({"bars": {"AAPL": one, "MSFT": one}}))
+    assert list_symbols(by_key) == ["AAPL", "MSFT"]
+    in_list = write(tmp_path / "b.json", json.dumps([{"symbol": name, "values": one} for name in ("AAPL", "MSFT")]))
+    assert list_symbols(in_list) == ["AAPL", "MSFT"]
+    arrays = [[1706486400 + 3600 * i, 10, 11, 9, 10.5, 7] for i in range(3)]
+    with pytest.raises(KlineError, match=r"JSON with 2 tables of bars \(A, B\): keep one of them"):
+        read_klines(write(tmp_path / "c.json", json.dumps({"A": arrays, "B": arrays})))
+
+
+def test_money_named_volume_beside_a_volume_named_amount_is_told_by_the_price(tmp_path):
+    rows = [
+        {
+            "ts": 1706486400 + 3600 * i,
+            "open": 250,
+            "close": 251,
+            "low": 249,
+            "high": 252,
+            "amount": 5 + i,
+            "vol": (5 + i) * 250.5,
+        }
+        for i in range(5)
+    ]
+    got = read_klines(write(tmp_path / "a.json", json.dumps({"data": rows})))
+    assert got["volume"].tolist() == [5.0, 6.0, 7.0, 8.0, 9.0] and got["amount"].iloc[0] == 1252.5
+    assert any("'amount' is read as the volume" in note for note in got.attrs["notes"])
+
+
+def test_a_line_of_units_below_the_names_is_read_as_units(tmp_path):
+    head = "Date,Open,High,Low,Close,Volume\n,USD,USD,USD,USD,thousands\n"
+    got = read_klines(write(tmp_path / "a.csv", head + "2024-01-02,10,11,9,10,5\n"), min_rows=1)
+    assert got.loc[0, ["close", "volume"]].tolist() == [10.0, 5000.0]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"data": {"klines": [f"2024-01-0{day},1610.00,1620.00,1630.00,1600.00,20000,32300000,1.8,0.6,10,0.1" for day in (2, 3)]}},
+        {"data": {"sh600519": {"day": [[f"2024-01-0{day}", "1610", "1620", "1630", "1600", "20000"] for day in (2, 3)]}}},
+        {"data": {"column": ["timestamp", "volume", "open", "high", "low", "close"],
+                  "item": [[f"2024-01-0{day}", 20000, 1610, 1630, 1600, 1620] for day in (2, 3)]}},
+        [{"t": f"2024-01-0{day}", "T": f"2024-01-0{day}T23:59", "o": 1610, "c": 1620, "h": 1630, "l": 1600, "v": 20000, "V": 3,
+          "L": 8} for day in (2, 3)],
+    ],
+    ids=["East Money", "Tencent", "Xueqiu", "Binance stream"],
+)  # fmt: skip
+def test_json_of_further_vendors_is_read(tmp_path, document):
+    got = read_klines(write(tmp_path / "a.json", json.dumps(document)))
+    assert got["timestamps"].tolist() == [pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-03")]
+    assert got.loc[0, ["open", "high", "low", "close", "volume"]].tolist() == [1610, 1630, 1600, 1620, 20000]
+
+
+def test_a_zone_in_the_name_of_the_time_is_said_to_be_left_out(tmp_path):
+    path = write(tmp_path / "a.csv", "Time (UTC+8),open,high,low,close\n2024-01-02 09:30,10,11,9,10\n")
+    got = read_klines(path, min_rows=1)
+    assert got["timestamps"].iloc[0] == pd.Timestamp("2024-01-02 09:30")
+    assert any("names a zone" in note for note in got.attrs["notes"])
+
+
 def test_prices_one_level_down_in_json_are_read(tmp_path):
     price = {"o": "10", "h": "11", "l": "9", "c": "10.5"}
     rows = [{"time": f"2024-01-0{day}T00:00:00Z", "volume": 5, "mid": price} for day in (2, 3)]

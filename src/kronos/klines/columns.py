@@ -22,18 +22,19 @@ if TYPE_CHECKING:
 # (JoinQuant's `money` loses to `amount`, a Chinese feed's turnover *rate* loses to its amount).
 ALIASES: dict[str, tuple[str, ...]] = {
     "timestamps": (
-        "timestamps", "timestamp", "datetime", "date/time",
+        "timestamps", "candle_date_time_utc", "timestamp", "datetime", "date/time",
         "open_time", "gmt time", "local time", "utc time", "trade_time",
         "time_key", "window_start", "ts_event", "ts_recv",
         "kline_time", "bar_time", "candle_begin_time", "start_time", "begin",
         "begins_at", "日期时间", "日期時間", "交易时间", "交易時間",
         "日時", "일시", "fecha y hora", "data e hora", "дата и время",
-        "unix", "epoch", "ts", "t", "ds", "__index_level_0__",
+        "mts", "start_at", "ticks", "unix", "epoch", "ts", "t", "ds", "__index_level_0__",
     ),
     "date": (
         "date", "trade_date", "trading_date", "trading_day", "day",
         "price_date", "exchange_date", "日期", "交易日期", "交易日",
         "日付", "日付け", "年月日", "날짜", "일자", "datum", "fecha", "data", "дата", "tarih",
+        "dtyyyymmdd",
     ),
     "time": ("time", "时间", "時間", "時刻", "시간", "uhrzeit", "zeit", "heure", "hora", "ora", "время", "saat"),
     "open": (
@@ -42,12 +43,14 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "eröffnungskurs", "erster", "ouverture", "ouv.", "premier",
         "apertura", "apert.", "abertura", "открытие", "откр.",
         "otwarcie", "açılış", "opening", "opening_price", "open_rate", "adj_open_price",
+        "px_open", "openprc",
     ),
     "high": (
         "high", "high_price", "h", "最高", "最高价", "最高價",
         "高", "高値", "고가", "hoch", "höchst", "höchstkurs", "tageshoch",
         "plus haut", "haut", "+ haut", "máximo", "máxima", "máx.", "max", "massimo", "максимум", "макс.", "najwyższy",
         "najwyzszy", "yüksek", "hoog", "day_high", "highest",
+        "px_high", "askhi",
     ),
     "low": (
         "low", "low_price", "l", "最低", "最低价", "最低價",
@@ -55,6 +58,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "plus bas", "bas", "+ bas", "mínimo", "mínima", "mín.",
         "min", "minimo", "минимум", "мин.", "najniższy", "najnizszy",
         "düşük", "laag", "day_low", "lowest",
+        "px_low", "bidlo",
     ),
     "close": (
         "close", "close_price", "c", "收盘", "收盘价", "收盤",
@@ -66,6 +70,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "letzter", "dernier", "último", "ultimo", "laatste", "şimdi",
         "price", "preço", "precio", "prix", "prezzo", "kurs",
         "цена", "最新价", "现价", "ltp", "settle", "settlement", "settle_price",
+        "px_last", "px_close", "trade_price", "prc",
     ),
     "volume": (
         "volume", "vol", "v", "real_volume", "base_volume", "成交量",
@@ -75,6 +80,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "ttl_trd_qnty", "total_traded_quantity", "traded_qty", "volumen", "volumes",
         "volumi", "объём", "объем", "об.", "wolumen",
         "hac.", "no. of shares",
+        "px_volume", "shares_traded", "traded_shares", "candle_acc_trade_volume",
     ),
     "tick_volume": ("tickvol", "tick_volume"),
     "amount": (
@@ -82,6 +88,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "成交额", "成交金额", "成交額", "成交金額", "金额",
         "金額", "売買代金", "거래대금", "turnover_value", "traded_value", "tottrdval",
         "total_turnover_(rs.)", "turnover_lacs", "value", "turnover", "umsatz",
+        "candle_acc_trade_price",
     ),
     "symbol": (
         "symbol", "ticker", "code", "unique_id", "item_id",
@@ -89,6 +96,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "sec_code", "stkcd", "permno", "isin", "ric", "act_symbol",
         "代码", "股票代码", "证券代码", "代號", "證券代號", "股票代號",
         "銘柄コード", "コード", "종목코드", "тикер",
+        "#ric",
     ),
 }  # fmt: skip
 
@@ -200,6 +208,12 @@ def find_columns(names: Sequence[str], columns: Mapping[str, str] | None = None)
             continue
         role, rank = claim
         held = found.get(role)
+        if held is not None and rank == held[0] and len(str(name)) == 1 and names[held[1]] == str(name).swapcase():
+            found[role] = (
+                rank,
+                position if str(name).islower() else held[1],
+            )  # t and T of exchanges' candles: begin and end
+            continue
         if held is None or rank < held[0]:
             found[role] = (rank, position)
         elif rank == held[0]:
@@ -243,14 +257,14 @@ def describe_missing(missing: Sequence[str], names: Sequence[str]) -> Message:
     sides = _sides(names)
     if sides and set(missing) <= {*PRICE_COLUMNS, "timestamps"} and "close" in missing:
         said = " and ".join(sides)
-        wanted = sides.get("mid") or next(iter(sides.values()))
-        if set(wanted.values()) < set(PRICE_COLUMNS):
+        side = sides.get("mid") or next(iter(sides.values()))
+        if set(side.values()) < set(PRICE_COLUMNS):
             return Message(
                 f"quotes of {said} in {_listed(names)}, not bars: make bars of them first, for example by pandas' resample"
             )
         return Message(
             f"the prices are quotes of {said}: choose one side with ",
-            Argument("columns", wanted),
+            Argument("columns", side),
             ", or with the other names among " + _listed(names),
         )
     wanted = []

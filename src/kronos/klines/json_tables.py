@@ -103,14 +103,20 @@ def _table(value: Any, depth: int = 0) -> list[Any] | None:
         if value and all(isinstance(one, dict) for one in value):
             if not missing_roles(find_columns([str(name) for name in value[0]])) or depth == _DEPTH:
                 return value
-            inner = [found for one in value[:20] if (found := _table(one, depth + 1))]
-            return max(inner, key=len) if inner else value
+            inside = {_name_of(one, i): found for i, one in enumerate(value) if (found := _table(one, depth + 1))}
+            return _one_of(inside) if inside else value
+        if value and all(isinstance(one, str) and one.count(",") > 4 for one in value):  # East Money
+            return [one.split(",") for one in value]
         if value and all(
             isinstance(one, list) and len(one) > 4 and not isinstance(one[0], (list, dict)) for one in value
         ):
             return value
-        inner = [found for one in value[:20] if isinstance(one, (list, dict)) and (found := _table(one, depth + 1))]
-        return max(inner, key=len) if inner else None
+        inside = {
+            _name_of(one, i): found
+            for i, one in enumerate(value)
+            if isinstance(one, (list, dict)) and (found := _table(one, depth + 1))
+        }
+        return _one_of(inside)
     if not isinstance(value, dict):
         return None
     columns = {str(name): cells for name, cells in value.items() if isinstance(cells, list)}
@@ -120,14 +126,51 @@ def _table(value: Any, depth: int = 0) -> list[Any] | None:
     lists = _columns(columns)
     if lists:
         return lists
-    if isinstance(value.get("data"), list) and isinstance(value.get("columns"), list):  # orient="split" of pandas
-        return _split(value)
+    for names, cells in _SPLIT:
+        if isinstance(value.get(names), list) and isinstance(value.get(cells), list):
+            return _split(value[names], value[cells], value.get("index"))
     if isinstance(value.get("timestamp"), list) and isinstance(value.get("indicators"), dict):  # Yahoo's chart
         quote = value["indicators"].get("quote")
         if isinstance(quote, list) and quote and isinstance(quote[0], dict):
             return _columns({"timestamp": value["timestamp"], **quote[0]})
-    inner = [found for one in value.values() if isinstance(one, (list, dict)) and (found := _table(one, depth + 1))]
-    return max(inner, key=len) if inner else None
+    inside = {
+        str(key): found
+        for key, one in value.items()
+        if isinstance(one, (list, dict)) and (found := _table(one, depth + 1))
+    }
+    return _one_of(inside)
+
+
+def _name_of(value: Any, place: int) -> str:
+    """The symbol that a part of a document states, else its place."""
+    parts: list[Any] = [value, value.get("meta")] if isinstance(value, dict) else []
+    for part in parts:
+        for key in ("symbol", "ticker", "code", "s") if isinstance(part, dict) else ():
+            if isinstance(part.get(key), str):
+                return str(part[key])
+    return str(place)
+
+
+def _one_of(tables: dict[str, list[Any]]) -> list[Any] | None:
+    """The longest table; several of bars as series, named by their keys.
+
+    Raises:
+        KlineError: several tables of arrays.
+    """
+    bars = {key: rows for key, rows in tables.items() if _holds_bars(rows)}
+    if len(bars) < 2:
+        return max(tables.values(), key=len) if tables else None
+    if not all(isinstance(rows[0], dict) for rows in bars.values()):
+        raise KlineError(f"JSON with {len(bars)} tables of bars ({', '.join([*bars][:5])}): keep one of them")
+    named = all("symbol" in find_columns(list(map(str, rows[0]))) for rows in bars.values())
+    return [row if named else {"symbol": key, **row} for key, rows in bars.items() for row in rows]
+
+
+def _holds_bars(rows: list[Any]) -> bool:
+    first = rows[0]
+    if isinstance(first, dict):
+        return not missing_roles(find_columns([str(name) for name in first]))
+    return isinstance(first, list) and len(first) > 4
 
 
 def _columns(columns: dict[str, Any]) -> list[Any] | None:
@@ -141,8 +184,11 @@ def _columns(columns: dict[str, Any]) -> list[Any] | None:
     return [dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True)]
 
 
-def _split(value: dict[str, Any]) -> list[Any] | None:
-    names, rows, index = value["columns"], value["data"], value.get("index")
+_SPLIT = (("columns", "data"), ("column", "item"), ("fields", "items"), ("columns", "values"), ("header", "rows"))
+"""Keys of names and rows: pandas' orient="split", Xueqiu, Tushare, InfluxDB."""
+
+
+def _split(names: list[Any], rows: list[Any], index: Any) -> list[Any] | None:
     if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
         return None
     records = [dict(zip(map(str, names), row, strict=True)) for row in rows]

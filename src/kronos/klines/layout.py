@@ -20,6 +20,7 @@ from kronos.klines.columns import (
     normalise_name,
 )
 from kronos.klines.numbers import MISSING, looks_like_number, parse_numbers
+from kronos.klines.units import is_unit
 from kronos.schema import PRICE_COLUMNS
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -43,9 +44,13 @@ _ARRAYS: dict[int, tuple[tuple[str, ...], ...]] = {
     7: (
         ("time", "open", "high", "low", "close", "volume", "amount"),  # Bybit
         ("time", "volume", "close", "high", "low", "open", "amount"),  # Gate
+        ("time", "open", "close", "high", "low", "volume", "amount"),  # KuCoin
     ),
     8: (("time", "open", "high", "low", "close", "vwap", "volume", "count"),),  # Kraken
     9: (("time", "open", "high", "low", "close", "volume", "amount", "amount in quote", "confirm"),),  # OKX
+    11: (
+        ("time", "open", "close", "high", "low", "volume", "amount", "swing", "percent", "change", "rate"),
+    ),  # East Money
     12: (BINANCE_COLUMNS,),
 }
 
@@ -162,6 +167,11 @@ def _two_levels(lines: list[str], i: int, separator: str, cells: list[str], titl
     if pair is None or not all(pair[1]):
         return None
     fields, tickers = pair
+    if all(map(is_unit, second[1:])):
+        names = [cells[0], *(f"{name} ({unit})" for name, unit in zip(cells[1:], second[1:], strict=True))]
+        return Header(
+            separator, names, found_or_raise(names, None), i + 2, titles, note=f"line {i + 2} is read as units"
+        )
     third = _cells(lines[i + 2], separator)
     named = bool(third) and not any(third[1:]) and not looks_like_time(third[0])
     names = [third[0] if named and third[0] else "Date", *fields]
@@ -218,19 +228,9 @@ def array_names(rows: pd.DataFrame) -> list[str]:
     clocked = clocked and bool(
         rows[1].str.contains(":").any() or rows[0].str.fullmatch(r"\d{8}|\d{4}\D\d{2}\D\d{2}").all()
     )
-    rest = rows.drop(columns=1) if clocked else rows
-    orders = _ARRAYS.get(rest.shape[1], ())
-    values = rest.iloc[:, 1:].apply(_rough_numbers)
-    fitting = []
-    for order in orders:
-        by_name = {name: values.iloc[:, at].to_numpy() for at, name in enumerate(order[1:])}
-        o, h, lo, c = (by_name[name] for name in PRICE_COLUMNS)
-        known = np.isfinite(o) & np.isfinite(h) & np.isfinite(lo) & np.isfinite(c)
-        inside = (h >= np.maximum(o, c)) & (lo <= np.minimum(o, c)) & (lo > 0)
-        if known.any() and inside[known].mean() >= 0.99:
-            fitting.append((order, by_name))
-    if len(fitting) > 1 and (fitting[0][1]["high"] == fitting[0][1]["low"]).all():
-        fitting = []
+    if clocked and not rows[1].str.contains(":").any():
+        clocked = len(_fitting(rows)) != 1  # prices such as 1610 look like clocks
+    fitting = _fitting(rows.drop(columns=1) if clocked else rows)
     if len(fitting) != 1:
         found = "several orders of the prices fit" if fitting else f"the order of the {width} columns is not known"
         raise KlineError(
@@ -243,6 +243,22 @@ def array_names(rows: pd.DataFrame) -> list[str]:
     ):
         names = ["" if name == "amount" else name for name in names]
     return names
+
+
+def _fitting(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], dict[str, np.ndarray]]]:
+    """The known orders of columns in which highs and lows are in place, and the values by name."""
+    values = rows.iloc[:, 1:].apply(_rough_numbers)
+    fitting = []
+    for order in _ARRAYS.get(rows.shape[1], ()):
+        by_name = {name: values.iloc[:, at].to_numpy() for at, name in enumerate(order[1:])}
+        o, h, lo, c = (by_name[name] for name in PRICE_COLUMNS)
+        known = np.isfinite(o) & np.isfinite(h) & np.isfinite(lo) & np.isfinite(c)
+        inside = (h >= np.maximum(o, c)) & (lo <= np.minimum(o, c)) & (lo > 0)
+        if known.any() and inside[known].mean() >= 0.99:
+            fitting.append((order, by_name))
+    if len(fitting) > 1 and (fitting[0][1]["high"] == fitting[0][1]["low"]).all():
+        return []
+    return fitting
 
 
 def _rough_numbers(cells: pd.Series) -> pd.Series:

@@ -110,6 +110,10 @@ def parse_table(
         for role, cells in columns.items()
         if not (pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_datetime64_any_dtype(cells.dtype))
     }
+    if given is None:
+        prices = [texts[role] for role in PRICE_COLUMNS if role in texts]
+        if prices and all(one.may_be_thirty_seconds() for one in prices):
+            prices[0].refuse_thirty_seconds()
     settled = {} if given is not None else _conventions(texts, columns, comma_locale, _readable(neighbours))
     return {
         role: texts[role].numbers(given or settled[role]) if role in texts else parse_numbers(cells, names[role])
@@ -167,6 +171,19 @@ class _Column:
         raise KlineError(
             f"column {self.name!r} has {str(self.series.loc[label])[:40]!r} in data row {row}: {why}"
             + (f" ({count} such cells)" if count > 1 else "")
+        )
+
+    def may_be_thirty_seconds(self) -> bool:
+        """Whether every cell is like 110'160, which is 110 and 16/32 for American futures."""
+        return self.parts is not None and bool(self.body.str.fullmatch(r"\d{1,3}'(?:[0-2]\d|3[01])[0257]").all())
+
+    def refuse_thirty_seconds(self) -> None:
+        cell = str(self.cells.iloc[0])
+        raise KlineError(
+            f"column {self.name!r} is ambiguous: {cell!r} may be {cell.replace(chr(39), '')}, or {cell.split(chr(39))[0]} and "
+            f"{int(cell.split(chr(39))[1][:2])}/32: say ",
+            Argument("thousands", "'"),
+            ", or write the 32nds as decimals",
         )
 
     def evidence(self) -> tuple[dict[str, str], dict[str, str]]:

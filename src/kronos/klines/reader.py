@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from kronos.klines.read_options import ReadOptions
 from kronos.klines.timestamps import join_date_and_time, parse_timestamps, set_zone, unusual
 from kronos.klines.units import counts_money, scale_of, without_scale
 from kronos.klines.validation import validate
-from kronos.schema import FEATURES, OPTIONAL_COLUMNS
+from kronos.schema import FEATURES, OPTIONAL_COLUMNS, PRICE_COLUMNS
 
 FRAME = "df"
 """Name of a table in memory in messages."""
@@ -346,9 +347,17 @@ def _numbers(cells: dict[str, pd.Series], raw: Raw, options: ReadOptions) -> tup
     convention = given_convention(options.decimal, options.thousands)
     numbers = parse_table(present, names, convention, raw.comma_locale, others)
     notes = _scale(numbers, present, names, options.columns or {})
+    if {"rtype", "publisher_id"} <= {name.lower() for name in raw.names} | {name.lower() for name in raw.unused}:
+        notes += _from_fixed_point(numbers)
     # MetaTrader writes VOL = 0 for markets without a central exchange and counts ticks instead
     if "tick_volume" in numbers and ("volume" not in numbers or not numbers["volume"].fillna(0).any()):
         numbers["volume"] = numbers["tick_volume"]
+    told = {names.get("volume"), names.get("amount")} & set(options.columns or {})
+    if "volume" in numbers and "amount" in numbers and not told and _swapped(numbers):  # Huobi: vol is money
+        numbers["volume"], numbers["amount"] = numbers["amount"], numbers["volume"]
+        notes.append(
+            f"{names['amount']!r} is read as the volume and {names['volume']!r} as the amount: it is price times volume"
+        )
     weak = normalise_name(without_scale(names.get("amount", ""))) in {normalise_name(name) for name in MONEY_IF_IT_FITS}
     if "amount" in numbers and weak and names["amount"] not in (options.columns or {}):
         high, low, amount = (numbers[role].to_numpy() for role in ("high", "low", "amount"))
@@ -363,6 +372,12 @@ def _numbers(cells: dict[str, pd.Series], raw: Raw, options: ReadOptions) -> tup
                 )
             )
     return {role: numbers[role] for role in FEATURES if role in numbers}, notes
+
+
+def _swapped(numbers: Mapping[str, pd.Series]) -> bool:
+    """Whether the volume is price times the amount, and not the other way round."""
+    high, low, volume, amount = (numbers[role].to_numpy() for role in ("high", "low", "volume", "amount"))
+    return fits_money(volume, amount, high, low) and not fits_money(amount, volume, high, low)
 
 
 def _scale(
@@ -402,6 +417,20 @@ def _scale(
         numbers[role] = (numbers[role] * factor).round(6)
         notes.append(f"column {name!r} is read times {factor:,.0f}, the unit in its name")
     return notes
+
+
+FIXED_POINT = 1e9
+"""Units in a price of Databento's whole numbers."""
+
+
+def _from_fixed_point(numbers: dict[str, pd.Series]) -> list[str]:
+    """Databento's whole numbers -> prices, in place."""
+    prices = [numbers[role] for role in PRICE_COLUMNS]
+    if not all(((cells == cells.round()) & (cells.abs() >= 1e6)).all() for cells in prices):
+        return []
+    for role in PRICE_COLUMNS:
+        numbers[role] = numbers[role] / FIXED_POINT
+    return ["prices are Databento's whole numbers: read divided by 1,000,000,000"]
 
 
 def _telling_apart(raw: Raw, times: pd.Series) -> tuple[str, pd.Series] | None:
@@ -450,6 +479,10 @@ def _symbols(cells: pd.Series, name: str) -> pd.Series:
     return cells.astype("str").str.strip()
 
 
+def _intraday(times: pd.Series) -> bool:
+    return bool((times.dropna() != times.dropna().dt.normalize()).any())
+
+
 def _times(cells: dict[str, pd.Series], raw: Raw) -> tuple[pd.Series, list[str]]:
     """The times of the rows, and a note where their spelling is unusual."""
     role = next(r for r in ("timestamps", "date", "time") if r in cells)
@@ -461,6 +494,13 @@ def _times(cells: dict[str, pd.Series], raw: Raw) -> tuple[pd.Series, list[str]]
         times = parse_timestamps(cells[role], name)
     first = cells[role].iloc[0]
     what = unusual(first) if isinstance(first, str) else None
+    if (
+        times.dt.tz is None
+        and re.search(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])", name, re.IGNORECASE)
+        and _intraday(times)
+    ):
+        said = f"column {name!r} names a zone; its times are kept without one; "
+        return times, [Message(said, Argument("tz", "UTC"), " or the like names it")]
     if what is None or (what == "digits" and times.dt.tz is not None):
         return times, []
     return times, [f"column {name!r} holds {what}: {first.strip()[:40]!r} is read as {times.iloc[0]}"]

@@ -189,11 +189,13 @@ def _from_texts(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
         row = _row_of(series, zoned.index[zoned != zoned.iloc[0]][0])
         raise KlineError(f"column {name!r} mixes times with and without a zone offset, as in data row {row}: use one")
     named = texts.str.contains(r"[A-Za-z]{3}", regex=True).all()  # months: 01-Jul-2024, Jul 1, 2024
-    strange = named & texts.str.replace(_ENGLISH, "", regex=True).str.contains("[A-Za-z]{2}", regex=True)
-    if strange.any():  # CST-6, PST8PDT: the parser of pandas takes their signs the other way round
+    strange = texts.str.replace(_ENGLISH, "", regex=True).str.contains("[A-Za-z]{2}", regex=True)
+    if named and strange.any():  # CST-6, PST8PDT: the parser of pandas takes their signs the other way round
         _refuse_missing(cells.mask(strange), series, name)
     form = "mixed" if named else "ISO8601"
     offsets = texts.str.extract(f"({_OFFSET})", expand=False).nunique() if zoned.all() else 0
+    if offsets > 1:
+        _refuse_intervals(texts, series, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         times = pd.to_datetime(texts, format=form, errors="coerce", utc=offsets > 1)
@@ -203,6 +205,24 @@ def _from_texts(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
     if offsets > 1:
         return _on_local_clock(times, texts)
     return times if zone is None or zoned.all() else set_zone(times, zone, name)
+
+
+MOST_OFFSETS = 4
+"""Offsets from UTC that one exchange has had, summer time included."""
+
+
+def _refuse_intervals(texts: pd.Series, series: pd.Series, name: str) -> None:
+    """Refuse 09:30-10:30, which is read as a time with an offset, where there are too many offsets for a zone."""
+    clocks = texts.str.extract(r"(\d{1,2}):(\d{2})(?::00)?\s*-(\d{1,2}):(\d{2})$")
+    minutes = [clocks[i].astype("float64") * 60 + clocks[i + 1].astype("float64") for i in (0, 2)]
+    if clocks.notna().all(axis=None) and (
+        minutes[1].nunique() > MOST_OFFSETS or ((minutes[1] - minutes[0]) % 1440).nunique() == 1
+    ):
+        first = texts.index[0]
+        raise KlineError(
+            f"column {name!r} has {str(series.loc[first])[:40]!r} in data row {_row_of(series, first)}, the beginning and the end "
+            "of a bar: keep one of them"
+        )
 
 
 _MIDNIGHT = re.compile(r"(?<=[ T])24:00(?::00(?:\.0+)?)?(?=$|[ ]?Z$|[ ]?[+-]\d{2}:?\d{2}$)")
@@ -354,7 +374,8 @@ def _year_first(texts: pd.Series, series: pd.Series, name: str) -> pd.Series:
         return texts
     parts = texts.str.extract(pattern)
     if (parts[0].str.len() == 3).any() and (parts[2].str.len() <= 2).all():  # the Republic of China's years
-        return _dates(*(parts[i].astype("int64") + (0 if i else 1911) for i in range(3)), parts[3])
+        year, month, day = (parts[i].astype("int64") for i in range(3))
+        return _dates(year + 1911, month, day, parts[3])
     short = bool((parts[2].str.len() <= 2).all())
     if not short and not (parts[2].str.len() == 4).all():
         return texts

@@ -73,6 +73,14 @@ def without_scale(name: str) -> str:
     return text[: found.start()]
 
 
+def is_unit(text: str) -> bool:
+    """Whether a cell is nothing but a unit: `USD`, `shares`, `万手`, `thousands`."""
+    plain = unicodedata.normalize("NFKC", text).strip().lower()
+    words = _words(plain)
+    named = bool(words) and all(w in _CURRENCIES or w in _THINGS or w in _LETTERS or _joined(w) for w in words)
+    return bool(plain) and (named or _chinese(plain) is not None or re.fullmatch(r"[$€£¥₹₩₽]", plain) is not None)
+
+
 def _factor(unit: str) -> float | None:
     """Of a unit such as `万手`, `USD mn`, `'000`, `in thousands`; 1.0 for one that scales nothing; None where it is unclear."""
     text = re.sub(r"^(?:单位|單位|unit|units)?\s*[:：]?\s*", "", unit.strip().lower())

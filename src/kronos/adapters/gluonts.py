@@ -23,19 +23,19 @@ from kronos.adapters.tables import AdapterSettings, TableHistory, sample
 from kronos.schema import FEATURES
 
 TOGETHER = 64
-"""Items that are forecast in one call."""
+"""Items of a data set that are forecast in one call."""
 
 
 class KronosGluonPredictor(RepresentablePredictor):
-    """Forecasts the items of a GluonTS data set, univariate ([T] targets) or multivariate ([D, T]).
+    """GluonTS predictor for the items of a data set, univariate (targets [T]) or multivariate ([D, T]).
 
-    The four to six rows of a multivariate target are open, high, low, close, volume and amount, in this order; of another number
-    of rows each is forecast alone, as is a univariate target: as bars from one value to the next.
+    Four to six rows of a multivariate target are open, high, low, close, volume and amount, in this order. With another number
+    of rows each row is forecast alone, like a univariate target: as bars from one value to the next.
 
     Args:
         prediction_length: bars to forecast.
         model, tokenizer, lookback, temperature, top_k, top_p, seed, device: as in `kronos.adapters.sktime.KronosForecaster`.
-        num_samples: paths, where ``predict`` is not told.
+        num_samples: paths, where ``predict`` gets no number.
     """
 
     @validated()
@@ -59,7 +59,7 @@ class KronosGluonPredictor(RepresentablePredictor):
         )
 
     def predict(self, dataset: Any, num_samples: int | None = None, **kwargs: Any) -> Iterator[SampleForecast]:
-        """A SampleForecast an item, [P, H] or [P, H, D]."""
+        """Yield a SampleForecast for each item, [P, H] or [P, H, D]."""
         told = self.settings._replace(paths=num_samples or self.num_samples)
         for items in batcher(dataset, TOGETHER):
             paths = sample([self._history(item) for item in items], told)

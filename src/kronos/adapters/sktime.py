@@ -19,19 +19,22 @@ from kronos.calendars import future_timestamps
 from kronos.metrics.quantiles import path_quantiles
 
 KEPT = 5_000
-"""Rows that a fitted forecaster keeps; more is not looked back on."""
+"""Latest rows that a fitted forecaster keeps."""
 
 
 class KronosForecaster(BaseForecaster):
-    """Forecasts by a Kronos model, without training: ``fit`` remembers the history.
+    """Zero-shot sktime forecaster by a Kronos model: ``fit`` stores the history and trains nothing.
 
     A table with open, high, low and close (and volume, amount) is forecast as K-lines; of any other table each column alone,
     as bars from one value to the next. Quantiles, intervals and variances are those of the sampled paths.
 
     Args:
-        model: "nano" (embedded), "mini", "small", "base", a Hub id or a folder. tokenizer: where it does not follow from it.
-        lookback: rows to look back on; None takes what the context holds, up to 400.
-        paths: sampled paths. temperature, top_p: None takes the model's own; top_k: 0 is off.
+        model: "nano" (built in), "mini", "small", "base", a Hub id or a folder.
+        tokenizer: where it does not follow from ``model``.
+        lookback: latest rows that the model sees; None takes what the context holds, up to 400.
+        paths: sampled paths.
+        temperature, top_p: None takes the model's own.
+        top_k: 0 is off.
         seed: the same seed gives the same forecast; None draws anew at every call.
         calendar: of the rows to come where the index is of dates without a frequency (see `kronos.future_timestamps`).
         device: None takes the best there is.
@@ -88,7 +91,7 @@ class KronosForecaster(BaseForecaster):
         return self
 
     def _update(self, y: pd.DataFrame, X: Any = None, update_params: bool = True) -> KronosForecaster:
-        """Newer rows, and newer values of known ones."""
+        """Add newer rows, and replace values of known rows by newer ones."""
         known = self._history[~self._history.index.isin(y.index)]
         self._history = pd.concat([known, y]).sort_index().iloc[-KEPT:]
         return self
@@ -115,7 +118,7 @@ class KronosForecaster(BaseForecaster):
         return pd.DataFrame(blocks.reshape(len(index), -1), index=index, columns=columns)
 
     def _paths(self, fh: ForecastingHorizon) -> tuple[np.ndarray, pd.Index]:
-        """Paths [P, H, C] at the steps of fh, and their index."""
+        """Sample paths [P, H, C] at the steps of fh; return them and their index."""
         steps = np.asarray(fh.to_relative(self.cutoff).to_pandas(), dtype=np.int64)
         index = self._index_of(int(steps.max()))
         first = (
@@ -127,13 +130,13 @@ class KronosForecaster(BaseForecaster):
         return paths[:, steps - 1], index[steps - 1].set_names(self._history.index.name)
 
     def _index_of(self, count: int) -> pd.Index:
-        """The index of the next ``count`` rows."""
+        """Return the index of the next ``count`` rows."""
         if self._irregular():
             return future_timestamps(pd.DatetimeIndex(self._history.index), count, self.calendar)
         return ForecastingHorizon(range(1, count + 1), is_relative=True).to_absolute_index(self.cutoff)
 
     def _irregular(self) -> bool:
-        """Dates without a frequency, as markets with holidays have them. (sktime takes only steps, not dates, for fh then.)"""
+        """Whether the index has dates without a frequency, as with holidays; sktime then takes only steps, not dates, for fh."""
         index = self._history.index
         return (
             isinstance(index, pd.DatetimeIndex)
@@ -143,5 +146,5 @@ class KronosForecaster(BaseForecaster):
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        """Settings for sktime's tests: the embedded model, few paths."""
+        """Return settings for sktime's tests: the built-in model and few paths."""
         return [{"paths": 4, "lookback": 16}, {"paths": 3, "temperature": 0.8, "top_k": 20, "seed": 7}]

@@ -1,4 +1,4 @@
-"""Tables of any columns and index as K-lines, and sampled paths of their columns back.
+"""Conversion of tables with any columns and index to K-lines, and of sampled paths back to their columns.
 
 Legend: P paths, H horizon, C columns of the table.
 """
@@ -18,11 +18,11 @@ from kronos.predictor import KronosPredictor
 from kronos.schema import FEATURES, PRICE_COLUMNS
 
 ORIGIN = pd.Timestamp("2000-01-01")
-"""Where a table is numbered instead of dated, its rows are taken for days from here on."""
+"""Date of row 0 of a table with a numeric index, whose rows are taken as days."""
 
 
 class AdapterSettings(NamedTuple):
-    """What the adapters are told; None takes the model's own."""
+    """Settings of the adapters; None takes the model's own."""
 
     model: str = "nano"
     tokenizer: str | None = None
@@ -36,7 +36,7 @@ class AdapterSettings(NamedTuple):
 
 
 class TableHistory(NamedTuple):
-    """A series as it was observed, and the times to forecast."""
+    """Observed series, and the times to forecast."""
 
     values: pd.DataFrame
     past: pd.DatetimeIndex
@@ -45,14 +45,14 @@ class TableHistory(NamedTuple):
 
 @lru_cache(maxsize=4)
 def predictor_of(model: str, tokenizer: str | None, device: str | None) -> KronosPredictor:
-    """Loaded once a process: estimators are cloned, copied and pickled, weights need not be."""
+    """Load a predictor, once in a process: estimators are cloned, copied and pickled, weights need not be."""
     from kronos.loading import load
 
     return load(model, tokenizer=tokenizer, device=device)
 
 
 def candle_columns(columns: Sequence[object]) -> dict[str, int] | None:
-    """{feature: position} where open, high, low and close are among the columns, in any case; else None."""
+    """Return {feature: position} where open, high, low and close are among the columns, in any case; else None."""
     if not all(isinstance(name, str) for name in columns):
         return None
     found = find_columns([str(name) for name in columns])
@@ -63,14 +63,14 @@ def candle_columns(columns: Sequence[object]) -> dict[str, int] | None:
 
 
 def flat_candles(values: np.ndarray) -> pd.DataFrame:
-    """One number a time [T] as bars: from the number before to the number itself."""
+    """Turn a series of numbers [T] into bars, each from the number before to the number itself."""
     before = np.concatenate([values[:1], values[:-1]])
     high, low = np.maximum(before, values), np.minimum(before, values)
     return pd.DataFrame({"open": before, "high": high, "low": low, "close": values})
 
 
 def dated(index: pd.Index, first: int = 0) -> pd.DatetimeIndex:
-    """Times of an index of dates, periods, or numbers; numbers count from ``first``."""
+    """Return the times of an index of dates, periods, or numbers; numbers count from ``first``."""
     if isinstance(index, pd.DatetimeIndex):
         return index
     if isinstance(index, pd.PeriodIndex):
@@ -79,7 +79,7 @@ def dated(index: pd.Index, first: int = 0) -> pd.DatetimeIndex:
 
 
 def sample(histories: Sequence[TableHistory], settings: AdapterSettings) -> list[np.ndarray]:
-    """Paths of every column of every series, float64 [P, H, C] each.
+    """Sample paths of every column of every series, float64 [P, H, C] each.
 
     Columns that are the open, high, low and close (and volume and amount) of bars are forecast together, as a K-line; any other
     columns each alone, as bars from one value to the next.

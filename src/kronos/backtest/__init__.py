@@ -1,1 +1,1 @@
-"""From bars to a backtest: Qlib data in and out, signals, Qlib's strategy, scores and the report."""
+"""Backtests on Qlib data: signals from forecasts, Qlib's strategy, scores and the report."""

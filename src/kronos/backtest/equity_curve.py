@@ -1,4 +1,4 @@
-"""The picture of a backtest: cumulative returns, the excess return, and how far it fell."""
+"""Plot of a backtest: cumulative returns, excess return and drawdown."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ LABELS = {
 
 
 def cumulative(curves: pd.DataFrame) -> pd.DataFrame:
-    """Sums of daily returns, as Qlib counts."""
+    """Return the cumulative sums of daily returns, not compounded, as in Qlib."""
     return curves.cumsum()
 
 
 def drawdown(daily: pd.Series) -> pd.Series:
-    """How far the sum lies below its highest value so far, zero at the start included."""
+    """Return the distance of the cumulative sum below its highest value so far, zero at the start included."""
     total = daily.cumsum()
     return total - total.cummax().clip(lower=0)
 
 
 def draw(curves: dict[str, pd.DataFrame], report: dict[str, Any]) -> bytes:
-    """PNG: for each signal the cumulative returns above, the drawdown of strategy and excess return below."""
+    """Plot for each signal the cumulative returns, and below them the drawdown of strategy and excess return; return a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter

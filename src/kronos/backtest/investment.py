@@ -1,4 +1,4 @@
-"""The paper's fifth task as one command: a model as it is, on any Qlib data (arXiv 2508.02739, investment simulation)."""
+"""The paper's investment simulation, its fifth task, for a model without fine-tuning, on any Qlib data (arXiv 2508.02739)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from kronos.qlib.folder import QlibFolder
 def investment_config(
     data: str, task: Task, out: Path, instrument: str, days: tuple[str, str] | None = None, **more: Any
 ) -> FinetuneConfig:
-    """Settings of `run_backtest` for the task.
+    """Make the settings of `run_backtest` for the task.
 
     Args:
         data: a Qlib data folder.
-        instrument: its list. Lists that the paper does not trade hold a sixth of their instruments and replace a tenth of those.
-        days: first and last day to trade; None takes what the data has from July 2024 on, as the paper.
-        more: further settings, such as backtest_benchmark, device and seed; None leaves one as it is.
+        instrument: name of the instrument list. With lists that are not the paper's, a sixth of the instruments is held, and a
+            tenth of those replaced.
+        days: first and last day to trade; None takes the days of the data from July 2024 on, as in the paper.
+        more: further settings, such as backtest_benchmark, device and seed; None keeps the default.
 
     Raises:
-        ValueError: data, list or dates that are not there.
+        ValueError: the data, the list or the dates do not exist.
     """
     folder = QlibFolder(Path(data))
     lookback, horizon = task.window("1d")
@@ -63,7 +64,7 @@ def investment_config(
 
 
 def _days(calendar: pd.DatetimeIndex, lookback: int) -> tuple[str, str]:
-    """From July 2024 and a full lookback on."""
+    """Return the days of the calendar from July 2024 and a full lookback on."""
     later = calendar[lookback:]
     later = later[later >= pd.Timestamp("2024-07-01")]
     if len(later) < 2:

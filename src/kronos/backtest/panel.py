@@ -1,4 +1,4 @@
-"""All windows that signals are forecast from, cut out of flat arrays without a data frame in the loop.
+"""Panel of all windows that signals are forecast from, cut from flat arrays without a data frame in the loop.
 
 Legend: N bars of all symbols, W windows, L lookback, H horizon, 6 features, 5 time features.
 """
@@ -21,11 +21,11 @@ from kronos.klines.time_splits import COLUMNS
 from kronos.schema import CLOSE, FEATURES
 
 PATTERN = 500
-"""Times of the calendar that are enough to learn from how it goes on."""
+"""Latest times of the calendar from which its continuation is inferred."""
 
 
 class Chunk(NamedTuple):
-    """Windows of some whole days, normalised, and what maps their forecast back."""
+    """Normalised windows of some whole days, and the constants that map their forecast back."""
 
     windows: list[Window]
     day: np.ndarray
@@ -35,16 +35,16 @@ class Chunk(NamedTuple):
     last: np.ndarray
     """Last observed close [W], float64 in prices."""
     last_z: np.ndarray
-    """The same, normalised and not clipped [W]."""
+    """Last observed close [W], normalised and not clipped."""
     std: np.ndarray
-    """Standard deviation of close over the lookback [W] in prices, with the constant that normalisation adds."""
+    """Standard deviation of close over the lookback [W] in prices, plus the constant that normalisation adds."""
     positive: np.ndarray
     """Whether all prices of the lookback are positive [W]."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Bars of many symbols as flat arrays, and the bars that a forecast is made from: the last ones of full lookbacks, by day."""
+    """Bars of many symbols as flat arrays, and the last bars of all full lookbacks, by day, from which forecasts are made."""
 
     bars_N6: np.ndarray
     stamp_N5: np.ndarray
@@ -52,7 +52,7 @@ class Panel:
     closes_N: np.ndarray
     symbols_N: np.ndarray
     ends: np.ndarray
-    """Rows of the bars that a forecast is made from, sorted by day, then by symbol."""
+    """Rows of the last bars of lookbacks, sorted by day, then by symbol."""
     future_stamp: dict[int, np.ndarray]
     """Time features [H, 5] of the horizon after each day, by the day's nanoseconds."""
     lookback: int
@@ -67,10 +67,10 @@ class Panel:
         first: pd.Timestamp,
         last: pd.Timestamp,
     ) -> Panel:
-        """From a long table (the columns of `splits.COLUMNS`, sorted by symbol and time) and the market's calendar.
+        """Make it from a long table (the columns of `time_splits.COLUMNS`, sorted by symbol and time) and the market's calendar.
 
         A symbol has a window on a day if it has a bar on that day and ``lookback`` bars up to it. The horizon's times are the next
-        ones of the calendar; beyond its end it goes on as it used to.
+        ones of the calendar; after its end its pattern is continued.
 
         Raises:
             ValueError: columns are missing, a bar's day is not in the calendar, or there is no window between the dates.
@@ -102,7 +102,7 @@ class Panel:
         )
 
     def chunks(self, batch: int) -> list[np.ndarray]:
-        """The ends cut into whole days, as many as make at least ``batch`` windows together."""
+        """Cut the rows of `ends` into whole days, as many as give at least ``batch`` windows together."""
         days = self.times_N[self.ends]
         edges = np.flatnonzero(np.concatenate(([True], days[1:] != days[:-1], [True])))
         cuts = [0]
@@ -114,7 +114,7 @@ class Panel:
         return [self.ends[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
     def take(self, ends: np.ndarray, clip: float) -> Chunk:
-        """Normalise the windows that end at these rows, each by its own lookback."""
+        """Cut and normalise the windows that end at these rows, each by its own lookback, clipped to [-clip, clip]."""
         rows_WL = ends[:, None] + np.arange(1 - self.lookback, 1)
         bars_WL6 = self.bars_N6[rows_WL]
         scales = [Normalizer.of(bars) for bars in bars_WL6]
@@ -135,7 +135,7 @@ class Panel:
         )
 
     def digest(self) -> str:
-        """Changes with any bar, time, symbol or day to forecast."""
+        """Return a hash that changes with any bar, time, symbol or day to forecast."""
         content = hashlib.blake2b(digest_size=16)
         for array in (self.bars_N6, self.times_N, self.ends, self.closes_N):
             content.update(np.ascontiguousarray(array).tobytes())
@@ -145,7 +145,7 @@ class Panel:
         return content.hexdigest()
 
     def __iter__(self) -> Iterator[tuple[str, pd.Timestamp]]:
-        """Symbol and day of every window, in order."""
+        """Iterate over symbol and day of every window, in order."""
         for end in self.ends:
             yield str(self.symbols_N[end]), pd.Timestamp(self.times_N[end])
 

@@ -1,6 +1,6 @@
-"""The report as a page: what came out in words, tables, and charts by plotly, in one file that works offline.
+"""HTML report of a backtest: results in sentences, tables, and charts by plotly, in one file that works offline.
 
-Names come from users' files: in the HTML they are escaped, in the charts' data they cannot end the script.
+Names come from users' files: they are escaped in the HTML, and in the charts' data so that they cannot end the script.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ IC_NAMES = {
 
 
 def report_page(curves: dict[str, pd.DataFrame], report: dict[str, Any], daily: pd.DataFrame) -> str:
-    """The HTML; ``daily`` has a row a day and signal with the columns of the scores."""
+    """Return the HTML; ``daily`` has a row for each day and signal, with the columns of the scores."""
     horizon = report["horizon"]
     traded, charts = [], {}
     for number, (name, frame) in enumerate(curves.items()):
@@ -67,7 +67,7 @@ def report_page(curves: dict[str, pd.DataFrame], report: dict[str, Any], daily: 
 
 
 def _accent(totals: dict[str, Any]) -> str:
-    """Green only for what chance rarely gives, red for a loss against the benchmark, else grey."""
+    """Return the colour: green for a gain that chance rarely gives, red for a loss against the benchmark, else grey."""
     if not totals["excess_return_with_cost"] > 0:
         return "#b91c1c"
     return "#15803d" if totals["t_of_excess_with_cost"] >= CONVINCING else "#6b7280"
@@ -155,7 +155,7 @@ def _returns_chart(daily: pd.DataFrame) -> dict[str, Any]:
 
 
 def _ic_chart(daily: pd.DataFrame, names: list[str], horizon: int) -> dict[str, Any]:
-    """Sums of the daily RankIC: a line that rises steadily is a signal that works steadily."""
+    """Return the chart of the cumulative daily RankIC, which rises steadily for a signal that works steadily."""
     column = f"rank_ic_{horizon}d"
     data = []
     for name in names:

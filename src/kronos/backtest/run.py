@@ -1,4 +1,4 @@
-"""Step 4 of the documented four: signals, Qlib's backtest, scores and the report, into one folder."""
+"""Step 4 of the fine-tuning workflow: signals, Qlib's backtest, scores and the report, in one folder."""
 
 from __future__ import annotations
 
@@ -40,16 +40,18 @@ def run_backtest(
     verbose: bool = True,
     say: Say = print,
 ) -> dict[str, Any]:
-    """Do all of step 4 and write its files to ``config.backtest_folder``; returns the report.
+    """Run step 4, write its files to ``config.backtest_folder``, and return the report.
 
     Args:
-        model: a zoo name, Hub id or folder of a pair to forecast with as it is; None takes the fine-tuned networks.
+        model: a short name, Hub id or folder of a pair to forecast with, without fine-tuning; None takes the fine-tuned networks.
         tokenizer: where it does not follow from ``model``.
-        signals: a user's Parquet of signals instead; no model is needed then.
-        traded: signals to trade by; none: `backtest_signal` of the config, or the first of a user's.
+        signals: a user's Parquet of signals to take instead; no model is needed then.
+        traded: signals to trade by; default `backtest_signal` of the config, or the first of a user's signals.
+        overwrite: begin anew where the folder holds signals of other settings.
+        say: called with each line of progress.
 
     Raises:
-        ValueError: something is not there or does not fit; nothing is forecast before it is known.
+        ValueError: data, model, signals or dates are missing or do not fit; this is checked before anything is forecast.
     """
     require_qlib()
     if config.freq != "day":
@@ -97,10 +99,10 @@ def signal_settings(config: FinetuneConfig) -> SignalSettings:
 
 
 def load_pair(config: FinetuneConfig, model: str | None, tokenizer: str | None = None) -> KronosPredictor:
-    """The networks to forecast with.
+    """Load the networks to forecast with.
 
     Raises:
-        ValueError: there are no fine-tuned ones yet; the message says what to do.
+        ValueError: there are no fine-tuned networks yet; the message says what to do.
     """
     from kronos.loading import load, load_model, load_tokenizer, pair_settings
     from kronos.predictor import KronosPredictor, best_device
@@ -128,7 +130,7 @@ def load_pair(config: FinetuneConfig, model: str | None, tokenizer: str | None =
 
 
 def _panel(config: FinetuneConfig, folder: QlibFolder, verbose: bool) -> Panel:
-    """The bars that step 1 prepared, or with an empty ``dataset_path`` those of the Qlib folder itself."""
+    """Return the panel of the bars that step 1 prepared, or with an empty ``dataset_path`` of the Qlib folder's bars."""
     if config.dataset_path:
         file = Path(config.dataset_path) / "test.parquet"
         if not file.is_file():
@@ -142,7 +144,7 @@ def _panel(config: FinetuneConfig, folder: QlibFolder, verbose: bool) -> Panel:
 
 
 def signal_days(config: FinetuneConfig, calendar: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last day of signals: from the day before the first one traded, which trades by them."""
+    """Return the first and last day of signals: a day trades by the signals of the day before."""
     first, last = (pd.Timestamp(time) for time in config.backtest_time_range)
     before = int(calendar.searchsorted(first)) - 1
     return (calendar[before] if before >= 0 else first), last
@@ -151,7 +153,19 @@ def signal_days(config: FinetuneConfig, calendar: pd.DatetimeIndex) -> tuple[pd.
 def evaluate(
     config: FinetuneConfig, folder: QlibFolder, table: pd.DataFrame, traded: Sequence[str], verbose: bool = True
 ) -> tuple[dict[str, Any], pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Scores of every signal and simulations of those traded: the report, a row a day and signal, and curves by signal."""
+    """Score every signal, and simulate trading by those of ``traded``.
+
+    Args:
+        folder: the Qlib data.
+        table: signals (datetime, instrument, a column for each signal).
+        traded: names of the signals to trade by.
+
+    Returns:
+        The report, a table of scores with a row for each day and signal, and curves of daily returns by signal.
+
+    Raises:
+        ValueError: no instrument of the signals has data, or no two days are left to trade.
+    """
     calendar = folder.calendar()
     first, last = signal_days(config, calendar)
     table = table[(table["datetime"] >= first) & (table["datetime"] <= last)]
@@ -205,7 +219,7 @@ def evaluate(
 
 
 def _closes(table: pd.DataFrame, calendar: pd.DatetimeIndex) -> pd.DataFrame:
-    """Closes of the signals' instruments, day x instrument, from their first day to the calendar's end."""
+    """Return the closes of the signals' instruments, day x instrument, from their first day to the calendar's end."""
     from qlib.data import D
 
     if not len(table):
@@ -217,7 +231,7 @@ def _closes(table: pd.DataFrame, calendar: pd.DatetimeIndex) -> pd.DataFrame:
 
 
 def write_outputs(out: Path, report: dict[str, Any], daily: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> None:
-    """report.json, report.parquet, the picture and the page."""
+    """Write report.json, report.parquet, the figure and the page."""
     from kronos.backtest.equity_curve import draw
     from kronos.backtest.report import report_page
 
@@ -232,7 +246,7 @@ def write_outputs(out: Path, report: dict[str, Any], daily: pd.DataFrame, curves
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN: null stands for a figure that there is not."""
+    """Replace NaN by None, since JSON has no NaN."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

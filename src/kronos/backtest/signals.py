@@ -1,4 +1,4 @@
-"""A signal for every day and symbol from forecasts: which instruments are expected to do best?
+"""Signals from forecasts, one for every day and symbol, to rank instruments by expected return.
 
 Signals by name, all from the mean of the sampled paths of close, anchored to the last close:
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SIGNALS = ("return", "last", "mean", "max", "min")
 CPU_MEMORY = 2**27
-"""Bytes of a batch on a CPU: windows this short are a fifth faster in batches that stay nearer to its caches."""
+"""Bytes of a batch on a CPU: short windows are a fifth faster in batches that fit the processor's caches better."""
 TABLE, PREDICTIONS, RECORD, PARTS = "signals.parquet", "predictions.pkl", "signals.json", "signals.parts"
 PART = f"{PARTS}/[0-9]*.parquet"
 OWNS = (PART, TABLE, PREDICTIONS)
@@ -42,15 +42,15 @@ OWNS = (PART, TABLE, PREDICTIONS)
 
 @dataclass(frozen=True)
 class SignalSettings:
-    """How forecasts are drawn.
+    """Settings of the forecasts that signals are made from.
 
     Attributes:
         lookback, horizon: bars.
-        paths: drawn and averaged, a window.
+        paths: paths of a window, which are averaged.
         temperature, top_k, top_p: as in `Sampling`; None takes the model's own, top_k 0 is off.
         seed: a symbol's forecast on a day depends on it and on its bars, not on what else is forecast.
         batch: windows that are forecast, and saved, together (at least a day).
-        anchor: "level" measures from what the tokenizer makes of the last close, None from the last close itself.
+        anchor: "level" measures from the tokenizer's reconstruction of the last close, None from the last close itself.
     """
 
     lookback: int = 90
@@ -72,7 +72,7 @@ class SignalSettings:
 
 
 def signals_of(chunk: Chunk, drawn: list[Drawn], anchor: str | None = "level") -> dict[str, np.ndarray]:
-    """The signals [W] of forecasts, by name. The return's prices are above zero where those of the lookback are."""
+    """Compute the signals [W] of forecasts, by name. Prices of ``return`` are kept above zero where those of the lookback are."""
     close_WPH = np.stack([one.paths[..., CLOSE] for one in drawn])
     start_W = chunk.last_z if anchor is None else np.array([one.last[CLOSE] for one in drawn])
     rise_WH = close_WPH.mean(axis=1) - start_W[:, None]  # the level anchor moves paths by last - reconstruction
@@ -97,14 +97,14 @@ def generate_signals(
     verbose: bool = True,
     shared: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Forecast all windows of a panel and write their signals to a folder; a stopped run goes on where it was.
+    """Forecast all windows of a panel and write their signals to a folder; a stopped run is resumed.
 
-    Written are ``signals.parquet`` (datetime, instrument, a column a signal), ``predictions.pkl`` (a dict of signal -> table of
-    day x instrument, as existing scripts load it) and ``signals.json`` (what they were made with).
+    It writes ``signals.parquet`` (datetime, instrument, a column for each signal), ``predictions.pkl`` (a dict of signal ->
+    table of day x instrument, as existing scripts load it) and ``signals.json`` (their settings).
 
     Args:
-        overwrite: forecast anew where the folder has signals; what is not theirs is never deleted.
-        shared: names of files that others keep in the folder.
+        overwrite: forecast anew where the folder has signals; other files are never deleted.
+        shared: names of files that other steps keep in the folder.
 
     Raises:
         ValueError: the folder holds other files, or signals made with other settings, bars or weights, and ``overwrite`` is not
@@ -132,7 +132,7 @@ def generate_signals(
 
 
 def forecast_chunk(chunk: Chunk, predictor: KronosPredictor, settings: SignalSettings) -> pd.DataFrame:
-    """Signals of some days: datetime, instrument, a column a signal."""
+    """Forecast some days; return their signals: datetime, instrument, a column for each signal."""
     from kronos.generation.paths import sample_paths
 
     sampling = predictor.sampling.with_(settings.temperature, settings.top_k, settings.top_p)
@@ -153,7 +153,7 @@ def forecast_chunk(chunk: Chunk, predictor: KronosPredictor, settings: SignalSet
 
 
 def record_of(panel: Panel, predictor: KronosPredictor, settings: SignalSettings) -> dict[str, Any]:
-    """What signals follow from: settings, bars and weights."""
+    """Return the record of all that signals depend on: settings, bars and weights."""
     sampling = predictor.sampling.with_(settings.temperature, settings.top_k, settings.top_p)
     weights = hashlib.blake2b(digest_size=16)
     for network in (predictor.tokenizer, predictor.model):
@@ -171,7 +171,7 @@ def record_of(panel: Panel, predictor: KronosPredictor, settings: SignalSettings
 
 
 def as_predictions(table: pd.DataFrame) -> bytes:
-    """A dict of signal -> DataFrame of day x instrument, pickled for existing scripts."""
+    """Pickle a dict of signal -> DataFrame of day x instrument, for existing scripts."""
     frames = {}
     for name in signal_columns(table):
         wide = table.pivot(index="datetime", columns="instrument", values=name).sort_index()
@@ -185,10 +185,10 @@ def signal_columns(table: pd.DataFrame) -> list[str]:
 
 
 def read_signals(path: Path) -> pd.DataFrame:
-    """A user's signals: Parquet with datetime, instrument and a column of numbers a signal, each day and instrument once.
+    """Read a user's signals: Parquet with datetime, instrument and a column of numbers for each signal.
 
     Raises:
-        ValueError: it is not that; what was found is named.
+        ValueError: the file is no such table, or has a day and instrument twice.
     """
     if not path.is_file():
         raise KronosError(Argument("signals", str(path)), ": no such file")

@@ -1,4 +1,4 @@
-"""Trading a signal in Qlib's simulator: its TopkDropoutStrategy with costs, and its risk analysis.
+"""Simulated trading of a signal by Qlib: its TopkDropoutStrategy with costs, and its risk analysis.
 
 The signal of a day is traded on the next one. The ``topk`` best instruments are held in equal shares; each day at most ``n_drop``
 of them are replaced, none before it was held for ``hold_thresh`` days.
@@ -19,17 +19,17 @@ from kronos.errors import Argument, KronosError
 from kronos.finetune.config import FinetuneConfig
 
 NO_LIMIT = 1e9
-"""A daily move that never comes; None would be replaced by the region's."""
+"""Daily price limit, as a share, that is never reached; Qlib replaces None by the region's limit."""
 FIGURES = ("mean", "std", "annualized_return", "information_ratio", "max_drawdown")
 STRATEGY = ("strategy_without_cost", "strategy_with_cost")
 CURVES = ("benchmark", "excess_return_without_cost", "excess_return_with_cost")
 
 
 def check_held(config: FinetuneConfig, instruments: int) -> None:
-    """See that there are more instruments than are to be held.
+    """Check that there are more instruments than are to be held.
 
     Raises:
-        ValueError: there are not, so that the signal would choose nothing.
+        ValueError: there are no more, so that the signal would select nothing.
     """
     if config.backtest_n_symbol_hold >= instruments:
         raise KronosError(
@@ -40,7 +40,7 @@ def check_held(config: FinetuneConfig, instruments: int) -> None:
 
 
 def last_tradable(calendar: pd.DatetimeIndex, last: pd.Timestamp) -> pd.Timestamp:
-    """The last day to trade: Qlib's simulator needs a day of the calendar after it.
+    """Return the last day to trade: Qlib's simulator needs a day of the calendar after it.
 
     Raises:
         ValueError: the calendar has fewer than two days.
@@ -59,12 +59,12 @@ def simulate(
     benchmark: str | Sequence[str],
     verbose: bool = True,
 ) -> pd.DataFrame:
-    """Trade a column of a table of signals (datetime, instrument, ...) from ``first`` to ``last``.
+    """Simulate trading by a column of a table of signals (datetime, instrument, ...) from ``first`` to ``last``.
 
-    ``benchmark`` is an instrument, or several whose mean daily change is taken. Qlib must be started.
+    ``benchmark`` is an instrument, or several whose mean daily change is taken. Qlib must have been initialised.
 
     Returns:
-        A row a day: account, return (before costs), total_turnover, turnover, total_cost, cost, value, cash, bench.
+        A row for each day: account, return (before costs), total_turnover, turnover, total_cost, cost, value, cash, bench.
 
     Raises:
         ValueError: as `check_held`.
@@ -109,7 +109,7 @@ def simulate(
 
 @contextlib.contextmanager
 def _quiet(verbose: bool) -> Iterator[None]:
-    """Without the warnings of means over days on which nothing was dealt and, unless verbose, without Qlib's progress bar."""
+    """Suppress warnings about means over days without trades and, unless verbose, Qlib's progress bar."""
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         warnings.filterwarnings("ignore", message="Mean of empty slice", category=RuntimeWarning)
         if not verbose:
@@ -118,7 +118,7 @@ def _quiet(verbose: bool) -> Iterator[None]:
 
 
 def curves_of(report: pd.DataFrame) -> pd.DataFrame:
-    """Daily returns: strategy before and after costs, benchmark, and what the strategy gained beyond it before and after."""
+    """Return daily returns: strategy before and after costs, benchmark, and excess return before and after costs."""
     with_cost = report["return"] - report["cost"]
     return pd.DataFrame(
         {
@@ -132,9 +132,9 @@ def curves_of(report: pd.DataFrame) -> pd.DataFrame:
 
 
 def risk_of(report: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Qlib's risk analysis of the benchmark and of the excess return before and after costs: `FIGURES` of each of `CURVES`.
+    """Run Qlib's risk analysis of the benchmark and of the excess return before and after costs: `FIGURES` of each of `CURVES`.
 
-    Qlib adds daily returns up instead of compounding them, and counts 238 days a year.
+    Qlib sums daily returns instead of compounding them, and counts 238 days a year.
     """
     from qlib.contrib.evaluate import risk_analysis
 
@@ -147,7 +147,7 @@ def risk_of(report: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def totals_of(report: pd.DataFrame) -> dict[str, Any]:
-    """What came out over the whole time, in sums of daily returns, and what trading took."""
+    """Return totals over the whole time: sums of daily returns, and costs and turnover of trading."""
     curves = curves_of(report)
     return {
         "days": len(report),
@@ -167,6 +167,6 @@ def totals_of(report: pd.DataFrame) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> float:
-    """NaN where there is no number, which the report writes as null."""
+    """Return a finite number, or NaN, which the report writes as null."""
     number = float(value)
     return number if math.isfinite(number) else math.nan

@@ -1,4 +1,4 @@
-"""What came out of a backtest, in words, good or bad."""
+"""Results of a backtest in sentences."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 CONVINCING = 2.0
-"""Standard errors from zero that chance alone rarely gives."""
+"""Standard errors from zero (t) below which a result is called no better than chance."""
 
 
 def verdict(report: dict[str, Any]) -> list[str]:
-    """Sentences: for each traded signal what it earned, against the benchmark, after costs; then how it ranked instruments."""
+    """Return sentences: for each traded signal its return against the benchmark after costs, then how it ranked instruments."""
     lines = []
     for name, result in report["strategy"].items():
         lines += [_earned(name, result, str(report["benchmark"])), _compared(result), _ranked(name, report)]

@@ -1,6 +1,6 @@
-"""Calibration of a model's paths: means shrunk towards the last price, spreads that fit what came, fitted on past windows only.
+"""Calibration of a model's paths: means shrunk towards the last price, spreads fitted to outcomes, from past windows only.
 
-`fitting` has what makes one: it is imported by itself, since it needs the scores of `kronos.evaluation`.
+`kronos.calibration.fitting`, which fits one, is imported on its own.
 """
 
 from kronos.calibration.adaptive import AdaptiveLevels

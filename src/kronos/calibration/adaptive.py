@@ -1,4 +1,4 @@
-"""Adaptive conformal inference: quantile levels that follow what is covered, for one series or a desk's daily run.
+"""Adaptive conformal inference: quantile levels that follow the measured coverage, for one series or a daily run over many.
 
 Source: Gibbs and Candes, "Adaptive Conformal Inference Under Distribution Shift" (2021), arXiv 2106.00170.
 """
@@ -14,15 +14,15 @@ from kronos.io.atomic import json_bytes, write_file
 
 @dataclass
 class AdaptiveLevels:
-    """The two quantile levels to take for an interval, moved after every outcome so that ``coverage`` of them lie inside.
+    """Two quantile levels for an interval, moved after every outcome so that the share ``coverage`` of outcomes lies inside.
 
-    Over T outcomes the share outside differs from 1 - coverage by at most (1 + rate) / (rate T) on each side, whatever the data are
-    like and however wrong the model is. Nothing is said of any single interval.
+    Over T outcomes the share outside differs from 1 - coverage by at most (1 + rate) / (rate T) on each side, for any data and
+    any model. This says nothing about a single interval.
 
     Attributes:
         coverage: share of outcomes that the interval is to hold.
         rate: how far the levels move after an outcome; 0.01 to 0.05 are usual.
-        below, above: the present chances left below and above; a level at or below 0 means an unbounded side.
+        below, above: the current probabilities below and above the interval; at or below 0 that side is unbounded.
         seen, outside: outcomes so far, and those outside.
     """
 
@@ -42,13 +42,13 @@ class AdaptiveLevels:
 
     @property
     def levels(self) -> tuple[float, float]:
-        """Lower and upper quantile level to ask a forecast for, within 0.001 and 0.999."""
+        """Lower (0.001..0.499) and upper (0.501..0.999) quantile level for `Forecast.quantile`."""
         assert self.below is not None and self.above is not None
         low = min(max(self.below, 0.001), 0.499)
         return low, 1 - min(max(self.above, 0.001), 0.499)
 
     def update(self, low: float, high: float, outcome: float) -> None:
-        """Tell what came, and the bounds that were given for it by `levels`."""
+        """Move the levels after an outcome, given the bounds ``low`` and ``high`` that `levels` gave for it."""
         assert self.below is not None and self.above is not None
         aim = (1 - self.coverage) / 2
         self.below += self.rate * (aim - (outcome < low))
@@ -57,15 +57,15 @@ class AdaptiveLevels:
         self.outside += int(outcome < low or outcome > high)
 
     def save(self, path: str | Path) -> None:
-        """Write its state as JSON, for the next day."""
+        """Write the state as JSON."""
         write_file(Path(path), json_bytes(asdict(self)))
 
     @classmethod
     def load(cls, path: str | Path) -> AdaptiveLevels:
-        """Read what `save` wrote.
+        """Read a state that `save` wrote.
 
         Raises:
-            ValueError: not such a state.
+            ValueError: the file holds no such state.
         """
         try:
             return cls(**json.loads(Path(path).read_text(encoding="utf-8")))

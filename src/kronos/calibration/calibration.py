@@ -1,7 +1,7 @@
 """A calibration: a few parameters that turn a model's paths into better ones, read from and written to JSON.
 
 Each path's log return y on the last close becomes, step by step, ``a m + s (y - m)``: m is the mean of the other paths, a shrinks
-it towards the last price, s stretches the spread. log s is linear in `features.FEATURES`, in the model's own spread relative to the
+it towards the last price, s stretches the spread. log s is linear in `FEATURES`, in the model's own spread relative to the
 lookback's volatility, and in an offset of the bars' frequency. The map is increasing, the same for all paths of a series, and does
 not depend on other series; bodies follow the closes, gaps and wicks keep their size, volume stays.
 
@@ -24,13 +24,13 @@ from kronos.schema import CLOSE
 
 VERSION = 1
 LEAST_PATHS = 8
-"""With fewer paths their spread is too noisy to be read: its coefficient is then not used."""
+"""Paths; with fewer the estimate of their spread is too noisy, and its coefficient is not used."""
 SPREADS = (0.2, 5.0)
-"""What the spread is multiplied by lies within these bounds, whatever the features say."""
+"""Bounds of s, the factor of the spread."""
 
 
 def frequency_of(times: pd.DatetimeIndex) -> str:
-    """The nearest of the usual frequencies to the median spacing of the bars: "1m", "5m", ..., "1d", "1w"."""
+    """Return the usual frequency that is nearest to the median spacing of the bars: "1m", "5m", ..., "1d", "1w"."""
     from kronos.klines.splitting import infer_frequency
 
     return infer_frequency(times.tz_localize(None).as_unit("ns").asi8)
@@ -38,7 +38,7 @@ def frequency_of(times: pd.DatetimeIndex) -> str:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is done to paths; see the module.
+    """Parameters of a calibration; see the module.
 
     Attributes:
         shrink: a, the share of the paths' mean log return that is kept; 1 leaves it, 0 takes the last price.
@@ -46,7 +46,7 @@ class Calibration:
         features: coefficient of each of `FEATURES` in log s.
         own_spread: coefficient of log(deviation of the paths / (lookback volatility x root of the step)) in log s.
         frequencies: offset of log s by frequency; 0 for others.
-        fitted_on: first and last bar, hash, windows, series and model of the fit; what an audit reads.
+        fitted_on: first and last bar, hash, windows, series and model of the fit, for leak checks.
         verdict: scores before and after on held-out windows, where there were any.
     """
 
@@ -71,13 +71,13 @@ class Calibration:
 
     @property
     def name(self) -> str:
-        """In a few words, for a forecast to say what it was calibrated by."""
+        """Short description, for `Forecast.calibration`."""
         told = self.fitted_on
         span = f" on bars from {told['first']} to {told['last']}" if "first" in told and "last" in told else ""
         return f"fitted for {told.get('model', 'a model')}{span}"
 
     def of(self, bars_L6: np.ndarray, past: pd.DatetimeIndex, future: pd.DatetimeIndex) -> SeriesCalibration | None:
-        """The calibration of one series; None where a price of its lookback is not positive, or its close never moved."""
+        """Return the calibration of one series; None where a price of its lookback is not positive or its close is constant."""
         bars = np.asarray(bars_L6, np.float64)
         if not (bars[:, :4] > 0).all():
             return None
@@ -92,21 +92,23 @@ class Calibration:
     def apply(
         self, paths_PK6: np.ndarray, bars_L6: np.ndarray, past: pd.DatetimeIndex, future: pd.DatetimeIndex
     ) -> np.ndarray:
-        """Paths [P, K, 6] in prices, calibrated, as a new array; as they are where `of` gives None.
+        """Return calibrated paths [P, K, 6] in prices as a new array; unchanged where `of` gives None.
 
         Args:
-            bars_L6: the lookback in prices: open, high, low, close, volume, amount. past, future: times of both.
+            paths_PK6: the paths, in prices.
+            bars_L6: the lookback in prices: open, high, low, close, volume, amount.
+            past, future: times of the lookback [L] and of the paths [K].
         """
         one = self.of(bars_L6, past, future)
         return np.array(paths_PK6, copy=True) if one is None else one(paths_PK6)
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
+        """Write the calibration as JSON."""
         write_file(Path(path), json_bytes({"version": VERSION, **asdict(self)}))
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
-        """Read what `save` wrote.
+        """Read a calibration that `save` wrote.
 
         Raises:
             ValueError: not a calibration, of another version, or with unknown keys.
@@ -125,7 +127,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class SeriesCalibration:
-    """A calibration with the features of one series: log s [K] but for the paths' own spread, volatility a bar, last close."""
+    """Calibration of one series: log s [K] without the term of the paths' own spread, volatility of a bar, last close."""
 
     shrink: float
     log_spread_K: np.ndarray
@@ -134,7 +136,7 @@ class SeriesCalibration:
     last: float
 
     def closes(self, y_PK: np.ndarray, first: int = 0) -> np.ndarray:
-        """Log returns on the last close [P, K], from step ``first`` on, calibrated."""
+        """Calibrate log returns on the last close [P, K], from step ``first`` on."""
         paths, steps = y_PK.shape
         log_spread = self.log_spread_K[first : first + steps].copy()
         mean = y_PK.mean(0)
@@ -151,9 +153,9 @@ class SeriesCalibration:
     def __call__(
         self, paths_PK6: np.ndarray, first: int = 0, before: tuple[np.ndarray, np.ndarray] | None = None
     ) -> np.ndarray:
-        """Paths [P, K, 6] in positive prices from step ``first`` on, calibrated; a new array.
+        """Calibrate paths [P, K, 6] in positive prices, from step ``first`` on; return a new array.
 
-        ``before``: the closes [P] of the step before, raw and calibrated, where ``first`` is not 0.
+        ``before``: the closes [P] of the step before, raw and calibrated; needed where ``first`` is not 0.
         """
         result = np.array(paths_PK6, copy=True)
         raw = np.log(np.asarray(paths_PK6[..., :4], np.float64))

@@ -1,4 +1,4 @@
-"""Fitting a calibration: forecasts of past windows, what came, and the parameters with the least CRPS.
+"""Fit a calibration: forecast past windows, and find the parameters with the least CRPS of what followed.
 
 Legend: N windows, P paths, K steps, F features, G frequencies.
 """
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from kronos.predictor import KronosPredictor
 
 RIDGE = {"shrink": 0.002, "spread": 0.0005, "features": 0.002, "own_spread": 0.002, "frequencies": 0.01}
-"""Weight of each squared distance from "leave as it is" beside the mean relative CRPS; chosen on held-out bars of nano's corpus."""
+"""Ridge penalty: weight of each squared distance from the identity beside mean relative CRPS; chosen on nano's held-out bars."""
 BATCH = 64
 
 
 class PastWindow(NamedTuple):
-    """A lookback [L, 6] in prices with its times, the times to forecast, and the closes that came [K]."""
+    """Past window: a lookback [L, 6] in prices with its times, the times to forecast, and the closes that followed [K]."""
 
     bars: pd.DataFrame
     past: pd.DatetimeIndex
@@ -37,8 +37,10 @@ class PastWindow(NamedTuple):
 
 @dataclass
 class FitWindows:
-    """Forecasts of past windows: log returns on the last close of the paths [N, P, K] and of what came [N, K], features [N, K, F],
-    volatility of a bar [N], frequency [N], and the time of the last bar that came [N]."""
+    """Forecasts of past windows, and what followed.
+
+    Log returns on the last close, of the paths [N, P, K] and of the closes that followed [N, K]; features [N, K, F]; volatility
+    of a bar [N]; frequency [N]; time of the last bar that followed [N]."""
 
     y: np.ndarray
     truth: np.ndarray
@@ -51,16 +53,16 @@ class FitWindows:
         return len(self.y)
 
     def part(self, chosen: np.ndarray) -> FitWindows:
-        """Those of a mask or of numbers."""
+        """Select windows by a mask [N] or by their numbers."""
         return FitWindows(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     @classmethod
     def joined(cls, parts: Sequence[FitWindows]) -> FitWindows:
-        """Several, one behind the other."""
+        """Concatenate several."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
     def digest(self) -> str:
-        """A hash of what came and when."""
+        """Return a hash of the closes that followed and of their times."""
         content = hashlib.sha256(np.ascontiguousarray(self.truth).tobytes())
         content.update(self.time.astype("datetime64[ns]").astype(np.int64).tobytes())
         return content.hexdigest()
@@ -73,7 +75,12 @@ def collect(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> FitWindows:
-    """Forecast past windows of one horizon, uncalibrated; those that stand still or have prices at or below zero are left out.
+    """Forecast past windows of one horizon, uncalibrated; windows with constant closes or prices not above zero are left out.
+
+    Args:
+        paths: paths of each window.
+        seed: of the paths.
+        progress: called with the number of windows done since the last call.
 
     Raises:
         ValueError: no window is left.
@@ -122,11 +129,13 @@ def _usable(one: PastWindow) -> bool:
 
 
 def fit(windows: FitWindows, told: dict[str, Any] | None = None, iterations: int = 60) -> Calibration:
-    """The parameters with the least mean CRPS of the close in units of the lookback's volatility and the step's root, held back by
-    `RIDGE` towards leaving the paths as they are.
+    """Fit the parameters with the least mean CRPS of the close, with a ridge penalty (`RIDGE`) towards the identity.
+
+    CRPS is in units of the lookback's volatility times the root of the step.
 
     Args:
-        told: further facts for ``fitted_on``, such as the model's name.
+        told: further entries of ``fitted_on``, such as the model's name.
+        iterations: of the optimiser.
     """
     import torch
 
@@ -185,7 +194,7 @@ def fit(windows: FitWindows, told: dict[str, Any] | None = None, iterations: int
 
 
 def calibrated(windows: FitWindows, calibration: Calibration) -> np.ndarray:
-    """The paths' log returns [N, P, K] as a calibration makes them."""
+    """Return the paths' log returns [N, P, K] after a calibration."""
     from kronos.calibration.calibration import SeriesCalibration
 
     coefficients = np.array([calibration.features[name] for name in FEATURES])
@@ -200,13 +209,15 @@ def calibrated(windows: FitWindows, calibration: Calibration) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Scores of held-out windows, before and after.
+    """Scores of held-out windows, before and after a calibration.
 
     Attributes:
-        crps: CRPS after over CRPS before, in units of the lookback's volatility; interval: its 95 % block-bootstrap interval.
-        covers: share of what came in the paths' 80 % interval, before and after; covers_by_frequency: after.
-        pit: shares of what came in each tenth of the paths' distribution, before and after.
-        windows: how many there were.
+        crps: CRPS after over CRPS before, both in units of the lookback's volatility.
+        interval: 95 % block-bootstrap interval of ``crps``.
+        covers: share of closes in the paths' 80 % interval, before and after.
+        covers_by_frequency: the same share after, by frequency.
+        pit: shares of closes in each tenth of the paths' distribution, before and after.
+        windows: number of windows.
     """
 
     crps: float
@@ -218,12 +229,17 @@ class Verdict:
 
     @property
     def helps(self) -> bool:
-        """Whether the score falls on what was held out."""
+        """Whether the CRPS of the held-out windows falls."""
         return self.crps < 1
 
 
 def judge(windows: FitWindows, calibration: Calibration, blocks: int = 20, seed: int = 0) -> Verdict:
-    """What a calibration does to windows that it was not fitted on."""
+    """Score windows that a calibration was not fitted on, before and after it.
+
+    Args:
+        blocks: blocks in time that the bootstrap draws from.
+        seed: of the bootstrap.
+    """
     unit = windows.volatility[:, None] * np.sqrt(np.arange(1, windows.y.shape[2] + 1))
     raw, made = windows.y.astype(np.float64), calibrated(windows, calibration)
     before, after = (

@@ -1,6 +1,6 @@
-"""What the lookback says about the volatility to come, as logarithms relative to the lookback's own.
+"""Features of the lookback that predict volatility, as logarithms relative to the lookback's own volatility.
 
-Nothing here sees a bar after the last observed one; of the future only the times are known.
+They use no bar after the last observed one; of the future only the times.
 
 Legend: L lookback, K horizon, F features.
 """
@@ -17,23 +17,23 @@ FEATURES = ("step", "recent", "range", "time_of_day")
 root of the mean squared time-of-day profile over the bars up to the step."""
 HALF_LIFE, RANGE_BARS = 5, 10
 LEAST_A_SLOT = 3
-"""A time of day needs so many returns to have a profile of its own."""
+"""Returns that a time of day needs for a profile of its own."""
 MOST = 2.5
-"""Features are clipped to this absolute value, so that an odd lookback cannot run away with the spread."""
+"""Features are clipped to this absolute value, so that an unusual lookback cannot give an extreme spread."""
 
 
 def log_returns(close_L: np.ndarray) -> np.ndarray:
-    """[L - 1] log returns of positive closes."""
+    """Return the log returns [L - 1] of positive closes [L]."""
     return np.diff(np.log(np.asarray(close_L, np.float64)))
 
 
 def lookback_volatility(close_L: np.ndarray) -> float:
-    """Root mean squared log return of a bar over the lookback; 0 where prices stood still."""
+    """Return the root mean squared log return of a bar over the lookback; 0 for constant closes."""
     return float(np.sqrt(np.square(log_returns(close_L)).mean()))
 
 
 def features_of(bars_L6: np.ndarray, past: pd.DatetimeIndex, future: pd.DatetimeIndex) -> np.ndarray:
-    """Features [K, F] of a lookback with positive prices, for each step to forecast; see `FEATURES`."""
+    """Compute the features [K, F] of a lookback with positive prices, for each step to forecast; see `FEATURES`."""
     bars = np.asarray(bars_L6, np.float64)
     returns = log_returns(bars[:, CLOSE])
     steps = len(future)
@@ -55,7 +55,7 @@ def features_of(bars_L6: np.ndarray, past: pd.DatetimeIndex, future: pd.Datetime
 def _time_of_day(
     returns: np.ndarray, times: pd.DatetimeIndex, future: pd.DatetimeIndex, mean_square: float
 ) -> np.ndarray:
-    """Log of the root of the profile's mean over the bars 1..k: 0 for daily bars and where the lookback is too short to know."""
+    """Return the log of the root of the profile's mean over bars 1..k; 0 for daily bars and for too short lookbacks."""
     slot, ahead = (index.hour * 60 + index.minute for index in (times, future))
     if len(np.unique(ahead)) == 1 and len(np.unique(slot)) == 1:
         return np.zeros(len(future))

@@ -1,4 +1,4 @@
-"""How good is a forecast? Rolling origins, baselines, scores, significance, leak checks and a report.
+"""Evaluation of forecasts: rolling origins, baselines, scores, significance, leak checks and a report.
 
     from kronos.evaluation import evaluate
     result = evaluate("market/", models=["nano"], out="run/")

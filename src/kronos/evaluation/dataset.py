@@ -1,4 +1,4 @@
-"""The data of an evaluation: series with their market, frequency and season, from a file, a folder, or tables.
+"""Data of an evaluation: series with their market, frequency and season, from a file, a folder, or tables.
 
 A folder may hold an ``index.csv`` with the columns file, market and freq; else a file's name is its market.
 """
@@ -28,7 +28,7 @@ Data = str | Path | pd.DataFrame | Mapping[str, pd.DataFrame]
 
 @dataclass(frozen=True)
 class Series:
-    """One series of bars.
+    """Series of bars to evaluate on.
 
     Attributes:
         id: unique name, "file/symbol" from files.
@@ -56,7 +56,7 @@ class Series:
 
 
 class Dataset(NamedTuple):
-    """Series, what was left out ((name, reason) each), and a digest of what was read."""
+    """Series to evaluate on, those left out as (name, reason), and a hash of the data."""
 
     series: list[Series]
     skipped: list[tuple[str, str]]
@@ -72,7 +72,7 @@ def read_series(
     market: str | None = None,
     options: ReadOptions | None = None,
 ) -> Dataset:
-    """Read what is to be evaluated on.
+    """Read the series to evaluate on.
 
     Args:
         source: a file or a folder of files that the reader knows, a long table with a column symbol, or {name: table}.
@@ -82,7 +82,7 @@ def read_series(
         market: name of the group instead of the file's.
 
     Raises:
-        ValueError: nothing usable is there.
+        ValueError: there is no usable series.
     """
     if isinstance(source, Dataset):
         return source
@@ -113,7 +113,16 @@ def read_series(
 
 
 def make_series(name: str, table: pd.DataFrame, market: str | None = None, frequency: str | None = None) -> Series:
-    """A `Series` from a table with timestamps, open, high, low, close[, volume][, amount], oldest first."""
+    """Make a `Series` from a table with timestamps, open, high, low, close[, volume][, amount], oldest first.
+
+    Args:
+        name: id of the series.
+        market: default the part of ``name`` before the first slash.
+        frequency: default the nearest to the spacing of the timestamps.
+
+    Raises:
+        ValueError: missing columns, missing or infinite values, or timestamps that do not rise.
+    """
     if "timestamps" not in table.columns:
         if not isinstance(table.index, pd.DatetimeIndex):
             raise ValueError(f"{name}: a column timestamps, or an index of times, is needed")
@@ -142,7 +151,7 @@ def make_series(name: str, table: pd.DataFrame, market: str | None = None, frequ
 
 
 def _season(local: pd.DatetimeIndex, frequency: str) -> int:
-    """Bars a day, or for daily bars a week: the median of those that there are."""
+    """Return the season: the median number of bars a day, or for daily bars a week."""
     if frequency == "1w" or len(local) < 20:
         return 1
     if frequency == "1d":
@@ -152,7 +161,7 @@ def _season(local: pd.DatetimeIndex, frequency: str) -> int:
 
 
 def _tables(source: str | Path, options: ReadOptions) -> Any:
-    """(name, table or error, what the index says) of every series of a file or folder."""
+    """Yield (name, table or error, entry of the index) of every series of a file or folder."""
     path = Path(source)
     about = read_catalog(path)
     for file in table_files(path, leave_out=INDEX):
@@ -170,7 +179,7 @@ def _tables(source: str | Path, options: ReadOptions) -> Any:
 
 
 def _sound(name: str, rows: pd.DataFrame, policy: Policy | None) -> Any:
-    """The series without faults, or the segments that cleaning makes of it, or the error.
+    """Return the series if it has no faults, or the segments that cleaning gives, or the error.
 
     A volume or amount that is missing in places is left out whole: the prices are what is forecast.
     """

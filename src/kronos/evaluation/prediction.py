@@ -1,4 +1,4 @@
-"""What a model says about a batch of windows, in whichever form it has it: paths, normal distributions, quantiles, or points.
+"""Forecasts of a batch of windows in one form: paths, normal distributions, quantiles, or points.
 
 Legend: S windows, P paths, H steps, Q levels, F 6 features.
 """
@@ -16,7 +16,7 @@ from kronos.schema import CLOSE
 
 @dataclass(frozen=True)
 class Prediction:
-    """Forecasts of close for S windows; exactly one of the four forms. Make it with one of the static methods.
+    """Forecasts of close for S windows, in exactly one of four forms. Make it with one of the static methods.
 
     Attributes:
         mean: [S, H], the point forecast.
@@ -57,9 +57,12 @@ class Prediction:
 
     @staticmethod
     def of_paths(paths: np.ndarray, mean: np.ndarray | None = None, variance: np.ndarray | None = None) -> Prediction:
-        """Paths of close [S, P, H] or of whole bars [S, P, H, 6] (or 4: open, high, low, close).
+        """Make it from paths of close [S, P, H] or of bars [S, P, H, 6] (or 4: open, high, low, close).
 
-        ``mean`` [S, H] is the point forecast where the model knows it better than as the mean of its paths.
+        ``mean`` [S, H] is the point forecast; default the mean of the paths.
+
+        Raises:
+            ValueError: paths of another shape.
         """
         paths = np.asarray(paths, dtype=np.float64)
         bars = None
@@ -75,7 +78,7 @@ class Prediction:
 
     @staticmethod
     def of_normals(mean: np.ndarray, sigma: np.ndarray, variance: np.ndarray | None = None) -> Prediction:
-        """Means and standard deviations [S, H]."""
+        """Make it from means and standard deviations [S, H] of normal distributions."""
         return Prediction(
             np.asarray(mean, dtype=np.float64), sigma=np.asarray(sigma, dtype=np.float64), variance=variance
         )
@@ -87,7 +90,12 @@ class Prediction:
         mean: np.ndarray | None = None,
         variance: np.ndarray | None = None,
     ) -> Prediction:
-        """Quantiles [S, H, Q] at rising levels in (0, 1); the point forecast is ``mean`` [S, H], else the middle quantile."""
+        """Make it from quantiles [S, H, Q] at rising levels in (0, 1).
+
+        The point forecast is ``mean`` [S, H], else the middle quantile.
+
+        Raises:
+            ValueError: levels that do not rise within (0, 1)."""
         found = tuple(float(level) for level in levels)
         if not found or list(found) != sorted(set(found)) or not 0 < found[0] <= found[-1] < 1:
             raise ValueError(f"levels must rise within (0, 1), found {list(found)}")
@@ -98,12 +106,12 @@ class Prediction:
 
     @staticmethod
     def of_points(mean: np.ndarray, variance: np.ndarray | None = None) -> Prediction:
-        """Points [S, H]: certain of themselves, and scored as such."""
+        """Make it from points [S, H], which are scored as distributions without spread."""
         mean = np.asarray(mean, dtype=np.float64)
         return Prediction(mean, sigma=np.zeros_like(mean), variance=variance)
 
     def at(self, levels: Sequence[float]) -> np.ndarray:
-        """Quantiles [S, H, Q] at these levels."""
+        """Return quantiles [S, H, Q] at these levels."""
         if self.paths is not None:
             return metrics.quantiles_of_paths(self.paths, np.asarray(levels))
         if self.sigma is not None:
@@ -115,7 +123,7 @@ class Prediction:
         return np.asarray(inside).reshape(*self.mean.shape, len(levels))
 
     def crps(self, y: np.ndarray) -> np.ndarray:
-        """[S, H]: fair from paths, exact for normals, by integration from quantiles."""
+        """Return the CRPS [S, H] for closes y [S, H]: fair from paths, exact for normals, integrated from quantiles."""
         if self.paths is not None:
             return metrics.crps_paths(self.paths, y)
         if self.sigma is not None:
@@ -124,7 +132,7 @@ class Prediction:
         return metrics.crps_quantiles(y, self.quantiles, np.asarray(self.levels))
 
     def pit(self, y: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """Probability integral transform [S, H]; NaN for points."""
+        """Return the probability integral transform [S, H] of closes y [S, H]; NaN for points."""
         if self.paths is not None:
             return metrics.pit_paths(self.paths, y, uniforms)
         if self.sigma is not None:
@@ -136,11 +144,11 @@ class Prediction:
         return metrics.pit_quantiles(y, self.quantiles, np.asarray(self.levels))
 
     def energy(self, y: np.ndarray) -> np.ndarray:
-        """Energy score of the paths [S]; NaN where there are none."""
+        """Return the energy score of the paths [S] for closes y [S, H]; NaN without paths."""
         return np.full(len(y), np.nan) if self.paths is None else metrics.energy_score(self.paths, y)
 
     def expected_variance(self, last: np.ndarray) -> np.ndarray:
-        """Forecast of the realised variance over the horizon [S]; NaN where the model says nothing of it."""
+        """Return the forecast of the realised variance over the horizon [S]; NaN where the model gives none."""
         if self.variance is not None:
             return self.variance
         if self.paths is None:

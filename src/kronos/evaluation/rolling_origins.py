@@ -1,7 +1,7 @@
-"""Rolling origins: what a model may see of a series, and what then happened.
+"""Rolling origins: windows of a series, with the lookback that a model sees kept apart from the bars that followed.
 
-A `Past` holds nothing from after its cutoff but the timestamps of the bars to forecast; the truth is kept apart from it, so that
-a model that is given windows cannot look ahead.
+Of the time after its cutoff a `Past` holds only the timestamps of the bars to forecast, so that a model that is given windows
+cannot look ahead.
 
 Legend: L lookback, H horizon.
 """
@@ -20,12 +20,12 @@ from kronos.evaluation.dataset import Series
 from kronos.schema import PRICE_COLUMNS
 
 CHUNK = 128
-"""Windows that are forecast together, and lost together when a run is stopped."""
+"""Windows that are forecast together and saved as one file; a run that is stopped computes its current chunk again."""
 
 
 @dataclass(frozen=True)
 class Past:
-    """What a model sees of one window.
+    """Input of a model for one window.
 
     Attributes:
         id, market, frequency, season: of the series.
@@ -45,7 +45,7 @@ class Past:
 
     @cached_property
     def close(self) -> np.ndarray:
-        """[L], float64."""
+        """Closes of the lookback [L], float64."""
         return self.bars["close"].to_numpy(np.float64)
 
     @property
@@ -71,7 +71,7 @@ class Past:
 
 
 class EvaluationWindow(NamedTuple):
-    """A window with its truth: timestamps [H] as in the tables, open, high, low, close [H, 4], volume [H] if there is one."""
+    """Window with its truth: timestamps [H] as in the tables, open, high, low, close [H, 4], volume [H] if there is one."""
 
     past: Past
     times: np.ndarray
@@ -80,13 +80,24 @@ class EvaluationWindow(NamedTuple):
 
 
 def cut_points(bars: int, lookback: int, horizon: int, step_size: int, n_windows: int | None) -> list[int]:
-    """Numbers of bars seen at each cutoff, rising; the last window ends with the series, as in Nixtla's cross_validation."""
+    """Return the number of bars seen at each cutoff, rising; the last window ends with the series, as in Nixtla's tools.
+
+    Args:
+        bars: of the series.
+        lookback, horizon: bars of a window.
+        step_size: bars between cutoffs.
+        n_windows: windows counted from the end; None for all that fit.
+    """
     points = list(range(bars - horizon, lookback - 1, -step_size))
     return sorted(points if n_windows is None else points[:n_windows])
 
 
 def origin_at(series: Series, seen: int, lookback: int, horizon: int) -> EvaluationWindow:
-    """The window whose last visible bar is number ``seen`` - 1."""
+    """Cut the window whose last visible bar is number ``seen`` - 1.
+
+    Raises:
+        ValueError: the series has too few bars before or after it.
+    """
     before, after = slice(seen - lookback, seen), slice(seen, seen + horizon)
     if before.start < 0 or after.stop > len(series.bars):
         raise ValueError(f"{series.id}: {lookback} bars before and {horizon} after bar {seen} are more than there are")
@@ -108,7 +119,7 @@ def origin_at(series: Series, seen: int, lookback: int, horizon: int) -> Evaluat
 
 
 class WindowRef(NamedTuple):
-    """Where a window is; its tables are made when they are needed, so that many windows take no memory."""
+    """Reference to a window, by series and position; its tables are made on demand, so that many windows take little memory."""
 
     series: Series
     seen: int
@@ -124,7 +135,7 @@ class WindowRef(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """Windows to forecast, and how many were left out for having a lookback without any movement."""
+    """Windows to forecast, and the number of windows left out because their lookback has constant closes."""
 
     refs: list[WindowRef]
     still: int
@@ -135,7 +146,7 @@ class Planned(NamedTuple):
 def plan_windows(
     series: Iterable[Series], windows: dict[str, tuple[int, int]], step_size: int | None, n_windows: int | None
 ) -> Planned:
-    """Every window of every series. ``windows``: {frequency: (lookback, horizon)}."""
+    """Plan the windows of every series. ``windows``: {frequency: (lookback, horizon)}."""
     refs, still, short = [], 0, []
     for one in series:
         lookback, horizon = windows[one.frequency]
@@ -152,7 +163,7 @@ def plan_windows(
 
 
 def chunks_of(refs: Sequence[WindowRef], size: int = CHUNK) -> list[list[WindowRef]]:
-    """Windows of one lookback, horizon and frequency together, ``size`` at most, in an order that depends on nothing else."""
+    """Group windows of one lookback, horizon and frequency into chunks of at most ``size``, in a fixed order."""
     result: list[list[WindowRef]] = []
     for ref in sorted(refs, key=lambda s: s.kind):
         if not result or len(result[-1]) == size or result[-1][0].kind != ref.kind:

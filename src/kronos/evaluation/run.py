@@ -1,7 +1,7 @@
-"""Forecasting every window with every model, resumably.
+"""Forecast every window with every model; a run can be resumed.
 
-In a folder, each chunk of windows of each model is a file, written whole. A run that was stopped goes on with what is missing
-and ends with the same table, byte for byte; a run that is complete computes nothing.
+In a folder, each chunk of windows of each model is a file, written whole. A run that was stopped goes on with the missing chunks
+and ends with the same table, byte for byte; a complete run computes nothing.
 """
 
 from __future__ import annotations
@@ -48,14 +48,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Evaluation:
-    """Forecasts of all models on all windows, and what is computed from them.
+    """Forecasts of all models on all windows, from which scores are computed.
 
     Attributes:
         forecasts: the long table (see `kronos.evaluation.table`).
-        models: names, in order; task, seed: as asked for.
+        models: names, in order.
+        task, seed: of the run.
         skipped: series and windows left out, with the reason.
-        seconds: what each model's forecasts took, in this and earlier runs on the same folder.
-        computed: chunks that were forecast now and not found.
+        seconds: time of each model's forecasts, in this and earlier runs on the same folder.
+        computed: chunks that this run forecast instead of finding them.
     """
 
     forecasts: pd.DataFrame
@@ -67,7 +68,7 @@ class Evaluation:
     computed: int = 0
 
     def scores(self, reference: str = "last", distribution_reference: str | None = None) -> Scores:
-        """Scores of every model, with intervals and tests against ``reference``."""
+        """Compute the scores of every model, with intervals and tests against ``reference``."""
         from kronos.evaluation.scores import score
 
         return score(self.forecasts, reference=reference, distribution_reference=distribution_reference, seed=self.seed)
@@ -85,11 +86,12 @@ def cross_validation(
     paths: int = 100,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Rolling-origin forecasts as a long table with a column cutoff, as in Nixtla's tools.
+    """Forecast from rolling origins; return a long table with a column cutoff, as in Nixtla's tools.
 
     Args:
         data, models, baselines: as in `evaluate`.
-        h: bars to forecast. step_size: bars between cutoffs, by default h.
+        h: bars to forecast.
+        step_size: bars between cutoffs; default h.
         n_windows: windows a series, counted from its end; None for all that fit.
         lookback: bars that the models see.
 
@@ -128,7 +130,7 @@ def evaluate(
         baselines: names in `BASELINES`.
         out: a folder to keep the forecasts in, which makes the run resumable; None keeps them in memory alone.
         jobs: processes for the slow baselines.
-        overwrite: begin anew in a folder that holds an evaluation; what is not of it is never deleted.
+        overwrite: begin anew in a folder that holds an evaluation; other files are never deleted.
         tokenizer, device: for Kronos pairs.
         calibration: None scores the paths as drawn; "auto" (the pair's own), a `kronos.calibration.Calibration` or its file
             scores each Kronos pair once more with calibrated paths, as "NAME calibrated".
@@ -185,7 +187,7 @@ def _chunk(
     store: _Forecasts | None,
     result: Evaluation,
 ) -> pa.Table | None:
-    """Forecast one chunk, or leave the one that is there."""
+    """Forecast one chunk, unless it is in the folder already."""
     if store is not None and store.folder.is_done(store.part(forecaster.name, number)):
         return None
     clock = time.perf_counter()
@@ -213,7 +215,7 @@ def _left_out(dataset: Dataset, planned: Planned) -> list[tuple[str, str]]:
 
 
 def _settings(dataset: Dataset, task: Task, seed: int, windows: dict[str, tuple[int, int]]) -> dict[str, Any]:
-    """All that the forecasts depend on, besides the models."""
+    """Return all that the forecasts depend on, besides the models."""
     asked = asdict(task)
     for unused in ("name", "kind", "sequences", "investment", "windows", "lookback", "horizon"):
         del asked[unused]
@@ -228,16 +230,16 @@ class _Forecasts:
         self.seconds: dict[str, float] = json.loads(folder.read(TIMES) or "{}")
 
     def _of(self, model: str) -> str:
-        """A folder name of its own, whatever the model is called."""
+        """Return a unique folder name for a model, whatever characters its name has."""
         plain = re.sub(r"[^\w.-]", "_", model).strip(".")[:60] or "model"
         return f"{PARTS}/{plain if plain == model else f'{plain}-{zlib.crc32(model.encode()):08x}'}"
 
     def part(self, model: str, number: int) -> str:
-        """Name of the part of a model's chunk."""
+        """Return the file name of a model's chunk."""
         return f"{self._of(model)}/{number:05d}.parquet"
 
     def begin(self, forecaster: Forecaster) -> None:
-        """Delete the parts that another model of the same name has made."""
+        """Delete the parts that another model of the same name has written."""
         record = f"{self._of(forecaster.name)}/model.json"
         now = json_bytes({"name": forecaster.name, "fingerprint": str(getattr(forecaster, "fingerprint", ""))})
         before = self.folder.read(record)
@@ -256,7 +258,7 @@ class _Forecasts:
 
 @contextmanager
 def _workers(forecasters: Sequence[Forecaster], jobs: int) -> Iterator[None]:
-    """Processes for the baselines that are slow; spawned, since a fork would copy PyTorch's threads in a bad state."""
+    """Run processes for the slow baselines; spawned, since a fork would copy PyTorch's threads in a bad state."""
     slow = [f for f in forecasters if isinstance(f, Baseline)]
     if jobs < 2 or not slow:
         yield
@@ -275,7 +277,7 @@ def _workers(forecasters: Sequence[Forecaster], jobs: int) -> Iterator[None]:
 
 
 def _quiet_worker() -> None:
-    """Ctrl-C is the parent's to handle; one thread a process."""
+    """Set up a worker process: one thread, and Ctrl-C left to the parent."""
     import os
     import signal
 

@@ -1,7 +1,7 @@
-"""From losses to scores: by market and frequency, and the leaderboard with its tests. Pure functions of the table of forecasts.
+"""Scores by market and frequency, and the leaderboard with its tests. Pure functions of the table of forecasts.
 
-A *relative* loss is one over the mean loss of the reference in the same group (market and frequency), so that every window counts
-the same and no group rules. Every score has a block-bootstrap interval, ``name_low`` and ``name_high``, NaN where blocks are few.
+A *relative* loss is a loss divided by the mean loss of the reference in the same group (market and frequency), so that no group
+dominates. Every score has a block-bootstrap interval, ``name_low`` and ``name_high``; NaN where there are few blocks.
 
 Legend: N windows of one model, B bootstrap samples, T blocks, K columns of a statistic.
 """
@@ -19,7 +19,7 @@ from kronos.metrics.significance import LEAST_BLOCKS, Blocks, LossComparison, ho
 
 POINT, DISTRIBUTION = "mase", "crps"
 OF_WINDOWS = ("covered", "direction", "relative_mase", "relative_crps")
-"""On the leaderboard: shares and means of all windows. Other scores are means over groups, as in the paper."""
+"""Scores that the leaderboard takes over all windows; the others are means over groups, as in the paper."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Scores:
     """All scores of an evaluation.
 
     Attributes:
-        losses: a row a model and window.
-        groups: a row a model, market and frequency: every score, and relative losses.
-        leaderboard: a row a model: means of the groups' scores, relative losses with intervals, and tests.
+        losses: a row for each model and window.
+        groups: a row for each model, market and frequency: every score, and relative losses.
+        leaderboard: a row for each model: means of the groups' scores, relative losses with intervals, and tests.
         steps: relative losses by step of the horizon.
         reference, distribution_reference: models that points and distributions are compared with.
     """
@@ -45,14 +45,15 @@ class Scores:
 def score(
     forecasts: pd.DataFrame, *, reference: str = "last", distribution_reference: str | None = None, seed: int = 0
 ) -> Scores:
-    """Everything that can be said of a table of forecasts.
+    """Compute all scores of a table of forecasts.
 
     Args:
-        reference: the model that points are compared with. distribution_reference: that distributions are compared with, by
-            default the same.
+        reference: the model that points are compared with.
+        distribution_reference: the model that distributions are compared with; default the same.
+        seed: of the bootstrap.
 
     Raises:
-        ValueError: a reference that is no model of the table, or models that were not asked the same.
+        ValueError: a reference that is no model of the table, or models with different windows.
     """
     losses = window_losses(forecasts)
     models = list(dict.fromkeys(losses["model"]))
@@ -78,14 +79,14 @@ def _check_same_windows(losses: pd.DataFrame, models: list[str]) -> None:
 
 
 def _relative(losses: pd.DataFrame, loss: str, reference: str) -> np.ndarray:
-    """Loss over the reference's mean loss in the same group; NaN where that is zero."""
+    """Return losses over the reference's mean loss in the same group; NaN where that is zero."""
     of_reference = losses[losses["model"] == reference].groupby(GROUP)[loss].mean()
     below = of_reference.reindex(pd.MultiIndex.from_frame(losses[GROUP])).to_numpy()
     return np.divide(losses[loss].to_numpy(), below, out=np.full(len(losses), np.nan), where=below > 0)
 
 
 def _group_table(losses: pd.DataFrame, reference: str, distribution: str, seed: int) -> pd.DataFrame:
-    """Every score of every model in every group."""
+    """Compute every score of every model in every group."""
     rows = []
     for (market, frequency), inside in losses.groupby(GROUP, sort=False):
         by_model = {model: part.sort_values(["id", "cutoff"]) for model, part in inside.groupby("model", sort=False)}
@@ -132,7 +133,7 @@ def _leaderboard(
 
 
 def _against(name: str, part: pd.DataFrame, other: pd.DataFrame, blocks: Blocks) -> dict[str, float]:
-    """Test of the difference to the reference, and the interval of the relative loss that goes with it."""
+    """Test the difference to the reference, and compute the interval of the relative loss."""
     difference = np.nan_to_num(part[f"relative_{name}"].to_numpy() - other[f"relative_{name}"].to_numpy())
     test = blocks.test(difference) if difference.any() else _SAME
     columns = np.column_stack((difference + 1, np.ones(len(difference))))
@@ -146,7 +147,7 @@ def _against(name: str, part: pd.DataFrame, other: pd.DataFrame, blocks: Blocks)
 
 
 def _interval_over_groups(part: pd.DataFrame, name: str, blocks: Blocks) -> tuple[float, float]:
-    """Of the mean over groups: all groups lose the same blocks of time."""
+    """Return the interval of the mean over groups; each bootstrap sample takes the same blocks of time in all groups."""
     if blocks.count < LEAST_BLOCKS:
         return float("nan"), float("nan")
     statistic = STATISTICS[name]
@@ -165,11 +166,11 @@ def _interval_over_groups(part: pd.DataFrame, name: str, blocks: Blocks) -> tupl
 
 
 _SAME = LossComparison(0.0, 0.0, float("nan"), 0)
-"""The same forecasts: nothing to test, and no member of the family of tests."""
+"""Result for equal forecasts: nothing to test, and not counted in the correction for multiple tests."""
 
 
 def _by_step(forecasts: pd.DataFrame, reference: str, distribution: str) -> pd.DataFrame:
-    """Absolute error and CRPS at each step, over the references' at the same step, by frequency; a row a model and step."""
+    """Return absolute error and CRPS at each step, over the references' at that step, by frequency, model and step."""
     f = forecasts[["model", "frequency", "step"]].copy()
     f["model"], f["frequency"] = f["model"].astype("str"), f["frequency"].astype("str")
     f["mase"] = (forecasts["mean"] - forecasts["y"]).abs() / forecasts["unit"]

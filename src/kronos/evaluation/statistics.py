@@ -1,4 +1,4 @@
-"""Every score as a function of sums over windows, so that a figure and its bootstrap interval come from the same formula.
+"""Scores as functions of sums over windows, so that a score and its bootstrap interval come from the same formula.
 
 A score has columns, K numbers a window, and a formula of their sums: resampling blocks of time is then a matrix product.
 
@@ -20,7 +20,12 @@ Formula = Callable[[np.ndarray], np.ndarray]
 
 
 class Statistic(NamedTuple):
-    """``what`` it is; ``columns`` of a table of losses [N, K]; ``of`` their sums [..., K] -> [...], NaN where undefined."""
+    """Score as a function of sums over windows.
+
+    Attributes:
+        what: its description.
+        columns: from a table of losses to its columns [N, K].
+        of: from sums of the columns [..., K] to the score [...]; NaN where undefined."""
 
     what: str
     columns: Columns
@@ -35,7 +40,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def mean_of(name: str, what: str) -> Statistic:
-    """Mean of a column over the windows that have it."""
+    """Return the score that is the mean of a column over the windows that have it."""
 
     def columns(losses: pd.DataFrame) -> np.ndarray:
         values = losses[name].to_numpy(np.float64)
@@ -46,7 +51,7 @@ def mean_of(name: str, what: str) -> Statistic:
 
 
 def _moments(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Columns that a correlation is made of; all zero where one side does not vary, since it then has none."""
+    """Return the columns of a correlation; all zero where one side is constant, since the correlation is then undefined."""
     known = np.isfinite(x) & np.isfinite(y)
     result = np.zeros((len(x), 6))
     if known.sum() < 3 or np.ptp(x[known]) < 1e-12 or np.ptp(y[known]) < 1e-12:
@@ -75,7 +80,7 @@ def _ranked_returns(losses: pd.DataFrame) -> np.ndarray:
 
 
 def _variances(losses: pd.DataFrame) -> np.ndarray:
-    """|error|, error^2, truth, truth^2 and 1 of the realised variance, zero where one is missing."""
+    """Return the columns |error|, error^2, truth, truth^2 and 1 of the realised variance; zero where one is missing."""
     forecast, truth = (losses[c].to_numpy(np.float64) for c in ("variance_forecast", "variance_true"))
     known = np.isfinite(forecast) & np.isfinite(truth)
     error, truth = np.where(known, forecast - truth, 0.0), np.where(known, truth, 0.0)
@@ -88,7 +93,7 @@ def _r_squared(s: np.ndarray) -> np.ndarray:
 
 
 def _days(losses: pd.DataFrame) -> np.ndarray:
-    """Each day's correlation, its square and 1, spread over the day's windows."""
+    """Return the columns of each day's correlation, its square and 1, divided evenly among the day's windows."""
     days = losses["cutoff"].dt.normalize()
     value = days.map(daily_correlations(losses)).to_numpy(np.float64)
     share = np.where(np.isfinite(value), 1.0 / days.map(days.value_counts()).to_numpy(np.float64), 0.0)

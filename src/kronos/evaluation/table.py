@@ -1,11 +1,11 @@
-"""The table of forecasts: one row a model, window and step. All scores are computed from it.
+"""Table of forecasts: one row for each model, window and step. All scores are computed from it.
 
 | column | |
 | --- | --- |
-| model, id, market, frequency, cutoff, timestamp, step | what was forecast; cutoff is the time of the last bar seen |
-| y, last, unit | the close that came, the last close seen, and the lookback's mean absolute change (MASE's denominator) |
+| model, id, market, frequency, cutoff, timestamp, step | keys of the forecast; cutoff is the time of the last bar seen |
+| y, last, unit | the true close, the last close seen, and the lookback's mean absolute change (MASE's denominator) |
 | mean, q0.05 .. q0.95 | the forecast of close |
-| crps, pit | of the whole distribution, before it was cut down to quantiles |
+| crps, pit | of the whole distribution, before it was reduced to quantiles |
 | variance, energy | of the window, the same in each of its rows: expected realised variance, energy score of the paths |
 | price_ic, price_rank_ic | likewise: correlations over time of mean path and truth, averaged over open, high, low, close |
 
@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
 
 
 def rows_of(name: str, origins: Sequence[EvaluationWindow], prediction: Prediction, seed: int) -> pa.Table:
-    """The rows of one model on a chunk of windows of one horizon."""
+    """Return the rows of one model on a chunk of windows of one horizon."""
     pasts = [origin.past for origin in origins]
     windows, horizon = len(pasts), pasts[0].horizon
     truth = np.stack([origin.truth for origin in origins])  # [S, H, 4]
@@ -76,7 +76,7 @@ def rows_of(name: str, origins: Sequence[EvaluationWindow], prediction: Predicti
 
 
 def _uniforms(name: str, origin: EvaluationWindow, horizon: int, seed: int) -> np.ndarray:
-    """For the randomised PIT: of the seed, the model and the window alone."""
+    """Draw the numbers of the randomised PIT, which depend on seed, model and window alone."""
     key = [
         seed,
         zlib.crc32(b"pit"),
@@ -88,7 +88,7 @@ def _uniforms(name: str, origin: EvaluationWindow, horizon: int, seed: int) -> n
 
 
 def _price_correlations(prediction: Prediction, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """IC and RankIC of the mean path over time [S], averaged over the prices that the model forecasts (paper, section 4).
+    """Return IC and RankIC of the mean path over time [S], averaged over the prices that the model forecasts (paper, section 4).
 
     A constant path has no correlation; where all of a window's are missing the result is NaN.
     """
@@ -106,7 +106,7 @@ def _price_correlations(prediction: Prediction, truth: np.ndarray) -> tuple[np.n
 
 
 def write_combined(parts: Iterable[Path], target: Path) -> None:
-    """All parts, in this order, as one file, a part at a time; the same parts give the same bytes."""
+    """Write all parts, in this order, to one file, a part at a time; the same parts give the same bytes."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         with parquet.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
@@ -118,7 +118,7 @@ def write_combined(parts: Iterable[Path], target: Path) -> None:
 
 
 def read_part(path: Path) -> pa.Table:
-    """A Parquet file of this schema.
+    """Read a Parquet file of this schema.
 
     Raises:
         ValueError: the file is no table of forecasts.
@@ -134,5 +134,5 @@ def read_part(path: Path) -> pa.Table:
 
 
 def read_forecasts(path: str | Path) -> pd.DataFrame:
-    """The table of forecasts of an earlier evaluation."""
+    """Read the table of forecasts of an earlier evaluation."""
     return read_part(Path(path)).to_pandas()

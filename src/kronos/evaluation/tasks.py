@@ -1,4 +1,4 @@
-"""The paper's tasks as named presets: lookback and horizon by frequency, and how paths are drawn (arXiv 2508.02739, section 4).
+"""The paper's tasks as named presets: lookback and horizon by frequency, and sampling settings (arXiv 2508.02739, section 4).
 
 ``forecast`` is not the paper's: the model's own sampling and 100 paths, which is what `kronos forecast` does.
 """
@@ -22,22 +22,22 @@ PAPER_WINDOWS: dict[str, tuple[int, int]] = {
     "4h": (90, 18),
     "1d": (40, 12),
 }
-"""Lookback and horizon in bars. Frequencies that the paper does not test take those of the nearest one that it does."""
+"""Lookback and horizon in bars, by frequency. Frequencies that the paper does not test have those of the nearest tested one."""
 NEAREST = {"1m": "5m", "30m": "20m", "1w": "1d"}
 
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""Quantiles in the table of forecasts."""
+"""Levels of the quantiles in the table of forecasts."""
 
 KINDS = ("forecast", "price", "returns", "volatility", "synthetic", "investment")
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a model.
+    """Settings of an evaluation task.
 
     Attributes:
         name: of the preset.
-        kind: which scores come first in the report; one of `KINDS`.
+        kind: scores that come first in the report; one of `KINDS`.
         windows: {frequency: (lookback, horizon)} in bars.
         lookback, horizon: instead of the table's, for every frequency.
         temperature, top_p: None takes the model's own recommendation.
@@ -83,7 +83,7 @@ class Task:
                 raise ValueError(f"windows[{frequency!r}] must be (lookback, horizon) in bars, found {pair!r}")
 
     def window(self, frequency: str) -> tuple[int, int]:
-        """(lookback, horizon) for bars of a frequency of `kronos.klines.PAPER_RULES`.
+        """Return (lookback, horizon) for bars of a frequency of `kronos.klines.PAPER_RULES`.
 
         Raises:
             ValueError: the task has no windows for it and none was given.
@@ -98,7 +98,7 @@ class Task:
         return self.lookback or lookback, self.horizon or horizon
 
     def with_(self, **changes: Any) -> Task:
-        """The preset with some settings replaced; None leaves a setting as it is."""
+        """Return a copy with some settings replaced; None keeps a setting."""
         return replace(self, **{k: v for k, v in changes.items() if v is not None})
 
 
@@ -132,7 +132,11 @@ TASKS: dict[str, Task] = {
 
 
 def task_of(task: str | Task) -> Task:
-    """The preset of that name, or the task itself."""
+    """Return the preset of that name, or the task itself.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
     if isinstance(task, Task):
         return task
     if task not in TASKS:

@@ -1,4 +1,4 @@
-"""From the table of forecasts to the losses of each window. Pure functions of the table.
+"""Losses of each window from the table of forecasts. Pure functions of the table.
 
 Losses of different series are made comparable by the lookback's mean absolute change (``unit``).
 """
@@ -15,11 +15,11 @@ from kronos.metrics import probabilistic as metrics
 LOWER, UPPER = "q0.1", "q0.9"
 GROUP = ["market", "frequency"]
 LEAST_OF_A_DAY = 5
-"""Series that a cross-section of one day needs."""
+"""Series that a day needs for a correlation across series."""
 
 
 def window_losses(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """One row a model and window: its losses, and the returns and variances that pooled scores are made of."""
+    """Return a row for each model and window: its losses, and the returns and variances that pooled scores need."""
     f = forecasts
     y, mean, unit = (f[c].to_numpy(np.float64) for c in ("y", "mean", "unit"))
     q = f[QUANTILES].to_numpy(np.float64)
@@ -57,7 +57,7 @@ def window_losses(forecasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def _variances(y: np.ndarray, last: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Realised variance of each window from the closes of all of them, one after the other."""
+    """Return the realised variance of each window, from the concatenated closes of all windows."""
     before = np.roll(y, 1)
     before[first] = last
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -66,7 +66,7 @@ def _variances(y: np.ndarray, last: np.ndarray, first: np.ndarray, length: np.nd
 
 
 def daily_correlations(rows: pd.DataFrame) -> pd.Series:
-    """RankIC across series of each day with at least five of them, indexed by day (and without days of constant forecasts)."""
+    """Return the RankIC across series of each day with at least five series; days of constant forecasts are left out."""
     result = {}
     for day, part in rows.groupby(rows["cutoff"].dt.normalize()):
         one = part.drop_duplicates("id", keep="last")

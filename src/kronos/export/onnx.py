@@ -1,4 +1,4 @@
-"""A Kronos pair as ONNX: five graphs and a small JSON file, and the check of them against PyTorch.
+"""Export of a Kronos pair as ONNX: five graphs and a small JSON file, and their check against PyTorch.
 
     encoder   bars [B, L, 6] -> s1, s2 [B, L]
     decoder   s1, s2 [B, L] -> bars [B, L, 6]
@@ -35,7 +35,7 @@ READ = ("coarse", "context", *CACHES)
 
 
 class Graph(NamedTuple):
-    """A module with example inputs and the names of what goes in and comes out. dynamic: axis names by input."""
+    """Module to export, with example inputs, and the names of its inputs and outputs. dynamic: axis names by input."""
 
     module: nn.Module
     inputs: tuple[torch.Tensor, ...]
@@ -45,7 +45,7 @@ class Graph(NamedTuple):
 
 
 def export_onnx(predictor: KronosPredictor, folder: str | Path, source: str = "") -> list[Path]:
-    """Write the pair of a predictor into a folder; the files written.
+    """Write the pair of a predictor to a folder; return the files written.
 
     Raises:
         ValueError: PyTorch's exporter lacks a library, or the folder cannot be made.
@@ -75,7 +75,7 @@ def export_onnx(predictor: KronosPredictor, folder: str | Path, source: str = ""
 
 
 def graphs_of(model: Any, tokenizer: Any) -> dict[str, Graph]:
-    """The five graphs, with examples of two series and five bars (the exporter takes sizes of one for fixed ones)."""
+    """Make the five graphs, with examples of two series and five bars (the exporter treats sizes of one as fixed)."""
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     both, one = {0: batch, 1: length}, {0: batch}
     past = ({1: batch, 3: length}, {1: batch, 3: length}, {0: batch, 2: length}, {0: batch, 2: length})
@@ -122,7 +122,7 @@ def _serialised(graph: Graph, name: str) -> bytes:
 
 
 class OnnxCheck(NamedTuple):
-    """One comparison: batch and lookback, whether all ids were equal, and the largest difference of the bars decoded."""
+    """Result of one comparison: batch, lookback, whether all ids were equal, and the largest difference of decoded bars."""
 
     batch: int
     lookback: int
@@ -137,7 +137,12 @@ def check_onnx(
     batches: tuple[int, ...] = (1, 3),
     lookbacks: tuple[int, ...] = (2, 90),
 ) -> Iterator[OnnxCheck]:
-    """Greedy decoding by both, step after step on a growing cache, from the same random bars."""
+    """Compare greedy decoding by ONNX and PyTorch, step by step on a growing cache, from the same random bars.
+
+    Args:
+        steps: bars to decode.
+        batches, lookbacks: sizes to compare; every combination is one result.
+    """
     from kronos.generation.reference import generate_tokens
     from kronos.generation.sampling import Sampling
 

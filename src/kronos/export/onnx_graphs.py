@@ -1,4 +1,4 @@
-"""The five graphs of a Kronos pair, as modules that export cleanly: plain attention, no bit operations, caches in and out.
+"""The five graphs of a Kronos pair, as modules that ONNX can express: plain attention, no bit operations, caches as arguments.
 
 Legend: B series, L bars so far, N blocks, H heads, E head size, D width, V1 and V2 codes, 6 features, 5 time features.
 """
@@ -18,7 +18,7 @@ def powers(bits: int) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Normalised bars [B, L, 6] -> coarse and fine tokens [B, L] each."""
+    """Graph of the encoder: normalised bars [B, L, 6] -> coarse and fine tokens [B, L] each."""
 
     def __init__(self, tokenizer: KronosTokenizer) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Coarse and fine tokens [B, L] each -> normalised bars [B, L, 6]."""
+    """Graph of the decoder: coarse and fine tokens [B, L] each -> normalised bars [B, L, 6]."""
 
     def __init__(self, tokenizer: KronosTokenizer) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
 def read_block(
     block: Block, x: Tensor, rotation: Rotation, past: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x [B, T, D] through a block, after what the past keys and values [B, H, L, E] hold -> x, and all keys and values."""
+    """Run x [B, T, D] through a block, after past keys and values [B, H, L, E]; return x, and all keys and values."""
     attention: Attention = block.self_attn
     normed = block.norm1(x)
     q, (k, v) = rotation(attention.queries(normed)), attention.keys_values(normed)
@@ -73,7 +73,7 @@ def read_block(
 
 
 class _Model(nn.Module):
-    """What prefill and step share."""
+    """Base of `Prefill` and `Step`."""
 
     def __init__(self, model: Kronos) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class _Model(nn.Module):
     def read(
         self, s1: Tensor, s2: Tensor, stamp: Tensor, positions: Tensor, past: tuple[Tensor, ...] | None
     ) -> tuple[Tensor, ...]:
-        """Tokens [B, T], stamps [B, T, 5] -> coarse logits [B, V1] and context [B, D] of the last bar, and the caches."""
+        """Run tokens [B, T], stamps [B, T, 5] -> coarse logits [B, V1] and context [B, D] of the last bar, and the caches."""
         net = self.model
         x = net.embedding([s1, s2]) + net.time_emb(stamp)
         keys, values = [], []
@@ -105,15 +105,18 @@ class _Model(nn.Module):
 
 
 class Prefill(_Model):
-    """Tokens of the lookback [B, L] each and time features [B, L, 5] -> coarse logits of the next bar [B, V1], the context of
-    the last bar [B, D], keys and values of the blocks [N, B, H, L, E], and of the dependency layer [B, H', L, E']."""
+    """Graph of the prefill.
+
+    Tokens of the lookback [B, L] each and time features [B, L, 5] -> coarse logits of the next bar [B, V1], the context of
+    the last bar [B, D], keys and values of the blocks [N, B, H, L, E], and of the dependency layer [B, H', L, E'].
+    """
 
     def forward(self, s1: Tensor, s2: Tensor, stamp: Tensor) -> tuple[Tensor, ...]:
         return self.read(s1, s2, stamp, torch.arange(s1.shape[1]), None)
 
 
 class Step(_Model):
-    """One bar more, s1 and s2 [B], stamp [B, 5], and the caches of L bars -> the same as `Prefill`, with L + 1."""
+    """Graph of a step: one more bar, s1 and s2 [B], stamp [B, 5], and the caches of L bars -> as `Prefill`, with L + 1."""
 
     def forward(
         self, s1: Tensor, s2: Tensor, stamp: Tensor, keys: Tensor, values: Tensor, dep_keys: Tensor, dep_values: Tensor
@@ -124,8 +127,10 @@ class Step(_Model):
 
 
 class Fine(nn.Module):
-    """Fine logits [B, V2] of the next bar, given its coarse token [B], the context of the last bar and the dependency layer's
-    caches."""
+    """Graph of the fine logits [B, V2] of the next bar.
+
+    Its inputs are the bar's coarse token [B], the context of the last bar [B, D] and the caches of the dependency layer.
+    """
 
     def __init__(self, model: Kronos) -> None:
         super().__init__()

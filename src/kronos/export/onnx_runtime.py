@@ -1,4 +1,4 @@
-"""Running an exported pair with NumPy and onnxruntime alone. This file needs nothing else of Kronos: copy it where you like.
+"""Run an exported pair with NumPy and onnxruntime alone. This file needs nothing else of Kronos and can be copied.
 
 Legend: B series, P paths, L lookback, H horizon, 6 features (open, high, low, close, volume, amount), 5 time features.
 """
@@ -17,7 +17,7 @@ CACHES = ("keys", "values", "dep_keys", "dep_values")
 
 
 class OnnxKronos:
-    """The five graphs of a folder that `kronos export-onnx` wrote.
+    """Forecaster from the five graphs of a folder that `kronos export-onnx` wrote.
 
     Lookback and horizon together must stay within the model's context: the window does not slide here.
     """
@@ -44,12 +44,12 @@ class OnnxKronos:
         return list(graph.run(None, dict(zip(names, inputs, strict=True))))
 
     def encode(self, bars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Normalised bars float32 [B, L, 6] -> tokens s1, s2 int64 [B, L]."""
+        """Encode normalised bars float32 [B, L, 6] as tokens s1, s2 int64 [B, L]."""
         s1, s2 = self._run("encoder", bars.astype(np.float32))
         return s1, s2
 
     def decode(self, s1: np.ndarray, s2: np.ndarray) -> np.ndarray:
-        """Tokens [B, L] -> normalised bars float32 [B, L, 6]."""
+        """Decode tokens [B, L] to normalised bars float32 [B, L, 6]."""
         return self._run("decoder", s1, s2)[0]
 
     def generate(
@@ -62,7 +62,7 @@ class OnnxKronos:
         top_p: float = 1.0,
         rng: np.random.Generator | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Continue tokens [B, L] by ``steps`` bars: tokens of both, [B, L + steps]. Temperature 0 is greedy.
+        """Draw the tokens of ``steps`` bars after tokens [B, L]: returns those of both, [B, L + steps]. Temperature 0 is greedy.
 
         stamp: time features of lookback and horizon, int64 [B, L + steps, 5].
 
@@ -127,7 +127,7 @@ class OnnxKronos:
 
 
 def units(bars: np.ndarray) -> np.ndarray:
-    """Powers of ten float32 [6] by which the columns of bars [L, 6] are multiplied before they are normalised.
+    """Return the powers of ten float32 [6] by which the columns of bars [L, 6] are multiplied before they are normalised.
 
     1 for all but columns that vary by less than 20 times the 1e-5 that is added to their deviation, and those beyond 1e16. The four
     prices share one.
@@ -147,7 +147,7 @@ def units(bars: np.ndarray) -> np.ndarray:
 
 
 def _pick(logits: np.ndarray, temperature: float, top_p: float, rng: np.random.Generator) -> np.ndarray:
-    """One code a row of [B, V], drawn from the likeliest codes that hold ``top_p`` of the probability."""
+    """Draw one code for each row of logits [B, V] from the likeliest codes that hold ``top_p`` of the probability."""
     if temperature == 0:
         return logits.argmax(-1)
     scaled = (logits - logits.max(-1, keepdims=True)) / temperature
@@ -164,7 +164,7 @@ def _pick(logits: np.ndarray, temperature: float, top_p: float, rng: np.random.G
 
 
 def time_features(times: np.ndarray) -> np.ndarray:
-    """datetime64 [T], in the exchange's local time -> int64 [T, 5]: minute, hour, weekday (Monday 0), day, month."""
+    """Return the time features int64 [T, 5] of local times datetime64 [T]: minute, hour, weekday (Monday 0), day, month."""
     seconds = times.astype("M8[s]").astype(np.int64)
     days = times.astype("M8[D]")
     months = days.astype("M8[M]")

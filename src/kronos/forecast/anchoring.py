@@ -1,4 +1,4 @@
-"""Taking the gap out of the first forecast bar.
+"""Anchoring: remove the tokenizer's error at the last observed close from the forecast, and the artefacts that follow from it.
 
 The tokenizer is lossy: its reconstruction of the last observed bar differs from the bar itself, and the forecast goes on from the
 reconstruction. Anchoring shifts the forecast by the error at the last close.
@@ -17,16 +17,16 @@ from kronos.schema import CLOSE, OPEN
 Anchor = Literal["level", "log", "decaying"]
 ANCHORS: tuple[Anchor, ...] = ("level", "log", "decaying")
 HALF_LIFE = 8
-"""Steps after which the decaying shift has halved."""
+"""Steps after which the shift of the anchor "decaying" has halved."""
 DEFAULT_ANCHOR: Anchor = "level"
 
 
 POSITIVE_BELOW = 0.5
-"""Share of the last close below which prices of paths are drawn together, so that none reaches zero."""
+"""Share of the last close below which prices of paths are compressed, so that none reaches zero."""
 
 
 def keep_positive(paths_PK6: np.ndarray, last_close: float) -> np.ndarray:
-    """Map paths [..., K, 6] in prices above zero, for a history that is; a new array of the same type.
+    """Map paths [..., K, 6] in prices above zero where the last close is; return a new array of the same type.
 
     The four prices are mapped one by one, as `above_zero` does; volume and amount are kept.
     """
@@ -36,11 +36,11 @@ def keep_positive(paths_PK6: np.ndarray, last_close: float) -> np.ndarray:
 
 
 def above_zero(prices: np.ndarray, last_close: float | np.ndarray) -> np.ndarray:
-    """Map prices of any shape above zero; a new array of the same type.
+    """Map prices of any shape above zero; return a new array of the same type.
 
     Prices from half of the last close on stay as they are. Below that half h, a price p becomes h^2 / (2 h - p): the map and its
-    slope are continuous, and it rises with p, so that candles keep their order. It scored best of those that leave ordinary
-    forecasts alone (docs/forecasts.md).
+    slope are continuous, and it rises with p, so that candles keep their order. Of the maps that do not change ordinary
+    forecasts it had the best score (docs/forecasts.md).
 
     Args:
         last_close: the last observed close, of a shape that fits the prices; where it is not positive nothing is changed.
@@ -53,20 +53,20 @@ def above_zero(prices: np.ndarray, last_close: float | np.ndarray) -> np.ndarray
 
 
 GAP_LEVELS = np.linspace(0, 1, 21)
-"""Quantiles of gaps by which those of paths are brought into line with the history's."""
+"""Quantile levels at which the gaps of paths are mapped to those of the history."""
 LEAST_GAPS = 16
-"""Fewer bars of history say too little about its gaps."""
+"""Bars of history; with no more than these the quantiles of gaps are not estimated."""
 
 
 class GapMap(NamedTuple):
-    """Quantiles of the size of gaps (open against the close before): as the tokenizer leaves them, and in the history."""
+    """Quantile mapping of the size of gaps (open less the close before), from the tokenizer's reconstruction to the history."""
 
     reconstructed: np.ndarray
     observed: np.ndarray
 
     @classmethod
     def of(cls, history_L6: np.ndarray, reconstructed_L6: np.ndarray) -> GapMap | None:
-        """From the last observed bars in prices, and what the tokenizer makes of them; None where they are too few."""
+        """Estimate it from the last observed bars and their reconstruction, in prices; None where there are too few."""
         length = min(len(history_L6), len(reconstructed_L6))
         if length <= LEAST_GAPS:
             return None
@@ -74,7 +74,7 @@ class GapMap(NamedTuple):
         return cls(*(np.quantile(np.abs(bars[1:, OPEN] - bars[:-1, CLOSE]), GAP_LEVELS) for bars in both))
 
     def __call__(self, gaps: np.ndarray) -> np.ndarray:
-        """Gaps of paths, none larger than it was: each becomes the history's of the same rank among the reconstructed ones."""
+        """Map the gaps of paths to the history's quantile at the same level of the reconstructed gaps; no gap grows."""
         size = np.abs(gaps)
         most, known = self.observed[-1], self.reconstructed[-1]
         mapped = np.interp(size, self.reconstructed, self.observed)
@@ -83,13 +83,14 @@ class GapMap(NamedTuple):
 
 
 def align_opens(paths_PK6: np.ndarray, before_P: np.ndarray, gaps: GapMap | None) -> np.ndarray:
-    """Paths [P, K, 6] in prices with opens whose distance from the close before is the history's; a new array.
+    """Move the opens of paths [P, K, 6] in prices so that their gaps are as large as the history's; return a new array.
 
-    The tokens are too coarse for a gap that is a hundredth of the price's spread, and leave their noise there, bar after bar, most
-    visibly in markets that never close. Closes, highs and lows stay as they are; each path is mapped for itself.
+    Tokens are too coarse for a gap of a hundredth of the price's spread: its size in decoded bars is quantisation noise, most
+    visibly in markets that never close. Closes, highs and lows stay as they are; each path is mapped on its own.
 
     Args:
-        before_P: the close before the first bar, of each path.
+        before_P: the close before the first bar of each path.
+        gaps: the mapping; None returns the paths as they are.
     """
     result = np.array(paths_PK6, copy=True)
     if gaps is not None:
@@ -109,10 +110,10 @@ def check_anchor(how: Anchor | None) -> None:
 def anchored(
     paths_PK6: np.ndarray, last_6: np.ndarray, reconstructed_6: np.ndarray, how: Anchor | None, first: int = 0
 ) -> np.ndarray:
-    """Paths [..., K, 6] in prices, moved so that they go on from the last observed close; a new array.
+    """Shift paths [..., K, 6] in prices so that they start from the last observed close; return a new array.
 
     Args:
-        last_6, reconstructed_6: the last observed bar, and what the tokenizer makes of it, in prices.
+        last_6, reconstructed_6: the last observed bar, and its reconstruction by the tokenizer, in prices.
         how: "level" adds the error to the four prices; "log" scales them by the ratio (by level where a close is not positive);
             "decaying" adds an error that halves every `HALF_LIFE` steps; None changes nothing. Volume and amount are kept.
         first: the step that the paths begin with.

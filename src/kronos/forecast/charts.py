@@ -26,7 +26,11 @@ def charts_of(
     coverages: Sequence[float],
     samples: int,
 ) -> list[Chart]:
-    """A chart a series; the arguments are those of `Forecast.plot` and `Forecast.to_html`."""
+    """Return a chart for each series; the arguments are those of `Forecast.plot` and `Forecast.to_html`.
+
+    Raises:
+        ValueError: ``truth`` has an id that is no series of the forecast.
+    """
     bars = None if history_bars is None else whole(history_bars, "history_bars", 0)
     levels = fractions(coverages, "coverages") if np.size(coverages) else []
     thin = whole(samples, "samples", 0)

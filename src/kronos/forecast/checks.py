@@ -1,4 +1,4 @@
-"""What a Forecast is made of and asked for, checked: every complaint says what was found, where, and what to do.
+"""Checks of a Forecast's data and arguments. Each raises ValueError with what was found, where, and what to do.
 
 Legend: S series, P paths, H horizon, 6 features.
 """
@@ -23,7 +23,7 @@ def whole(value: object, name: str, least: int) -> int:
 
 
 def single_fraction(value: object, name: str, *, closed: bool = False) -> float:
-    """A number between 0 and 1; ``closed``: or one of them."""
+    """Return a number between 0 and 1, with ``closed`` including both."""
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
     if not (0 <= number <= 1 if closed else 0 < number < 1):
         bounds = "from 0 to 1" if closed else "between 0 and 1, without them"
@@ -32,7 +32,7 @@ def single_fraction(value: object, name: str, *, closed: bool = False) -> float:
 
 
 def finite(value: object, name: str) -> float:
-    """A finite number."""
+    """Return a finite number."""
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
     if not np.isfinite(number):
         raise ValueError(f"{name} must be a finite number, found {value!r}")
@@ -40,7 +40,7 @@ def finite(value: object, name: str) -> float:
 
 
 def fractions(values: object, name: str, *, closed: bool = False) -> list[float]:
-    """Several of them, each once."""
+    """Return a list of distinct fractions (see `single_fraction`)."""
     if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray, pd.Series, pd.Index)):
         raise ValueError(f"{name} must be a sequence of numbers, found {values!r}")
     numbers = [single_fraction(value, f"each of {name}", closed=closed) for value in values]
@@ -51,7 +51,7 @@ def fractions(values: object, name: str, *, closed: bool = False) -> list[float]
 
 
 def check_distinct(levels: Sequence[float], name: str) -> None:
-    """Each level once, and none so near another (1e-10) that two columns would have one name."""
+    """Check that no level occurs twice, or is so near another (1e-10) that two columns would have one name."""
     named: dict[str, float] = {}
     for level in levels:
         other = named.get(f"{level:.10g}")
@@ -66,7 +66,7 @@ def check_distinct(levels: Sequence[float], name: str) -> None:
 
 
 def output_path(path: str | Path, endings: tuple[str, ...]) -> Path:
-    """A file that can be written: an ending that says its format, in a folder that exists."""
+    """Return the path of an output file whose ending names its format and whose folder exists."""
     target = Path(path)
     if target.suffix.lower() not in endings:
         raise ValueError(f"{str(target)!r} must end in {' or '.join(endings)}")
@@ -76,7 +76,7 @@ def output_path(path: str | Path, endings: tuple[str, ...]) -> Path:
 
 
 def check_ids(ids: Sequence[object] | None, count: int) -> tuple[int | str, ...]:
-    """Python's int or str, each once; 0, 1, ... by default."""
+    """Return ids as Python's int or str, each once; 0, 1, ... by default."""
     if not count:
         raise ValueError("a forecast needs at least one series, found no paths")
     if ids is None:
@@ -104,7 +104,7 @@ def check_ids(ids: Sequence[object] | None, count: int) -> tuple[int | str, ...]
 
 
 def check_paths(paths: Sequence[np.ndarray] | np.ndarray, ids: Sequence[int | str]) -> list[np.ndarray]:
-    """Arrays [P, H_i, 6], all float32 or all float64."""
+    """Return arrays [P, H_i, 6], all float32 or all float64."""
     arrays = [_one_path_array(array, name) for array, name in zip(paths, ids, strict=True)]
     counts = [len(array) for array in arrays]
     for name, count in zip(ids, counts, strict=True):
@@ -194,7 +194,7 @@ def check_histories(
 
 
 def _check_indexed(table: pd.DataFrame, what: str, future: pd.DatetimeIndex) -> None:
-    """A table indexed by rising times, with a time zone just where the forecast has one."""
+    """Check that a table is indexed by rising times, with a time zone exactly where the forecast has one."""
     if not isinstance(table, pd.DataFrame):
         raise ValueError(f"{what} must be a pandas DataFrame, found {type(table).__name__}")
     index = table.index
@@ -213,7 +213,7 @@ def check_last(
     ids: Sequence[int | str],
     history: list[pd.DataFrame] | None,
 ) -> np.ndarray | None:
-    """Last observed bars float64 [S, 6], from the histories where they are not given."""
+    """Return the last observed bars float64 [S, 6], from the histories where they are not given."""
     if last is None:
         if history is None:
             return None
@@ -247,7 +247,7 @@ def _described(value: object) -> str:
 
 
 def check_truth(truth: pd.DataFrame, name: int | str, future: pd.DatetimeIndex) -> pd.DataFrame:
-    """The real bars at the forecast's times, missing where there are none."""
+    """Return the real bars at the forecast's times, missing where there are none."""
     what = f"the truth of series {name!r}"
     _check_indexed(truth, what, future)
     if "close" not in truth.columns:

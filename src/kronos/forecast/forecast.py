@@ -1,4 +1,4 @@
-"""What comes out of a forecast: sampled paths, and the candles, tables, figures of risk and pictures made of them.
+"""The result of a forecast: sampled paths, and candles, tables, risk figures and pictures made of them.
 
 Legend: S series, P paths, H horizon (each series has its own, H_i), 6 features in prices: open, high, low, close, volume, amount.
 """
@@ -26,9 +26,9 @@ MOST_ON_A_PAGE = 50
 
 
 def valid_candles(bars: np.ndarray) -> np.ndarray:
-    """The nearest bars that can exist: high raised to max(open, close), low lowered to min(open, close), no negative volume.
+    """Return the nearest valid bars: high at least max(open, close), low at most min(open, close), no negative volume.
 
-    Open and close, which carry the path, are kept; a high below the low takes part in both bounds. Returns a new array.
+    Open and close are kept; where the high is below the low, both count for both bounds. Returns a new array.
     """
     result = np.array(bars, copy=True)
     result[..., HIGH] = bars[..., :4].max(-1)
@@ -38,15 +38,15 @@ def valid_candles(bars: np.ndarray) -> np.ndarray:
 
 
 def quantile_name(feature: str, q: float) -> str:
-    """close and 0.1 -> close_q10; 0.025 -> close_q2.5."""
+    """Return the column name of a quantile: close and 0.1 -> close_q10; 0.025 -> close_q2.5."""
     return f"{feature}_q{100 * q:.10g}"
 
 
 class Forecast(ForecastPaths):
-    """Sampled paths of one or many series: the distribution of the bars to come.
+    """Sampled paths of one or many series: the distribution of the next bars.
 
     ``forecast[id]`` is the forecast of one series, ``forecast[[id, id]]`` of some, ``len(forecast)`` their number; iterating
-    gives the ids. Nothing of it changes after it was made, and the arrays and tables given are neither copied nor changed.
+    gives the ids. It is immutable, and the arrays and tables given are neither copied nor changed.
 
     Every table of one series is indexed by ``timestamps``; of several, by ``id`` and ``timestamps`` (in UTC where their time
     zones differ). Figures are a pandas Series indexed by ``id``, with one number a series. What is a share of the last observed
@@ -60,17 +60,17 @@ class Forecast(ForecastPaths):
             amount); default: the last bar of ``history``. Without either, figures that start from it are refused.
         history: the lookback of each series, indexed by time, with open, high, low, close and, optionally, volume and amount;
             only drawn by `plot` and `to_html`.
-        calibration: what the paths were calibrated by, in a few words.
+        calibration: name of the calibration that was applied to the paths.
 
     Raises:
-        ValueError: saying what was found, in which series, and what to do.
+        ValueError: paths, ids, timestamps, last bars or histories do not fit together.
     """
 
     def within_price_limits(self, limit: PriceLimit | Literal["cn"] | float | Sequence[PriceLimit]) -> Forecast:
-        """The same forecast with every path's prices kept within a daily limit (`kronos.forecast.price_limits`).
+        """Return the forecast with every path's prices kept within a daily limit (`kronos.forecast.price_limits`).
 
         Args:
-            limit: "cn" for the rule of each stock's board, told from its id; or a share of the close of the day before, such as
+            limit: "cn" for the rule of each stock's board, which its id gives; or a share of the close of the day before, such as
                 0.1; or a `PriceLimit`, or a list of one for each series.
 
         Raises:
@@ -93,18 +93,18 @@ class Forecast(ForecastPaths):
     # Tables: one row a series and time, the six features.
 
     def mean(self) -> pd.DataFrame:
-        """The mean of the paths, feature by feature."""
+        """Return the mean of the paths, feature by feature."""
         return self._table(lambda paths: paths.mean(0, dtype=np.float64), FEATURES)
 
     def median(self) -> pd.DataFrame:
-        """The median of the paths, feature by feature."""
+        """Return the median of the paths, feature by feature."""
         return self.quantile(0.5)
 
     def quantile(self, q: float | Sequence[float]) -> pd.DataFrame:
-        """Quantiles of the paths, feature by feature and bar by bar (so the rows are no path), by the rule of
-        `path_quantiles`.
+        """Return quantiles of the paths, for each feature and bar on its own, by the rule of `path_quantiles`.
 
-        A number gives the six features; a sequence of Q numbers 6 x Q columns, open_q10, open_q90, high_q10, ...
+        Args:
+            q: levels in 0..1. One number gives the six features; Q numbers give 6 x Q columns, open_q10, open_q90, high_q10, ...
 
         Raises:
             ValueError: a q outside 0..1, or twice.
@@ -121,7 +121,7 @@ class Forecast(ForecastPaths):
         )
 
     def interval(self, coverage: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """(lower, upper): the bounds that a further path lies between with chance ``coverage`` (0 to 1), evenly outside."""
+        """Return (lower, upper): bounds that hold a further path with probability ``coverage``, equal tails outside."""
         level = single_fraction(coverage, "coverage")
         return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
 
@@ -131,13 +131,16 @@ class Forecast(ForecastPaths):
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
         columns: Sequence[str] = FEATURES,
     ) -> pd.DataFrame:
-        """A plain table for files and databases, the same for one series and for many.
+        """Return a plain table for files and databases, with the same columns for one series and for many.
 
         Args:
             layout: "wide": a row per id and timestamps, with the mean of every feature and the quantiles of the close
                 (close_q10, ...). "long": the paths themselves, a row per id, path and timestamps with the features.
             quantiles: of the close, for the wide layout; () for none.
             columns: the features wanted, in that order.
+
+        Raises:
+            ValueError: an unknown layout or column, or quantiles outside 0..1.
         """
         wanted = [columns] if isinstance(columns, str) else list(columns)
         if not wanted or len(set(wanted)) < len(wanted) or not set(wanted) <= set(FEATURES):
@@ -164,7 +167,7 @@ class Forecast(ForecastPaths):
     # Figures: one number a series.
 
     def prob_up(self, step: int | None = None) -> pd.Series:
-        """The share of the paths whose close at ``step`` (1 is the first bar, None the last) is above the last observed close.
+        """Return the share of paths whose close at ``step`` (1 is the first bar, None the last) is above the last observed one.
 
         Ties count half.
         """
@@ -179,7 +182,7 @@ class Forecast(ForecastPaths):
         price_below: float | None = None,
         step: int | None = None,
     ) -> pd.Series:
-        """The share of the paths whose close at ``step`` lies beyond a bound, or between two.
+        """Return the share of paths whose close at ``step`` lies beyond a bound, or between two.
 
         ``forecast.prob(return_above=0.02, step=5)`` is the probability of a gain of more than 2 % in five bars.
 
@@ -189,7 +192,7 @@ class Forecast(ForecastPaths):
             step: 1 is the first bar, None the last.
 
         Raises:
-            ValueError: no bound, bounds of both kinds, bounds that are no finite numbers, or that no close lies between.
+            ValueError: no bound, bounds of both kinds, bounds that are no finite numbers, or a lower bound not below the upper one.
         """
         returns, prices = (return_above, return_below), (price_above, price_below)
         given = [pair for pair in (returns, prices) if pair != (None, None)]
@@ -211,7 +214,7 @@ class Forecast(ForecastPaths):
         return self._at_step("prob", step, of)
 
     def expected_return(self, step: int | None = None, *, log: bool = False) -> pd.Series:
-        """The mean close at ``step`` over the last observed close, less one; with ``log`` the mean of the paths' log returns."""
+        """Return the mean close at ``step`` over the last observed close, less one; with ``log`` the paths' mean log return."""
 
         def of(closes: np.ndarray, last: float) -> float:
             if log:
@@ -221,7 +224,7 @@ class Forecast(ForecastPaths):
         return self._at_step("expected_return", step, of)
 
     def realised_volatility(self, *, paths: bool = False) -> pd.Series | pd.DataFrame:
-        """Root of the sum of squared log returns of the close over the whole horizon, from the last observed close on.
+        """Return the root of the sum of squared log returns of the close over the horizon, from the last observed close on.
 
         A fraction (0.02 is 2 %) of the horizon, not annualised; the mean of the paths, or with ``paths=True`` every path's,
         [S, P]. NaN for a path with a close that is not positive.
@@ -229,14 +232,14 @@ class Forecast(ForecastPaths):
         return self._of_paths("realised_volatility", risk.realised_volatility, paths)
 
     def max_drawdown(self, *, paths: bool = False) -> pd.Series | pd.DataFrame:
-        """The largest fall of the close from its highest so far, the last observed close included, as a share of that highest.
+        """Return the largest fall of the close from its peak so far, the last observed close included, as a share of the peak.
 
         A positive fraction; the mean of the paths, or with ``paths=True`` every path's, [S, P].
         """
         return self._of_paths("max_drawdown", risk.max_drawdown, paths)
 
     def value_at_risk(self, level: float = 0.95, step: int | None = None) -> pd.Series:
-        """The loss at ``step`` that the share ``level`` of the paths stays within, as a positive fraction of the last close.
+        """Return the loss at ``step`` that the share ``level`` of paths does not exceed, as a positive fraction of the last close.
 
         Negative where even that path gains.
         """
@@ -246,7 +249,7 @@ class Forecast(ForecastPaths):
         )
 
     def expected_shortfall(self, level: float = 0.95, step: int | None = None) -> pd.Series:
-        """The mean loss at ``step`` of the worst ``1 - level`` of the paths, as a positive fraction of the last close."""
+        """Return the mean loss at ``step`` of the worst ``1 - level`` of paths, as a positive fraction of the last close."""
         level = single_fraction(level, "level")
         return self._at_step(
             "expected_shortfall",
@@ -255,8 +258,10 @@ class Forecast(ForecastPaths):
         )
 
     def summary(self, level: float = 0.95) -> pd.DataFrame:
-        """A row a series: horizon, last observed close, mean and 10 %, 50 % and 90 % quantile of the close at the end of the
-        horizon, and the figures above at that bar; value at risk and expected shortfall at ``level``."""
+        """Return a table with a row for each series.
+
+        Its columns: horizon, last observed close, mean and 10 %, 50 % and 90 % quantile of the close at the last bar, and the
+        figures above at that bar; value at risk and expected shortfall at ``level``."""
         last = self._known_last()
         ends = [paths[:, -1, CLOSE].astype(np.float64) for paths in self._paths]
         quantiles = np.array([path_quantiles(end, [0.1, 0.5, 0.9]) for end in ends])
@@ -290,7 +295,7 @@ class Forecast(ForecastPaths):
 
     @staticmethod
     def load(path: str | Path) -> Forecast:
-        """The forecast that `save` wrote.
+        """Read a forecast that `save` wrote.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -312,7 +317,7 @@ class Forecast(ForecastPaths):
         samples: int = 0,
         title: str | None = None,
     ) -> Picture | None:
-        """The fan chart of one series over its candles.
+        """Draw the fan chart of one series after its candles.
 
         Args:
             id: which series; may be left out where there is one.
@@ -354,7 +359,7 @@ class Forecast(ForecastPaths):
         samples: int = 0,
         title: str = "Forecast",
     ) -> str | None:
-        """A page with the candles and the fan of every series, to zoom and point at, in one file that works offline.
+        """Write an interactive page with the candles and the fan of every series, in one file that works offline.
 
         Several series are chosen from a list. Arguments as for `plot`; ``truth`` of several series is a mapping by id.
         Returns the page, or writes it to ``path`` (.html).
@@ -385,7 +390,7 @@ class Forecast(ForecastPaths):
         return None
 
     def _repr_html_(self) -> str:
-        """The chart and a table, which notebooks show; one piece of HTML without scripts, in light and dark."""
+        """Return the chart and a table as HTML for notebooks, without scripts, for light and dark themes."""
         from kronos.forecast.notebook import notebook_html
 
         return notebook_html(self)
@@ -393,7 +398,7 @@ class Forecast(ForecastPaths):
     # What the above share.
 
     def _names(self) -> list[str]:
-        """Names for titles: the ids; of series that have no more than a number, what they are."""
+        """Return the titles: the ids, or the number of bars for one series without a name."""
         if len(self) == 1 and not isinstance(self._ids[0], str):
             return [f"the next {self.horizons[0]} bars" if self.horizons[0] > 1 else "the next bar"]
         return [one if isinstance(one, str) else f"series {one}" for one in self._ids]

@@ -1,4 +1,4 @@
-"""Long tables: one row for each series and time, as Chronos and Nixtla users know them.
+"""Long tables: one row for each series and time, the layout of Chronos and Nixtla.
 
 A long table is read into series; a `Forecast` of them is laid out as a long table again.
 """
@@ -49,11 +49,11 @@ class LongTable:
 
     @property
     def ids(self) -> list[object]:
-        """Python's own int or str."""
+        """Ids as Python's int or str."""
         return [_plain(name) for name in self._series]
 
     def part(self, number: int, lookback: int | None, max_context: int) -> LongSeries:
-        """The latest ``lookback`` bars of a series, or what `default_lookback` takes."""
+        """Return the latest ``lookback`` bars of a series; None takes `default_lookback`."""
         name, rows = list(self._series.items())[number]
         future = self._futures[number]
         if lookback is not None and (
@@ -78,7 +78,7 @@ class LongTable:
         return targets
 
     def result(self, forecast: Forecast, targets: list[str], single: bool, levels: list[float]) -> pd.DataFrame:
-        """A row for each series, target and time."""
+        """Return the forecast as a long table with a row for each series, target and time."""
         pieces = []
         for number, name in enumerate(self._series):
             paths = forecast[forecast.ids[number]].paths[0]
@@ -111,7 +111,7 @@ def read_long_table(
     id_column: str | None,
     timestamp_column: str | None,
 ) -> LongTable:
-    """Check a long table and take it apart; see `KronosPredictor.predict_df` for the arguments and errors."""
+    """Check a long table and split it into series; see `KronosPredictor.predict_df` for the arguments and errors."""
     df = _usual_table(df, id_column, timestamp_column)
     future_df = None if future_df is None else to_pandas(future_df)
     if df.empty:

@@ -1,4 +1,4 @@
-"""A forecast as a piece of HTML for notebooks: the chart of a series and a table, in the colours of the page around it."""
+"""HTML of a forecast for notebooks: the chart of a series and a table, in the colours of the notebook's theme."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COVERAGES = (0.5, 0.8, 0.95)
 
 
 def notebook_html(forecast: Forecast) -> str:
-    """One series: its chart, figures and bars. Several: the chart of the first, and a row of figures for each."""
+    """Return the HTML: of one series its chart, figures and bars; of several the chart of the first and a row of figures each."""
     first = forecast[forecast.ids[0]]
     (chart,) = charts_of(first, None, {}, COVERAGES, 0)
     name = first._names()[0]

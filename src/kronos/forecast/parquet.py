@@ -1,4 +1,4 @@
-"""A Forecast as one Parquet file: the long table of its paths, and in the file's metadata what is no column of it.
+"""A Forecast as one Parquet file: the long table of its paths, and everything else in the file's metadata.
 
 Any program that reads Parquet sees id, path, timestamps and the six features. Legend: S series, P paths, H horizon.
 """
@@ -58,7 +58,12 @@ def to_parquet(forecast: Forecast) -> bytes:
 
 
 def from_parquet(path: Path, make: Callable[..., Forecast]) -> Forecast:
-    """Read what `to_parquet` wrote; ``make`` is the class `Forecast`."""
+    """Read a file that `to_parquet` wrote; ``make`` is the class `Forecast`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no Parquet file, or no whole forecast.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

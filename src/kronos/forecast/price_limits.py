@@ -28,18 +28,18 @@ BOARDS = (
     (("600", "601", "603", "605", "900"), 0.10, "Shanghai main board"),
     (("000", "001", "002", "003", "200"), 0.10, "Shenzhen main board"),
 )
-"""First digits of the codes, the share, the board."""
+"""First digits of the codes, the limit as a share of the close of the day before, and the board."""
 
 
 @dataclass(frozen=True)
 class PriceLimit:
-    """How far prices may move in a day.
+    """Daily price limit: how far prices may move from the close of the day before.
 
     Attributes:
         share: of the close of the day before, above 0 and below 1.
         tick: step that the bounds are rounded to, half up; None: they are not rounded.
-        zone: whose days count for times that know their zone; None: the times' own.
-        name: of the rule, for people.
+        zone: time zone of the trading days, for times with a zone; None: the times' own.
+        name: of the rule, for messages.
     """
 
     share: float
@@ -54,7 +54,7 @@ class PriceLimit:
             )
 
     def bounds(self, close: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest price of a day after these closes (P,)."""
+        """Return the lowest and highest price [P] of the day after these closes [P]."""
         low, high = close * (1 - self.share), close * (1 + self.share)
         if self.tick is None:
             return low, high
@@ -65,7 +65,7 @@ class PriceLimit:
 
 
 def price_limit(told: str | float, symbol: object = None, day: pd.Timestamp | None = None) -> PriceLimit:
-    """The limit that was asked for.
+    """Make a price limit from an argument.
 
     Args:
         told: "cn" for the rule of the stock's board, or the share, such as 0.1.
@@ -118,13 +118,18 @@ def series_limit(
 def limited_paths(
     paths: np.ndarray, future: pd.DatetimeIndex, history: pd.DataFrame, limit: PriceLimit
 ) -> tuple[np.ndarray, int]:
-    """Paths whose prices stay within the limit of each day, and how many of them were changed.
+    """Clip paths to the limit of each day, and count the paths that were changed.
 
-    The day before is that of the history, then each path's own: a path that is stopped goes on from the limit. Volume and
-    amount are as they were.
+    The close before the first day is the history's, later ones are each path's own, so that a clipped path goes on from the
+    limit. Volume and amount are kept.
 
     Args:
-        paths: float [P, H, 6] in prices. future: the H times. history: the bars before, indexed by time, with a close.
+        paths: float [P, H, 6] in prices.
+        future: the H times.
+        history: the bars before, indexed by time, with a close.
+
+    Returns:
+        The paths as a new array, and the number of changed ones.
 
     Raises:
         ValueError: bars are longer than a day, or the history has no close of the day before the first one.
@@ -151,7 +156,7 @@ def limited_paths(
 
 
 def _days(times: pd.DatetimeIndex, zone: str | None) -> np.ndarray:
-    """Days of times as numbers since 1970, on the clock of ``zone`` where the times know theirs."""
+    """Return the days of times as numbers since 1970, in the time zone ``zone`` where the times have one."""
     if times.tz is not None:
         times = (times if zone is None else times.tz_convert(zone)).tz_localize(None)
     return np.asarray(times.as_unit("s").asi8 // 86_400)

@@ -17,7 +17,7 @@ Some = TypeVar("Some", bound="ForecastPaths")
 
 
 class ForecastPaths:
-    """Holds, checks and selects; what can be asked of it is `kronos.forecast.Forecast`."""
+    """Base of `kronos.forecast.Forecast`: holds and checks the data, and selects series."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class ForecastPaths:
         return f"<Forecast of {len(self)} series ({names}): {self.n_paths} paths of {bars}>"
 
     def __getitem__(self: Some, id: object) -> Some:
-        """The forecast of the series of that id, or of several for a list of ids.
+        """Return the forecast of the series of that id, or of several for a list of ids.
 
         Raises:
             KeyError: there is no such series.

@@ -1,4 +1,4 @@
-"""Cutting work into batches that fit in memory.
+"""Plan batches of series and paths that fit in memory.
 
 Legend: P paths.
 """
@@ -14,7 +14,7 @@ import torch
 from kronos.nn import Kronos
 
 CPU_BATCH = 2**30
-"""Bytes a batch takes at most on a CPU, where larger batches leave the caches and gain nothing."""
+"""Bytes a batch takes at most on a CPU; larger ones do not fit the processor's caches and are no faster."""
 LEAST_BATCH = 2**26
 
 
@@ -42,7 +42,7 @@ class PlannedBatch(NamedTuple):
 
 
 def memory_budget(device: torch.device) -> int:
-    """Bytes a batch may take where nothing was said: most of a GPU's free memory; on a CPU half of it, at most `CPU_BATCH`."""
+    """Return the default bytes of a batch: most of a GPU's free memory; on a CPU half of it, at most `CPU_BATCH`."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return max(LEAST_BATCH, int(0.8 * free))
@@ -52,7 +52,7 @@ def memory_budget(device: torch.device) -> int:
 
 
 def bytes_of(model: Kronos, lookback: int, horizon: int, paths: int) -> int:
-    """Estimated memory of one series in a batch: caches, activations of the prefill, scores and logits of a step."""
+    """Estimate the bytes that one series takes in a batch: caches, activations of the prefill, scores and logits of a step."""
     config = model.config
     per_bar = (config.n_layers + 1) * 2 * config.d_model
     prefill = lookback * (per_bar + 4 * config.ff_dim + 8 * config.d_model)
@@ -61,9 +61,15 @@ def bytes_of(model: Kronos, lookback: int, horizon: int, paths: int) -> int:
 
 
 def plan(model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int) -> Iterator[PlannedBatch]:
-    """Cut the work into batches: series that stay inside the context are padded together, those that slide share a lookback.
+    """Cut the work into batches: series inside the context are padded together, those past it share a lookback.
 
-    A single series that does not fit with all its paths gets some of them at a time.
+    A single series that does not fit with all its paths is split into batches of some paths each.
+
+    Args:
+        windows: the series.
+        paths: paths of each series.
+        max_context: bars that the model sees at most.
+        memory: bytes that a batch may take, by the estimate of `bytes_of`.
     """
 
     def slides(i: int) -> bool:

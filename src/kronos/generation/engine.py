@@ -29,11 +29,11 @@ from kronos.nn.layers import AttentionContext
 
 Progress = Callable[[int], None]
 OnBar = Callable[[Tensor, Tensor], None]
-"""Told both tokens of every new bar, [S, P] each."""
+"""Callback that gets the coarse and the fine token of every new bar, [S, P] each."""
 
 
 class Counter:
-    """How many bars the own part of caches holds, kept on the device: one recording of a step then serves all steps."""
+    """Number of bars in the per-path part of caches, kept on the device, so that one recorded CUDA graph serves all steps."""
 
     def __init__(self, filled: int, size: int, device: torch.device) -> None:
         self.numbers = torch.arange(size, device=device)
@@ -47,9 +47,15 @@ class Counter:
 
 
 class Cache:
-    """Keys and values of one attention layer: a prefix that the paths of a series share, and each path's own suffix.
+    """Key-value cache of one attention layer: a prefix that the paths of a series share, and a suffix for each path.
 
-    A single path has no one to share with: its prefix lies before its suffix, in one piece.
+    With one path nothing is shared: prefix and suffix then lie in one tensor.
+
+    Args:
+        key_SHLE: rotated keys of the prefix.
+        value_SHLE: values of the prefix.
+        paths: paths of each series, P.
+        max_new_bars: bars that can be appended.
     """
 
     def __init__(self, key_SHLE: Tensor, value_SHLE: Tensor, paths: int, max_new_bars: int) -> None:
@@ -57,7 +63,7 @@ class Cache:
         # In one piece each: a product with a strided prefix would copy it at every step.
         self.shared = (key_SHLE.contiguous(), value_SHLE.contiguous()) if paths > 1 else None
         self.first = length if paths > 1 else 0
-        """Number of the bar that the own part begins with."""
+        """Number of the bar at which the per-path part begins."""
         own = max_new_bars + length - self.first
         self.key, self.value = (t.new_empty(series, heads, paths, own, size) for t in (key_SHLE, value_SHLE))
         self.filled = 0
@@ -67,10 +73,11 @@ class Cache:
 
     @property
     def next(self) -> int | Tensor:
-        """Number of the bar that comes next; [1], on the device, where bars are counted there."""
+        """Number of the next bar; a tensor [1] on the device after `count_by`."""
         return self.first + (self.filled if self.counter is None else self.counter.last + 1)
 
     def append(self, key_SHPTE: Tensor, value_SHPTE: Tensor) -> None:
+        """Add the keys and values of T new bars of every path; T is 1 after `count_by`."""
         if self.counter is not None:
             for kept, new in ((self.key, key_SHPTE), (self.value, value_SHPTE)):
                 kept.index_copy_(3, self.counter.last, new)
@@ -80,13 +87,13 @@ class Cache:
         self.filled = stop
 
     def count_by(self, counter: Counter) -> None:
-        """From now on bars are appended one at a time, where ``counter`` stands."""
+        """From now on append bars one at a time, at the position of ``counter``."""
         self.counter = counter
         for kept in (self.key, self.value):  # what is hidden is multiplied by zero, and must be finite
             kept[..., self.filled :, :] = 0
 
     def attend(self, q_SHPTE: Tensor, padding_mask_SL: Tensor | None) -> Tensor:
-        """Attention of the latest T bars, scaled already, to the prefix, to the own suffix and, causally, to each other."""
+        """Attend from the latest T bars, whose queries are already scaled, to the prefix and, causally, to the path's suffix."""
         steps, filled = q_SHPTE.shape[3], self.filled if self.counter is None else self.key.shape[3]
         key, value = self.key[..., :filled, :], self.value[..., :filled, :]
         later = None if self.counter is None else self.counter.beyond[None]
@@ -114,9 +121,12 @@ class Cache:
 
 @dataclass
 class Prefix:
-    """A window of S series, read once: what later bars need of it. ``hidden`` [S, L] is True at left padding.
+    """Prefilled window of S series: all that later bars need of it.
 
-    ``rotary_freqs`` [1 or S, 1, L + room, E / 2] are the rotary angles of the window and of the bars after it.
+    Attributes:
+        caches: one for each block.
+        hidden: padding mask [S, L], True at left padding, or None.
+        rotary_freqs: rotary angles of the window and the bars after it, complex [1 or S, 1, L + max_new_bars, E / 2].
     """
 
     caches: list[Cache]
@@ -125,12 +135,12 @@ class Prefix:
 
     @property
     def counter(self) -> Counter | None:
-        """The caches' own, of which there is one for all."""
+        """The counter that all caches share, or None."""
         return self.caches[0].counter
 
 
 def positions_of(length: int, max_new_bars: int, padding_mask_SL: Tensor | None, device: torch.device) -> Tensor:
-    """Positions [1 or S, L + room] of a window, whose padding does not count, and of the bars after it."""
+    """Return the positions [1 or S, L + max_new_bars] of a window, where padding does not count, and of the bars after it."""
     if padding_mask_SL is None:
         return torch.arange(length + max_new_bars, device=device)[None]
     real = F.pad(~padding_mask_SL, (0, max_new_bars), value=True)
@@ -144,7 +154,7 @@ def read_blocks(
     padding_mask_SL: Tensor | None,
     keep: Callable[[Tensor, Tensor], None],
 ) -> Tensor:
-    """Run a left-padded window through the blocks: [S, L, D] -> [S, L, D]; ``keep`` is given the keys and values of each."""
+    """Run a left-padded window through the blocks: [S, L, D] -> [S, L, D]; ``keep`` gets each block's keys and values."""
     mask = AttentionContext.of(x_SLD, padding_mask_SL).mask
     x = x_SLD[:, None]
     for block in blocks.blocks:
@@ -158,7 +168,7 @@ def read_blocks(
 def prefill_blocks(
     blocks: FusedBlocks, x_SLD: Tensor, padding_mask_SL: Tensor | None, paths: int, max_new_bars: int
 ) -> tuple[Tensor, Prefix]:
-    """Run a left-padded window through the blocks, keeping keys and values: [S, L, D] -> [S, L, D] and the prefix."""
+    """Run a left-padded window through the blocks and cache keys and values: [S, L, D] -> [S, L, D] and the prefix."""
     length = x_SLD.shape[1]
     rotary_freqs = blocks.rotary_freqs(positions_of(length, max_new_bars, padding_mask_SL, x_SLD.device))[:, None]
     caches: list[Cache] = []
@@ -172,7 +182,7 @@ def prefill_blocks(
 def encode(
     tokenizer: KronosTokenizer, bars_SL6: Tensor, padding_mask_SL: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Coarse and fine tokens [S, L] of normalised bars: what `KronosTokenizer.encode` gives."""
+    """Return the coarse and fine tokens [S, L] of normalised bars, as `KronosTokenizer.encode` does."""
     x = tokenizer.embed(bars_SL6)
     if len(tokenizer.encoder):
         blocks = fused_tokenizer(tokenizer).encoder
@@ -183,12 +193,12 @@ def encode(
 
 
 def bars_of(table: Tensor, first: int | Tensor, bars: int = 1) -> Tensor:
-    """What a table of the bars of a window, in dimension 2, says of some; of one alone where its number is on the device."""
+    """Select ``bars`` bars from number ``first`` on along dimension 2; one bar where ``first`` is a tensor [1] on the device."""
     return table[:, :, first : first + bars] if isinstance(first, int) else table.index_select(2, first)
 
 
 def extend_blocks(blocks: FusedBlocks, x_SPTD: Tensor, prefix: Prefix) -> Tensor:
-    """Run T new bars of every path through the blocks, after what the caches hold: [S, P, T, D] -> [S, P, T, D]."""
+    """Run T new bars of every path through the blocks, after the bars in the caches: [S, P, T, D] -> [S, P, T, D]."""
     rotary_freqs = bars_of(prefix.rotary_freqs, prefix.caches[0].next, x_SPTD.shape[2])
     if prefix.counter is not None:
         prefix.counter.advance()
@@ -200,9 +210,9 @@ def extend_blocks(blocks: FusedBlocks, x_SPTD: Tensor, prefix: Prefix) -> Tensor
 
 
 class ModelWindow:
-    """The model's window of S series with P paths each: prefilled once, then extended bar by bar.
+    """Window of the model for S series with P paths each: prefilled once, then extended bar by bar.
 
-    All of it is in inference mode, whatever the caller's: its caches are written to at every step.
+    It always runs in inference mode, since its caches are written in place at every step.
     """
 
     @torch.inference_mode()
@@ -239,12 +249,12 @@ class ModelWindow:
         self.coarse_SPV = self.coarse_SPV.expand(-1, paths, -1)
 
     def coarse_logits(self) -> Tensor:
-        """[S, P, V1], of the next bar."""
+        """Return the coarse logits [S, P, V1] of the next bar."""
         return self.coarse_SPV
 
     @torch.inference_mode()
     def fine_logits(self, s1_SP: Tensor) -> Tensor:
-        """[S, P, V2], of the next bar, given its coarse token."""
+        """Return the fine logits [S, P, V2] of the next bar, given its coarse token."""
         q = F.embedding(s1_SP, self.model.query_VD).unflatten(-1, (self.model.heads, -1))
         if self.rotary_freqs is not None:
             q = rotate(q, bars_of(self.rotary_freqs, self.dependency.next - 1)[:, :, 0])
@@ -253,7 +263,7 @@ class ModelWindow:
 
     @torch.inference_mode()
     def step(self, s1_SP: Tensor, s2_SP: Tensor, time_emb_SPD: Tensor) -> None:
-        """Append a bar to every path; time_emb [S, 1 or P, D]."""
+        """Append a bar to every path: its tokens, and its time embedding [S, 1 or P, D]."""
         x = self.model.embed(s1_SP, s2_SP, time_emb_SPD)
         self.last_SPD = self.model.norm(extend_blocks(self.model.blocks, x[:, :, None], self.prefix)[:, :, 0])
         self.coarse_SPV, key, value = self.model.coarse_logits_and_kv(self.last_SPD)
@@ -266,7 +276,7 @@ class ModelWindow:
 
     @torch.inference_mode()
     def count_on_device(self) -> None:
-        """Keep on the device where each step stands, so that all steps are the same operations on the same memory."""
+        """Count bars on the device from now on, so that all steps are the same operations on the same memory (CUDA graphs)."""
         for caches in (self.prefix.caches, [self.dependency]):
             counter = Counter(caches[0].filled, caches[0].key.shape[3], self.last_SPD.device)
             for cache in caches:
@@ -274,7 +284,13 @@ class ModelWindow:
 
 
 def sample_from_uniform(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
-    """One code a row, the one whose share of the distribution holds the row's number in [0, 1): [...] of [..., V]."""
+    """Draw one code a row by inverse transform sampling of the row's uniform number: logits [..., V] -> codes [...].
+
+    Args:
+        logits: [..., V].
+        sampling: temperature, top-k and top-p; temperature 0 takes the likeliest code.
+        uniform: numbers in [0, 1) [...].
+    """
     if sampling.greedy:
         return logits.argmax(-1)
     cumulative = weights(logits, sampling).cumsum(-1, dtype=torch.float64)
@@ -283,10 +299,10 @@ def sample_from_uniform(logits: Tensor, sampling: Sampling, uniform: Tensor) -> 
 
 
 class Drawing:
-    """Draws the bars of a window one after the other, at each call the next one, into ``new1`` and ``new2`` [S, P, K].
+    """Sampler of the K new bars of a window: each call draws the tokens of the next bar into ``new1`` and ``new2`` [S, P, K].
 
-    On a GPU a step is hundreds of short operations, and starting them takes longer than running them: there the second step is
-    recorded as one graph, which is started whole for every step after it.
+    On a GPU a step is hundreds of short operations, and launching them takes longer than running them: the second step is
+    recorded as one CUDA graph, which is launched for every step after it.
     """
 
     def __init__(
@@ -319,7 +335,7 @@ class Drawing:
         self.step += 1
 
     def _counted(self) -> None:
-        """A step whose number is on the device."""
+        """Take one step at the position ``at``, a tensor on the device."""
         s1, s2 = (new.index_select(2, self.at)[..., 0] for new in self.new)
         self.window.step(s1, s2, self.time_emb.index_select(2, self.at)[:, :, 0])
         self.at.add_(1)
@@ -346,19 +362,22 @@ def generate_tokens(
     precision: Precision = "float32",
     on_bar: OnBar | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Continue S series by K bars on P paths each.
+    """Draw the tokens of K bars after S series, on P paths each: the tokens of `generation.reference`, from caches.
 
     Args:
         s1_SL, s2_SL: tokens of the lookback, left-padded where ``padding_mask_SL`` is True.
         stamp_SLK5: time features of lookback and horizon [S, L + K, 5].
         uniforms_NK2: a number in [0, 1) for each row, step and token; N = S x P.
-        stride: bars dropped beyond need when the window slides; at least 1 below max_context.
+        stride: bars dropped beyond the one that must go when the window slides; 0 to max_context - 1.
         progress: called with the number of bars done since the last call.
         precision: of the model's weights; see `generation.fused`.
         on_bar: called with every bar as it is drawn, before progress.
 
     Returns:
-        The new tokens, two of [N, K].
+        The new coarse and fine tokens, [N, K] each.
+
+    Raises:
+        ValueError: padded series that would slide past ``max_context``, or a stride out of range.
     """
     series, horizon = s1_SL.shape[0], uniforms_NK2.shape[1]
     rows = uniforms_NK2.shape[0]
@@ -405,10 +424,12 @@ def generate_tokens(
 
 
 class SuffixDecoder:
-    """Bars of new tokens behind a history that is decoded once a series: all at a time, or one after the other.
+    """Decoder of new tokens after a history that is decoded once for each series: all bars at once, or one after the other.
 
-    The window is the last ``max_context`` tokens of history and forecast, as in the reference; the horizon must leave room for
-    at least one bar of history in it. All of it is in inference mode, whatever the caller's.
+    The window is the last ``max_context`` tokens of history and forecast, as in the reference. It always runs in inference mode.
+
+    Raises:
+        ValueError: the horizon leaves no bar of history in the window.
     """
 
     @torch.inference_mode()
@@ -432,11 +453,11 @@ class SuffixDecoder:
         if self.blocks is not None:
             known, self.prefix = prefill_blocks(self.blocks, known, hidden, paths, horizon)
         self.known_SL6 = tokenizer.head(known)
-        """The bars of history that the window holds; what lies at left padding means nothing."""
+        """Reconstructed bars of the history in the window, normalised; those at left padding are meaningless."""
 
     @torch.inference_mode()
     def decode(self, s1_SPT: Tensor, s2_SPT: Tensor) -> Tensor:
-        """The next T bars of every path, [S, P, T, 6]."""
+        """Decode the next T bars of every path: [S, P, T, 6], normalised."""
         new = self.tokenizer.embed_codes(s1_SPT, s2_SPT)
         return self.tokenizer.head(new if self.blocks is None else extend_blocks(self.blocks, new, self.prefix))
 
@@ -451,7 +472,7 @@ def decode_suffix(
     max_context: int,
     padding_mask_SL: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Bars of the new tokens [N, K, 6], and of the history in the window [S, L, 6] (see `SuffixDecoder`)."""
+    """Decode the new tokens to bars [N, K, 6], and the history in the window to bars [S, L, 6] (see `SuffixDecoder`)."""
     series = s1_SL.shape[0]
     paths, horizon = new1_NK.shape[0] // series, new1_NK.shape[1]
     decoder = SuffixDecoder(tokenizer, s1_SL, s2_SL, horizon, paths, max_context, padding_mask_SL)

@@ -1,15 +1,15 @@
-"""The networks' weights made ready for generation: the same maps in fewer, larger and cheaper operations.
+"""Fused weights of the networks for generation: the same functions in fewer, larger and cheaper operations.
 
-A step reads every weight once for a few rows, so what counts is bytes moved and the number of calls:
+A step reads every weight once for a few rows, so that its time follows from bytes moved and the number of calls:
 
 - projections of one input are stacked (queries, keys and values; coarse head, keys and values of the dependency layer);
 - the weight of a norm is folded into the projection behind it, the softmax scale into the queries;
-- what depends on a code alone is a table: the fused embedding of both tokens, and the dependency layer's query;
-- rotary pairs are made neighbours, so that a rotation is one complex product. Queries and keys change alike: scores do not;
+- functions of a code alone are tables: the fused embedding of both tokens, and the dependency layer's query;
+- rotary pairs are adjacent, so that a rotation is one complex product; queries and keys change alike, so scores do not;
 - on a CPU weights are reordered for oneDNN, whose products of few rows are up to twice as fast as the ordinary ones (MKL's); so
   are those of many rows where MKL leaves AVX-512 unused.
 
-All of it equals `nn` to rounding; tests hold it to that.
+All of it equals `nn` up to rounding (tests/generation).
 
 Legend: S series, P paths, T steps, D width, H heads, E head size, V1 and V2 codes, O outputs, I inputs.
 """
@@ -34,7 +34,7 @@ from kronos.nn.layers import Attention, Block, RMSNorm
 
 
 def _by_amd() -> bool:
-    """Whether the processor says so of itself, where that can be read."""
+    """Whether the processor is AMD's, where the system says so."""
     try:
         return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -43,21 +43,21 @@ def _by_amd() -> bool:
 
 NO_LIMIT = 2**62
 PACK_FOR_ROWS = 32
-"""Rows that oneDNN lays packed weights out for; the result does not depend on it."""
+"""Rows for which oneDNN packs weights; the result does not depend on it."""
 SMALL_NETWORK = 2**22
-"""Blocks with fewer weights stay in the processor's cache (float32, 16 MiB)."""
+"""Weights of the blocks of a network; below this they stay in the processor's cache (float32: 16 MiB)."""
 
 
 @dataclass(frozen=True)
 class ProductSettings:
-    """Which matrix product is taken for how many rows, on a CPU; measured by ``benchmarks/generate.py``.
+    """Thresholds, in rows, between the matrix products of a CPU; measured by ``benchmarks/generate.py``.
 
     Attributes:
         mkl_max_rows, mkl_max_rows_in_cache: up to so many rows MKL's product is taken; the second where the weights stay in the
             processor's cache.
-        onednn_max_rows: from there up to so many rows oneDNN's; above it MKL's again. 0: oneDNN is not used.
-        bfloat16_max_rows, int8_max_rows: up to so many rows rounded weights are multiplied as they are, above it in float32.
-        pack_bfloat16: weights in bfloat16 are laid out for oneDNN too.
+        onednn_max_rows: from there up to so many rows oneDNN's product is taken; above it MKL's again. 0: oneDNN is not used.
+        bfloat16_max_rows, int8_max_rows: up to so many rows rounded weights are multiplied in their type, above it in float32.
+        pack_bfloat16: weights in bfloat16 are packed for oneDNN too.
     """
 
     mkl_max_rows: int
@@ -69,7 +69,7 @@ class ProductSettings:
 
     @classmethod
     def of_processor(cls, avx512: bool, amx: bool, amd: bool) -> ProductSettings:
-        """The fastest ones on a processor with these instructions.
+        """Return the fastest settings on a processor with these instructions.
 
         On AMD's, MKL does not use AVX-512: on an EPYC that has it 105 GFLOP/s a core against 240 of oneDNN.
         """
@@ -84,9 +84,9 @@ class ProductSettings:
 
     @classmethod
     def detect(cls) -> ProductSettings:
-        """The fastest ones on this processor, within the instructions that PyTorch and oneDNN are allowed.
+        """Return the fastest settings on this processor, within the instructions that PyTorch and oneDNN may use.
 
-        (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA; AMX is of use where oneDNN multiplies bfloat16.)
+        (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA; AMX helps where oneDNN multiplies bfloat16.)
         """
         onednn = _has_onednn()
         avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
@@ -105,7 +105,7 @@ _settings: ProductSettings | None = None
 
 
 def product_settings() -> ProductSettings:
-    """Those in use: detected at the first call, or set by `use_products`."""
+    """Return the settings in use: detected at the first call, or set by `use_products`."""
     global _settings
     if _settings is None:
         _settings = ProductSettings.detect()
@@ -114,7 +114,7 @@ def product_settings() -> ProductSettings:
 
 @contextmanager
 def use_products(settings: ProductSettings) -> Iterator[None]:
-    """Take these products inside the block, whatever the processor: for tests and measurements. Not for several threads."""
+    """Use these settings inside the block, whatever the processor: for tests and measurements. Not thread-safe."""
     global _settings
     before, _settings = product_settings(), settings
     _ready.clear()
@@ -126,9 +126,9 @@ def use_products(settings: ProductSettings) -> Iterator[None]:
 
 
 class Projection:
-    """x W^T + b of W [O, I], and what so often follows it, in one operation where the device has one.
+    """Linear layer x W^T + b of W [O, I]; `plus` adds another tensor in the same operation where the device has one.
 
-    Which product is taken follows from the processor and the number of rows alone, so that results repeat.
+    The product is chosen from the processor and the number of rows alone, so that results repeat.
     ``in_cache``: the weights stay in the processor's cache.
     """
 
@@ -156,10 +156,10 @@ class Projection:
 
 
 class QuantizedLinear(Projection):
-    """A projection whose weights are rounded, so that a step of few rows reads fewer bytes.
+    """Projection with rounded weights (bfloat16 or int8), so that a step of few rows reads fewer bytes, on a CPU.
 
-    The rounded weights are what every number of rows is multiplied with: more rows than the short product is good for take
-    float32's. The short products also round what goes in and what comes out to bfloat16.
+    Every number of rows is multiplied with the rounded weights: few rows by a product in the short type, which also rounds
+    inputs and outputs to bfloat16; more rows by a float32 product.
     """
 
     def __init__(self, precision: Precision, weight_OI: Tensor, bias_O: Tensor | None, in_cache: bool) -> None:
@@ -197,7 +197,7 @@ class QuantizedLinear(Projection):
 
 
 class ShortLinear(Projection):
-    """A projection on a GPU in a short type, which also what goes in and comes out is rounded to; sums with it are float32."""
+    """Projection on a GPU in a 16-bit type: inputs, weights and outputs are rounded to it; `plus` adds in float32."""
 
     def __init__(self, precision: Precision, weight_OI: Tensor, bias_O: Tensor | None) -> None:
         dtype = getattr(torch, precision)
@@ -228,7 +228,7 @@ def _projection(
 
 
 def _has_onednn() -> bool:
-    """PyTorch's own compiler calls these operations; they are looked for because they are no promised interface."""
+    """Whether PyTorch has the oneDNN operations that its own compiler calls; they are no public interface."""
     ops = torch.ops.mkldnn
     return torch.backends.mkldnn.is_available() and all(
         hasattr(ops, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
@@ -236,12 +236,12 @@ def _has_onednn() -> bool:
 
 
 def _pairs_side_by_side(x_O: Tensor, heads: int) -> Tensor:
-    """Rows [O, ...] of queries or keys, from (first half, second half) of every head to neighbouring pairs."""
+    """Reorder rows [O, ...] of queries or keys from (first half, second half) of every head to adjacent pairs."""
     return x_O.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2)
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn neighbouring pairs of [..., E] by complex [..., E / 2] numbers of length one."""
+    """Rotate adjacent pairs of [..., E] by complex numbers [..., E / 2] of absolute value 1."""
     pairs = x.unflatten(-1, (-1, 2))
     if x.dtype == torch.float32 and x.device.type in ("cpu", "cuda"):
         return torch.view_as_real(torch.view_as_complex(pairs) * rotation).flatten(-2)
@@ -251,9 +251,9 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
 
 def rms_normalize(x: Tensor, epsilon: Tensor) -> Tensor:
-    """x / sqrt(sum of x^2 + D eps): an RMS norm without its weight and without the factor sqrt(D), which projections hold.
+    """Return x / sqrt(sum of x^2 + D eps): an RMS norm without its weight and the factor sqrt(D), which projections hold.
 
-    ``epsilon`` is sqrt(D eps), so that the root is a hypotenuse; three operations where the norm as it is written takes ten.
+    ``epsilon`` is sqrt(D eps), so that the root is a hypotenuse: three operations instead of ten.
     """
     length = torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32), epsilon)
     return (x / length).to(x.dtype)
@@ -264,13 +264,13 @@ def _epsilon(norm: RMSNorm) -> Tensor:
 
 
 def rotary_freqs(inv_freq: Tensor, positions: Tensor) -> Tensor:
-    """Positions [...] -> complex [..., E / 2]: the rotary angles as numbers of length one."""
+    """Return the rotary angles at positions [...] as complex numbers [..., E / 2] of absolute value 1."""
     angles = positions.to(inv_freq.dtype)[..., None] * inv_freq
     return torch.complex(angles.cos().float(), angles.sin().float())
 
 
 class FusedBlock:
-    """A transformer block: three projections before the attention and two after it are five operations."""
+    """Transformer block in few operations: one projection before the attention (`qkv`) and three after it."""
 
     def __init__(self, block: Block, in_cache: bool, precision: Precision) -> None:
         attention, ffn = block.self_attn, block.ffn
@@ -286,12 +286,13 @@ class FusedBlock:
         self.w2 = _projection(ffn.w2.weight, None, in_cache, precision)
 
     def qkv(self, x_SPTD: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, scaled, keys, both rotated, and values: [S, H, P, T, E] each."""
+        """Return queries (scaled and rotated), keys (rotated) and values: [S, H, P, T, E] each."""
         qkv = self.qkv_proj(rms_normalize(x_SPTD, self.eps1)).unflatten(-1, (3, self.heads, -1))
         q, k = rotate(qkv[..., :2, :, :], rotation[..., None, None, :]).unbind(3)
         return tuple(t.permute(0, 3, 1, 2, 4) for t in (q, k, qkv[..., 2, :, :]))  # type: ignore[return-value]
 
     def output_and_mlp(self, x_SPTD: Tensor, attended_SHPTE: Tensor) -> Tensor:
+        """Add the attention's output projection and then the feed-forward layer to x: [S, P, T, D]."""
         x_SPTD = self.out.plus(attended_SHPTE.permute(0, 2, 3, 1, 4).flatten(3), x_SPTD)
         gate, up = self.gate_up(rms_normalize(x_SPTD, self.eps2)).chunk(2, dim=-1)
         return self.w2.plus(F.silu(gate).mul_(up), x_SPTD)
@@ -304,13 +305,13 @@ def _parts(linear: nn.Linear) -> tuple[Tensor, Tensor]:
 def _folded(
     norm: RMSNorm, weight_OI: Tensor, bias_O: Tensor | None, in_cache: bool, precision: Precision = "float32"
 ) -> Projection:
-    """A projection of what `rms_normalize` gives: the rest of the norm before it is inside."""
+    """Make the projection of `rms_normalize`'s output, with the norm's weight and the factor sqrt(D) folded in."""
     rest = norm.weight.float() * norm.weight.numel() ** 0.5
     return _projection((weight_OI.float() * rest).to(weight_OI.dtype), bias_O, in_cache, precision)
 
 
 class FusedBlocks:
-    """Blocks that share their rotary angles."""
+    """Fused transformer blocks of a network, which share their rotary angles."""
 
     def __init__(self, blocks: nn.ModuleList, precision: Precision = "float32") -> None:
         self.blocks: list[FusedBlock] = []
@@ -322,7 +323,7 @@ class FusedBlocks:
             self.inv_freq = block.self_attn.rotary.inv_freq
 
     def first(self, count: int) -> FusedBlocks:
-        """The first ``count`` of these blocks; the weights are shared."""
+        """Return the first ``count`` of these blocks; the weights are shared."""
         part = copy(self)
         part.blocks = self.blocks[:count]
         return part
@@ -333,7 +334,7 @@ class FusedBlocks:
 
 
 class FusedKronos:
-    """The model's weights for generation."""
+    """Fused weights of a `Kronos` model for generation."""
 
     def __init__(self, model: Kronos, precision: Precision = "float32") -> None:
         embedding, head, layer = model.embedding, model.head, model.dep_layer
@@ -362,26 +363,29 @@ class FusedKronos:
         self.fine_head = _folded(layer.norm, *_parts(head.proj_s2), in_cache, precision)
 
     def embed(self, s1: Tensor, s2: Tensor, time_emb: Tensor) -> Tensor:
+        """Embed token pairs [...] and add their time embeddings [..., D]."""
         return F.embedding(s1, self.coarse_VD).add_(F.embedding(s2, self.fine_VD)).add_(time_emb)
 
     def norm(self, x: Tensor) -> Tensor:
+        """Apply the final norm [..., D], which gives the context of the heads."""
         return rms_normalize(x, self.eps).mul_(self.rest)
 
     def dependency_kv(self, context_STD: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys, not rotated, and values of the dependency layer: [S, T, D] each."""
+        """Return keys (not rotated) and values of the dependency layer: [S, T, D] each."""
         both = F.linear(context_STD, self.coarse_kv_proj.weight[self.codes :], self.coarse_kv_proj.bias[self.codes :])  # type: ignore[index]
         return both.chunk(2, dim=-1)  # type: ignore[return-value]
 
     def coarse_logits_and_kv(self, context_SPD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Coarse logits [S, P, V1], and what `dependency_kv` gives."""
+        """Return coarse logits [S, P, V1], and keys and values as `dependency_kv` does."""
         return self.coarse_kv_proj(context_SPD).split((self.codes, self.d_model, self.d_model), dim=-1)  # type: ignore[return-value]
 
     def fine_logits(self, context_SPD: Tensor, attended_SPD: Tensor) -> Tensor:
+        """Return fine logits [S, P, V2] of the context and the dependency layer's attention output."""
         return self.fine_head(rms_normalize(self.out.plus(attended_SPD, context_SPD), self.dep_eps))
 
 
 class FusedTokenizer:
-    """The tokenizer's blocks for generation."""
+    """Fused encoder and decoder blocks of a `KronosTokenizer` for generation."""
 
     def __init__(self, tokenizer: KronosTokenizer) -> None:
         self.encoder, self.decoder = FusedBlocks(tokenizer.encoder), FusedBlocks(tokenizer.decoder)
@@ -391,7 +395,7 @@ _ready: WeakKeyDictionary[nn.Module, dict[str, tuple[Any, Any]]] = WeakKeyDictio
 
 
 def _fused(module: nn.Module, name: str, make: Callable[[], Any]) -> Any:
-    """What was made ready for this module, made anew when a weight has been changed, moved or replaced since."""
+    """Return the fused weights of this module, from a cache until a weight is changed, moved or replaced."""
     weights = [*module.parameters(), *module.buffers()]
     state: list[Any] = [(w.data_ptr(), w.dtype, None if w.is_inference() else w._version) for w in weights]
     # Made outside inference mode, whatever the caller's: tensors made inside it cannot be used everywhere.
@@ -407,10 +411,16 @@ def _fused(module: nn.Module, name: str, make: Callable[[], Any]) -> Any:
 
 
 def fused_model(model: Kronos, precision: Precision = "float32") -> FusedKronos:
+    """Return the model's fused weights in one of `PRECISIONS`, cached until its weights change.
+
+    Raises:
+        ValueError: no such precision.
+    """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, found {precision!r}")
     return _fused(model, precision, lambda: FusedKronos(model, precision))
 
 
 def fused_tokenizer(tokenizer: KronosTokenizer) -> FusedTokenizer:
+    """Return the tokenizer's fused blocks in float32, cached until its weights change."""
     return _fused(tokenizer, "float32", lambda: FusedTokenizer(tokenizer))

@@ -1,4 +1,4 @@
-"""Hidden states of windows, and how likely the model found their bars: one pass over each window, nothing is sampled.
+"""Hidden states of windows and log probabilities of their tokens: one pass over each window, nothing is sampled.
 
 Legend: S series, L lookback, D model width, V1 and V2 codes, 6 features, 5 time features.
 """
@@ -24,7 +24,7 @@ from kronos.nn.layers import run_blocks
 
 
 class HiddenBatch(NamedTuple):
-    """Some series read together, left-padded: their numbers, both tokens [S, L], padding [S, L] or None, states [S, L, D]."""
+    """A left-padded batch of series: their numbers, both tokens [S, L], padding mask [S, L] or None, states [S, L, D]."""
 
     members: list[int]
     s1: Tensor
@@ -34,9 +34,9 @@ class HiddenBatch(NamedTuple):
 
 
 class TokenScores(NamedTuple):
-    """Tokens int64 [L] of a window's bars, and log p of each in nats, float32 [L]; the first bar has none (NaN).
+    """Tokens int64 [L] of a window's bars, and the log p of each in nats, float32 [L]; NaN for the first bar.
 
-    ``fine`` is that of the fine token, given the coarse one.
+    ``fine`` is the log p of the fine token, given the coarse one.
     """
 
     s1: np.ndarray
@@ -56,13 +56,13 @@ def read_windows(
     precision: Precision = "float32",
     logits: bool = False,
 ) -> Iterator[HiddenBatch]:
-    """Read windows of at most ``max_context`` bars, in batches that fit in memory.
+    """Compute hidden states of windows of at most ``max_context`` bars, in batches that fit in memory.
 
     Args:
         layer: 0 the embeddings of the tokens and times, i after the i-th block; the last is after the final norm.
-        memory: bytes that a batch may take; None looks at what is free.
+        memory: bytes that a batch may take; None takes `batch_plan.memory_budget`.
         precision: of the model's weights, as in generation.
-        logits: leave room for the logits of every bar.
+        logits: reserve memory for the logits of every bar.
     """
     tokenizer, model = unwrapped(tokenizer), unwrapped(model)
     device = next(model.parameters()).device
@@ -121,7 +121,7 @@ def score_windows(
     memory: int | None,
     precision: Precision = "float32",
 ) -> list[TokenScores]:
-    """Tokens of every bar, and how likely the model found each after the bars before it (at temperature 1)."""
+    """Return the tokens of every bar and their log probabilities given the bars before, at temperature 1."""
     found: list[TokenScores | None] = [None] * len(windows)
     plain = unwrapped(model)
     for batch in read_windows(tokenizer, model, windows, max_context, plain.n_layers, memory, precision, logits=True):
@@ -140,12 +140,12 @@ def score_windows(
 
 
 def _log_p(logits: Tensor, codes: Tensor) -> Tensor:
-    """Log p [S, T] of codes [S, T] under logits [S, T, V], float32."""
+    """Return log p [S, T] of codes [S, T] under logits [S, T, V], float32."""
     return -F.cross_entropy(logits.float().transpose(1, 2), codes, reduction="none")
 
 
 def _without_first(values: np.ndarray) -> np.ndarray:
-    """The first bar of a padded window follows nothing."""
+    """Set the value of the first bar to NaN: no bar precedes it."""
     values = values.astype(np.float32, copy=True)
     values[0] = np.nan
     return values

@@ -1,7 +1,7 @@
-"""Generation through the networks' own modules, for networks that are not just their weights.
+"""Generation through the networks' own modules, for networks with adapters, hooks or replaced parts.
 
 `generation.engine` reads weights. Adapters, hooks, parametrisations, replaced layers and overridden methods change what a network
-computes without changing those weights; such networks are run as they are, at the reference's speed.
+computes without changing those weights; such networks are called as modules, at the reference's speed.
 
 Legend: P paths, L lookback, K horizon.
 """
@@ -33,11 +33,11 @@ from kronos.nn.config import NetworkConfig
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
 SPECIAL_NAMES = ("__call__", "__getattr__", "__getattribute__")
-"""Methods with underscores around that take part in a forecast; `__init__` and others do not."""
+"""Special methods that affect a forecast; `__init__` and others do not."""
 
 
 def unwrapped(network: Any) -> Any:
-    """The network inside torch.compile's, peft's or DistributedDataParallel's wrapper, with its adapters in place."""
+    """Return the network inside torch.compile's, peft's or DistributedDataParallel's wrapper, with its adapters in place."""
     for _ in range(4):
         if isinstance(getattr(network, "_orig_mod", None), nn.Module):  # torch.compile
             network = network._orig_mod
@@ -51,7 +51,7 @@ def unwrapped(network: Any) -> Any:
 
 
 def _methods(kind: type) -> dict[str, Any]:
-    """Functions and properties that a class itself defines; class methods (`from_pretrained`) take no part in a forecast."""
+    """Return functions and properties that a class itself defines, without class methods, which do not affect a forecast."""
     return {
         name: value
         for name, value in vars(kind).items()
@@ -69,11 +69,11 @@ KINDS = {nn.Linear, nn.Embedding, nn.ModuleList} | {
 }
 """All classes that plain networks are made of."""
 OWN_METHODS = {kind: _methods(kind) for kind in KINDS}
-"""As they are when this file is read: a method that is replaced in the class itself is told from these."""
+"""Methods of each class at import, to detect one that is replaced in the class itself."""
 
 
 class _Unfilled(TorchFunctionMode):
-    """Weights get no first values while it is on: they cost neither time nor memory where only their shapes are asked for.
+    """Mode that leaves new weights uninitialised, which costs neither time nor memory where only their shapes are needed.
 
     The meta device does the same, but torch imports its compiler for it, which takes seconds in every process.
     """
@@ -88,7 +88,7 @@ class _Unfilled(TorchFunctionMode):
 
 @lru_cache(maxsize=16)
 def _plain(kind: type, config: NetworkConfig) -> dict[str, tuple[type, dict[str, torch.Size]]]:
-    """Class and weights' shapes of every part of a network of this configuration, by name."""
+    """Return class and weights' shapes of every module of a network of this configuration, by name."""
     with _Unfilled():
         network = kind(**config.to_dict())
     return {name: (type(part), _shapes(part)) for name, part in network.named_modules()}
@@ -100,9 +100,9 @@ def _shapes(part: nn.Module) -> dict[str, torch.Size]:
 
 
 def special_part(network: nn.Module) -> str | None:
-    """What makes a network more than the weights of its configuration, in words; None where nothing does.
+    """Describe the first part that makes a network differ from a plain one of its configuration; None where there is none.
 
-    Compared with a network built anew: the class, the weights' names and shapes, the hooks and the methods of every part.
+    Compared with a newly built network are the class, the weights' names and shapes, the hooks and the methods of every module.
     """
     for name in GLOBAL_HOOKS:
         if getattr(torch_module, name):
@@ -132,7 +132,7 @@ def special_part(network: nn.Module) -> str | None:
 
 
 def _changed_method(kind: type, expected: type) -> str | None:
-    """A method that is not that of the class expected: overridden by a subclass, or replaced in the class itself."""
+    """Return the name of a method that a subclass overrides, or that was replaced in the class itself; None where there is none."""
     for one in kind.__mro__:
         if one in OWN_METHODS:
             for name, value in _methods(one).items():
@@ -147,7 +147,7 @@ def _changed_method(kind: type, expected: type) -> str | None:
 
 @contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Without dropout; the modes of all parts are given back."""
+    """Put the networks into eval mode inside the block, and restore the mode of every module after it."""
     training = [part for network in networks for part in network.modules() if part.training]
     for part in training:
         part.training = False
@@ -168,12 +168,18 @@ def sample_by_modules(
     sampling: Sampling,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paths of one series by the same draws as the engine's, and its last observed bars as reconstructed.
+    """Sample paths of one series by the same random numbers as the engine, and reconstruct its last observed bars.
 
-    The window slides by one bar a step, as in the reference. ``advance`` is called with 1 after every step.
+    The window slides by one bar a step, as in the reference.
+
+    Args:
+        window: the series.
+        uniforms_PK2: a number in [0, 1) for each path, step and token.
+        max_context: bars that the model sees at most.
+        advance: called with 1 after every step.
 
     Returns:
-        float32 [P, K, 6] and [k, 6], normalised.
+        Paths float32 [P, K, 6] and reconstructed bars float32 [k, 6], normalised.
     """
     device, paths = next(model.parameters()).device, len(uniforms_PK2)
     bars = torch.from_numpy(np.ascontiguousarray(window.bars, np.float32))[None].to(device)

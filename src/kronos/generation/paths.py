@@ -1,4 +1,4 @@
-"""From windows of any lookback and horizon to sampled paths: batches that fit in memory, and a random stream for each path.
+"""Sample paths of windows of any lookback and horizon, in batches that fit in memory, with a random stream for each path.
 
 Legend: S series, P paths, L lookback, K horizon, 6 features, 5 time features.
 """
@@ -26,35 +26,39 @@ from kronos.nn import Kronos, KronosTokenizer
 
 Sliding = Literal["exact", "strided"]
 STRIDES = 4
-"""In strided sliding the window drops a quarter of the context at once."""
+"""In strided sliding the window drops 1 / `STRIDES` of the context at once."""
 
 OnBar = Callable[[int, int, "Drawn"], None]
-"""Told the number of a series, a step (0 is the first) and its bar on every path, [P, 1, 6]."""
+"""Callback that gets the number of a series, a step (0 is the first) and its bar on every path, [P, 1, 6]."""
 
 log = logging.getLogger(__name__)
 
 
 class Drawn(NamedTuple):
-    """One series, normalised float32: paths [P, K, 6], and what the tokenizer makes of its last observed bars [k, 6]."""
+    """Sampled paths [P, K, 6] of one series and the tokenizer's reconstruction of its last observed bars [k, 6], normalised."""
 
     paths: np.ndarray
     known: np.ndarray
 
     @property
     def last(self) -> np.ndarray:
-        """What the tokenizer makes of the last observed bar [6]."""
+        """Reconstruction of the last observed bar [6]."""
         return self.known[-1]
 
 
 def stride_of(sliding: Sliding, max_context: int) -> int:
-    """Bars that are dropped beyond need when the window slides (see `generation.engine`)."""
+    """Return the bars dropped beyond the one that must go when the window slides (see `generation.engine`).
+
+    Raises:
+        ValueError: ``sliding`` is neither "exact" nor "strided".
+    """
     if sliding not in ("exact", "strided"):
         raise ValueError(f"sliding must be 'exact' or 'strided', found {sliding!r}")
     return 0 if sliding == "exact" else max_context // STRIDES
 
 
 def uniforms(window: Window, seed: int, paths: slice) -> np.ndarray:
-    """Numbers in [0, 1) for each path, step and token: [P, K, 2].
+    """Draw the random numbers in [0, 1) of each path, step and token: [P, K, 2].
 
     A path's stream follows from the seed, the series' own content and the path's number, and from nothing else: neither the
     batch a series is in, nor its order, nor how many paths are drawn, changes a path.
@@ -71,7 +75,7 @@ def uniforms(window: Window, seed: int, paths: slice) -> np.ndarray:
 
 
 def left_padded(parts: Sequence[np.ndarray], length: int) -> np.ndarray:
-    """[L_i, F] of several series -> [S, length, F], zeros on the left."""
+    """Stack arrays [L_i, F] of several series as [S, length, F], with zeros on the left."""
     result = np.zeros((len(parts), length, parts[0].shape[1]), dtype=parts[0].dtype)
     for row, part in zip(result, parts, strict=True):
         row[length - len(part) :] = part
@@ -92,7 +96,10 @@ def sample_batch(
     precision: Precision,
     on_bar: OnBar | None = None,
 ) -> list[Drawn]:
-    """One batch, every series with the longest horizon in it and a seed of its own."""
+    """Sample the paths of one batch; each series has a seed of its own, and all are continued to the longest horizon.
+
+    See `sample_paths` for the arguments; ``stride`` is that of `stride_of`.
+    """
     device = next(model.parameters()).device
     lookback, horizon = max(w.lookback for w in windows), max(w.horizon for w in windows)
     count = paths.stop - paths.start
@@ -135,7 +142,7 @@ def sample_batch(
 
 
 def _tell(on_bar: OnBar, step: int, decoder: engine.SuffixDecoder, s1_SP: torch.Tensor, s2_SP: torch.Tensor) -> None:
-    """Decode a bar as soon as it is drawn, and pass it on."""
+    """Decode a bar as soon as its tokens are drawn, and pass it to the callback."""
     bars = decoder.decode(s1_SP[..., None], s2_SP[..., None])[:, :, 0].float().cpu().numpy()
     for i, (row, known) in enumerate(zip(bars, decoder.known_SL6.float().cpu().numpy(), strict=True)):
         on_bar(i, step, Drawn(row[:, None], known))
@@ -160,14 +167,24 @@ def sample_paths(
     """Sample paths of many series, of any lookbacks and horizons.
 
     Args:
+        windows: the series, normalised.
+        paths: paths of each series.
+        max_context: bars that the model sees at most.
+        sampling: temperature, top-k and top-p.
         seed: at least 0; one for all or one a series. The same seed gives a series the same paths, alone or in any batch.
-        sliding: past the context, "exact" gives the reference's numbers and "strided" reads the window anew less often.
-        memory: bytes that a batch may take; None looks at what is free. A batch that does not fit after all is halved.
+        sliding: past the context, "exact" gives the reference's numbers; "strided" recomputes the window less often.
+        memory: bytes that a batch may take; None takes `batch_plan.memory_budget`. A batch that does not fit after all is halved.
         precision: of the model's weights: "float32"; "bfloat16" or "int8" read fewer bytes a step on a CPU (docs/generation.md).
-        verbose: show progress, in steps of a batch.
-        progress: called with the steps done and those there are, after every step; what it raises ends the run.
-        on_bar: called with every bar as it is drawn, for those who watch. Not where a series gets some of its paths at a time,
-            nor where the horizon fills the context. What comes after a series' own horizon is to be ignored.
+        verbose: show a progress bar, in steps of a batch.
+        progress: called with the steps done and all steps, after every step; an exception of it ends the run.
+        on_bar: called with every bar as it is drawn. Not called where a series' paths are split into batches, nor where the
+            horizon fills the context. Bars after a series' own horizon are to be ignored.
+
+    Returns:
+        The paths of each series, in the order of ``windows``.
+
+    Raises:
+        ValueError: an unknown ``sliding`` or ``precision``, or another precision than float32 with special parts in a network.
     """
     from tqdm.auto import tqdm
 
@@ -241,7 +258,7 @@ def sample_paths(
 def _one_by_one(
     model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int
 ) -> Iterator[PlannedBatch]:
-    """As `planning.plan`, for generation without caches: one series a batch, every path of which reads a window of its own."""
+    """Plan batches as `batch_plan.plan` does, for generation without caches: one series a batch, a window for every path."""
     for i, window in enumerate(windows):
         longest = min(window.lookback + window.horizon, max_context)
         together = max(1, memory // bytes_of(model, longest, 0, 0))
@@ -259,7 +276,7 @@ def _by_modules(
     seed: int,
     advance: engine.Progress,
 ) -> Drawn:
-    """What `sample_batch` gives for one series, through the networks' modules."""
+    """Sample paths of one series as `sample_batch` does, through the networks' modules."""
     numbers = np.zeros((paths.stop - paths.start, window.horizon, 2))
     if not sampling.greedy:
         numbers = uniforms(window, seed, paths)
@@ -271,7 +288,7 @@ _warned: WeakKeyDictionary[torch.nn.Module, set[str]] = WeakKeyDictionary()
 
 
 def warn_of_special_part(model: Kronos, found: str) -> None:
-    """Once for each model and what was found."""
+    """Warn, once for each model and special part, that generation runs at the reference's speed."""
     known = _warned.setdefault(model, set())
     if found not in known:
         known.add(found)
@@ -283,12 +300,12 @@ def warn_of_special_part(model: Kronos, found: str) -> None:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """On a CPU PyTorch says so in words only."""
+    """Whether an error says that memory ran out; on a CPU PyTorch says so only in the text of a RuntimeError."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error)
 
 
 def _halved(batch: PlannedBatch) -> list[PlannedBatch]:
-    """Two batches in its place, or none where there is but one path of one series."""
+    """Split a batch into two, by series or else by paths; none where it is one path of one series."""
     members, paths = batch
     if len(members) > 1:
         middle = len(members) // 2

@@ -1,4 +1,4 @@
-"""The types that the model's weights may be rounded to while generating, on a CPU and on a GPU."""
+"""Types that the model's weights may be rounded to for generation, on a CPU and on a GPU."""
 
 from __future__ import annotations
 

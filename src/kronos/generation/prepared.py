@@ -1,4 +1,4 @@
-"""One series made ready for the networks: checked, normalised, with what maps its forecast back.
+"""Prepare one series for the networks: check and normalise it, and keep the scale that maps its forecast back.
 
 Legend: L lookback, H horizon, 6 features.
 """
@@ -22,13 +22,16 @@ Timestamps = Iterable[Any] | pd.Series | pd.DatetimeIndex
 
 
 class KlineWarning(KronosWarning):
-    """Something about the bars or times of a series makes its forecast doubtful."""
+    """Warning that something about the bars or times of a series makes its forecast doubtful."""
 
 
 class PreparedSeries:
-    """One series made ready: normalised bars, time features, and the scale to map its forecast back.
+    """Prepared series: normalised bars [L, 6], time features [L, 5] and [H, 5], and the scale that maps its forecast back.
 
-    A pred_len of 0 is for readers of the history alone, whose y_timestamp is empty.
+    A ``pred_len`` of 0, with an empty ``y_timestamp``, is for callers that read the history alone.
+
+    Raises:
+        ValueError: no DataFrame, fewer than 2 bars, or timestamps that do not match the bars or ``pred_len``.
     """
 
     def __init__(
@@ -66,11 +69,11 @@ class PreparedSeries:
 
     @property
     def content(self) -> bytes:
-        """The bars as given, to tell copies of a series from series that only look alike once normalised."""
+        """Bytes of the bars as given, to distinguish copies of a series from series that are equal only once normalised."""
         return self.bars.tobytes()
 
     def doubts_of_times(self) -> dict[str, str]:
-        """What is doubtful about the timestamps: a sentence for each kind of doubt."""
+        """Find doubts about the timestamps: {kind: sentence}."""
         past, future, found = self.past, self.future, {}
         for times, name in ((past, "x_timestamp"), (future, "y_timestamp")):
             steps = np.diff(times.asi8)
@@ -99,7 +102,7 @@ class PreparedSeries:
         return found
 
     def doubts_of_prices(self) -> dict[str, str]:
-        """What is doubtful about the prices, a spread that dwarfs the last price or jumps: a sentence for each kind of doubt."""
+        """Find doubts about the prices, such as a spread far above the last price, or jumps: {kind: sentence}."""
         close, found = self.bars[:, CLOSE].astype(np.float64), {}
         if self.positive and close.std() > close[-1]:
             found["spread"] = (
@@ -117,7 +120,7 @@ class PreparedSeries:
 
 
 def _same_local_time(past: pd.DatetimeIndex, future: pd.DatetimeIndex) -> bool:
-    """Whether both are local times of one clock, whatever their zones are called ("UTC+08:00", "Asia/Shanghai")."""
+    """Whether both have the same local time, whatever the names of their zones ("UTC+08:00", "Asia/Shanghai")."""
     if past.tz is None or future.tz is None:
         return past.tz is future.tz
     return future.tz_convert(past.tz).tz_localize(None).equals(future.tz_localize(None))

@@ -1,4 +1,4 @@
-"""Work that is the same operations on the same memory every time: on a GPU recorded once, and started whole after that."""
+"""CUDA graphs: operations that are the same on the same memory every time are recorded once and then launched together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 LEAST_STEPS = 8
-"""Recording takes about as long as a few steps."""
+"""Steps below which a recording is not worth its time, which is that of a few steps."""
 
 
 def worth_recording(device: torch.device, steps: int) -> bool:
@@ -15,10 +15,10 @@ def worth_recording(device: torch.device, steps: int) -> bool:
 
 
 class Recording:
-    """Calls ``work`` at the first call, records it as a CUDA graph at the second, and starts the graph from then on.
+    """CUDA graph of a function: the first call runs ``work``, the second records it, and later ones launch the graph.
 
     ``work`` must be the same at every call, read from and write to tensors that stay where they are, and not wait for the
-    device. On other devices every call is a call of ``work``. It is not kept: what it belongs to would be kept with it.
+    device. On other devices every call runs ``work``. No reference to ``work`` is kept, so that its tensors can be freed.
     """
 
     def __init__(self, device: torch.device) -> None:

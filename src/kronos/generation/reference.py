@@ -1,6 +1,6 @@
-"""Generation as it is defined: the whole window is computed anew for every step (docs/model.md, section 4).
+"""Reference loop of generation: every step computes the whole window anew (docs/model.md, section 4).
 
-Slow and obvious; faster engines are held to it.
+It is slow and simple, and defines the result; `generation.engine` is tested against it.
 
 Legend: B rows (series x paths), L lookback, H horizon, C max_context, 6 features, 5 time features.
 """
@@ -31,9 +31,17 @@ def generate_tokens(
     generator: torch.Generator | None = None,
     verbose: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Continue the token pairs by ``horizon`` steps: [B, L] and time features [B, L + H, 5] -> pairs [B, L + H].
+    """Draw ``horizon`` token pairs after each row, step by step.
 
     Every step sees at most the ``max_context`` latest tokens, at positions that start from 0.
+
+    Args:
+        s1_BL, s2_BL: coarse and fine tokens of the lookback.
+        stamp_BLH5: time features of lookback and horizon [B, L + H, 5].
+        generator: the random stream, on the model's device; None takes PyTorch's global one.
+
+    Returns:
+        Coarse and fine tokens of lookback and horizon, [B, L + H] each.
     """
     from tqdm.auto import trange
 
@@ -50,7 +58,7 @@ def generate_tokens(
 
 @torch.inference_mode()
 def decode_tail(tokenizer: KronosTokenizer, s1: Tensor, s2: Tensor, rows: int, max_context: int) -> Tensor:
-    """Bars of the last ``max(rows, window)`` tokens, where the window is the last ``max_context`` tokens, decoded in one piece.
+    """Decode the last ``max(rows, window)`` tokens to bars; the window is the last ``max_context`` tokens, decoded at once.
 
     Rows before that window (a horizon longer than the context) come from earlier windows of the same length, half
     overlapping, so that each bar is decoded with at least half a context before it.
@@ -85,8 +93,12 @@ def generate_paths(
     """Sample paths of the future.
 
     Args:
-        x: normalised bars [series, L, 6]; x_stamp, y_stamp: time features [series, L, 5] and [series, H, 5].
+        x: normalised bars [series, L, 6].
+        x_stamp, y_stamp: time features [series, L, 5] and [series, H, 5].
         max_context: how many tokens the model sees at most.
+        pred_len: bars to forecast, H.
+        clip: the normalised bars are clipped to [-clip, clip].
+        sample_count: paths of each series.
         generator: the random stream, on the model's device; None takes PyTorch's global one.
 
     Returns:
@@ -116,7 +128,10 @@ def auto_regressive_inference(
     sample_count: int = 5,
     verbose: bool = False,
 ) -> np.ndarray:
-    """Kept interface (docs/model.md, section 8): the mean of ``sample_count`` paths, [series, T_window, 6] in normalised units."""
+    """Return the mean of ``sample_count`` paths, [series, T_window, 6] in normalised units.
+
+    Interface of the published code (docs/model.md, section 8); see `generate_paths` for the arguments.
+    """
     was_training = tokenizer.training, model.training
     tokenizer.eval(), model.eval()
     try:

@@ -1,4 +1,4 @@
-"""Drawing one token from logits: temperature, top-k and top-p (nucleus), in this order, each of which may be off.
+"""Draw a token from logits: temperature, top-k and top-p (nucleus), in this order, each of which may be off.
 
 Legend: B rows, V codes.
 """
@@ -19,7 +19,7 @@ COLDEST = 1e-8
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn.
+    """Settings of how tokens are drawn.
 
     Attributes:
         temperature: divides the logits; 0 is greedy.
@@ -42,8 +42,9 @@ class Sampling:
 
     @classmethod
     def published(cls, T: float, top_k: int | None, top_p: float | None) -> Sampling:
-        """The arguments of the published interface: a top_k below 1 and a top_p above 1 are off, as None is; a top_p of 0 or
-        less leaves the likeliest code alone.
+        """Make it from arguments of the published interface.
+
+        A top_k below 1 and a top_p above 1 are off, as None is; a top_p of 0 or less keeps only the likeliest code.
 
         Raises:
             ValueError: a temperature below 0, or an argument that is no number.
@@ -56,7 +57,7 @@ class Sampling:
         return cls(T, 0 if top_k is not None and _is_whole(top_k) and top_k < 0 else top_k, top_p)
 
     def with_(self, temperature: float | None = None, top_k: int | None = None, top_p: float | None = None) -> Sampling:
-        """This, with what is not None in place of its own: how a model's own sampling and what a caller asks for are merged."""
+        """Return a copy in which arguments that are not None replace its values, to merge a model's and a caller's settings."""
         given: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
@@ -74,9 +75,9 @@ def _is_whole(value: object) -> bool:
 
 
 def weights(logits_BV: Tensor, sampling: Sampling) -> Tensor:
-    """What codes are drawn by, float32 [B, V]: probabilities at the temperature, zero for what top-k or top-p leaves out.
+    """Return the sampling weights float32 [B, V]: probabilities at the temperature, zero for codes outside top-k or top-p.
 
-    Rows sum to the probability that is kept; the likeliest code always is.
+    Rows sum to the probability that is kept; the likeliest code is always kept.
     """
     logits_BV = logits_BV.float() / sampling.temperature
     if sampling.top_k and sampling.top_k < logits_BV.shape[-1]:
@@ -94,14 +95,14 @@ def weights(logits_BV: Tensor, sampling: Sampling) -> Tensor:
 
 
 def _ascending(p_BV: Tensor) -> Tensor:
-    """Values alone; on a CPU NumPy sorts them several times faster than PyTorch, which also wants their places."""
+    """Sort the values of each row; on a CPU by NumPy, several times faster than PyTorch, which also returns indices."""
     if p_BV.device.type == "cpu":
         return torch.from_numpy(np.sort(p_BV.detach().numpy(), axis=-1))
     return p_BV.sort(dim=-1).values
 
 
 def draw(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Tensor:
-    """One code a row: logits [B, V] -> ids [B, 1]."""
+    """Draw one code a row: logits [B, V] -> ids [B, 1]; ``generator`` None takes PyTorch's global one."""
     if sampling.greedy:
         return logits_BV.argmax(-1, keepdim=True)
     return torch.multinomial(weights(logits_BV, sampling), 1, generator=generator)
@@ -114,7 +115,10 @@ def sample_from_logits(
     top_p: float | None = None,
     sample_logits: bool = True,
 ) -> Tensor:
-    """Kept interface: logits [B, V] -> ids [B, 1], by `Sampling.published`; sample_logits=False takes the likeliest code."""
+    """Draw one code a row, by `Sampling.published`: logits [B, V] -> ids [B, 1]; sample_logits=False takes the likeliest.
+
+    Interface of the published code (docs/model.md, section 8).
+    """
     if not sample_logits:
         return logits.argmax(-1, keepdim=True)
     return draw(logits, Sampling.published(temperature, top_k, top_p))

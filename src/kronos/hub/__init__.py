@@ -1,1 +1,1 @@
-"""The model zoo: names, pinned revisions, checksums, pairing, and `load`."""
+"""The list of models: names, pinned revisions and checksums, and the pairing of tokenizers and models."""

@@ -17,10 +17,10 @@ DEFAULT_CONTEXT = 512
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """What the two networks' own files do not say; ``pair.json`` in the folder of a local pair, all keys optional.
+    """Settings of a pair for generation: ``pair.json`` in the folder of a local pair, all keys optional.
 
     Attributes:
-        max_context: how many bars the model was trained to see.
+        max_context: bars that the model sees at most.
         temperature, top_p, top_k: recommended for sampling; a top_k of 0 is off.
         clip: normalised values are clipped to [-clip, clip].
         trained_bars: fewest and most bars of the windows that both networks were trained on; None where that is not known.
@@ -35,7 +35,7 @@ class GenerationConfig:
 
     @property
     def trained_context(self) -> int:
-        """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
+        """Bars that lookback and horizon together should not exceed: the context, as far as the model was trained on it."""
         return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
 
     @property
@@ -44,6 +44,11 @@ class GenerationConfig:
 
     @classmethod
     def read(cls, folder: Path) -> GenerationConfig:
+        """Read ``pair.json`` of a folder; the defaults where there is none.
+
+        Raises:
+            CheckpointError: the file is no JSON, or has an unknown key or an invalid value.
+        """
         path = folder / PAIR_FILE
         if not path.is_file():
             return cls()

@@ -1,4 +1,4 @@
-"""Does this tokenizer belong to this model? Nothing in the published files says so, and a wrong pair loads without an error."""
+"""Check that a tokenizer belongs to a model: the published files do not say so, and a wrong pair loads without an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kronos.schema import FEATURES
 
 
 class PairWarning(KronosWarning):
-    """A published model is used with another tokenizer than the one it was trained with."""
+    """Warning that a published model is used with another tokenizer than the one it was trained with."""
 
 
 def sha256_of(path: Path) -> str:
@@ -27,7 +27,7 @@ def sha256_of(path: Path) -> str:
 
 
 def identify(origin: CheckpointSource | None) -> Published | None:
-    """Which published repository weights came from: by the Hub id, or, for a local copy, by the file's size and checksum."""
+    """Find the published repository of weights: by the Hub id, or, for a local copy, by the file's size and checksum."""
     if origin is None:
         return None
     for published in PUBLISHED:
@@ -43,7 +43,7 @@ def identify(origin: CheckpointSource | None) -> Published | None:
 
 
 def check_pair(tokenizer: KronosTokenizer, model: Kronos) -> None:
-    """Refuse a pair that cannot work, warn of a published pair that is known to be wrong.
+    """Refuse a pair that cannot work, and warn of a published pair that is known to be wrong.
 
     Raises:
         ValueError: the two are not a tokenizer and a model, or their bits or features do not fit.

@@ -1,4 +1,4 @@
-"""The published checkpoints and the embedded pair: names, pinned revisions, checksums, contexts (docs/model.md, section 6)."""
+"""Registry of the published checkpoints and the built-in pair: names, pinned revisions, checksums (docs/model.md, section 6)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Published:
-    """One repository of the Hugging Face Hub at one revision.
+    """Published checkpoint: a repository of the Hugging Face Hub at one revision.
 
     Attributes:
         repo: its Hub id.
-        parameters: how many the network has.
+        parameters: number of the network's parameters.
         revision: the pinned commit, or None where none is known (then the latest is taken and cannot be checked).
         size, sha256: of its model.safetensors, or None.
     """
@@ -47,14 +47,14 @@ TOKENIZER_BASE = Published(
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """A pair that forecasts: a model, its tokenizer, and the bars that the model sees at most."""
+    """Registered pair: a model, its tokenizer, and the bars that the model sees at most."""
 
     name: str
     context: int
     model: Published | None = None
     tokenizer: Published | None = None
     folder: Path | None = None
-    """The embedded pair's folder; the others are on the Hub."""
+    """Folder of the built-in pair; the others are on the Hub."""
 
 
 ZOO: dict[str, RegistryEntry] = {
@@ -97,7 +97,7 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def entry_of(name: str) -> RegistryEntry | None:
-    """The zoo's entry for a short name ("small") or a published model's Hub id, in any case of letters."""
+    """Return the entry of a short name ("small") or of a published model's Hub id, in any case; None where there is none."""
     wanted = name.lower()
     for entry in ZOO.values():
         if wanted == entry.name or (entry.model is not None and wanted == entry.model.repo.lower()):

@@ -1,4 +1,4 @@
-"""A file of candles: a Parquet table, and in its metadata where the bars come from and which span has been answered."""
+"""File of candles: a Parquet table, with the bars' source and the time spans already fetched in its metadata."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ KEY = b"kronos.live"
 COLUMNS = ("timestamps", "open", "high", "low", "close", "volume", "amount")
 VALUES = COLUMNS[1:]
 IDENTITY = ("source", "timeframe", "tz", "adjustment", "stamp")
-"""What must be the same for new bars to be added to a file."""
+"""Metadata that must be equal for new bars to be added to a file."""
 
 
 @dataclass
 class Candles:
-    """Bars (timestamps in UTC, rising, each once) and what is known about them.
+    """Bars (timestamps in UTC, rising, each once) and their metadata.
 
     about: source, symbol, timeframe, tz, adjustment, stamp, library and, once written, fetched_at and gaps.
     """
@@ -32,7 +32,7 @@ class Candles:
     covered: list[Interval] = field(default_factory=list)
 
     def add(self, bars: pd.DataFrame, answered: Interval) -> tuple[int, int]:
-        """Merge bars, the newer value winning, and note what was answered: the numbers of new and of revised bars."""
+        """Merge bars, where newer values replace older ones, and record the span; return the numbers of new and revised bars."""
         self.covered = union([*self.covered, answered])
         if not len(bars):
             return 0, 0
@@ -48,7 +48,7 @@ class Candles:
         return len(fresh) - len(both), revised
 
     def write(self, path: Path) -> None:
-        """Whole or not at all."""
+        """Write the file, whole or not at all."""
         import pyarrow as pa
 
         local = self.bars.copy()
@@ -71,7 +71,7 @@ def empty_bars() -> pd.DataFrame:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What a file of candles says about itself.
+    """Read the metadata of a file of candles.
 
     Raises:
         ValueError: it is no file that `kronos fetch` wrote.
@@ -92,10 +92,10 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def read_candles(path: Path, expected: dict[str, Any]) -> Candles:
-    """The file's bars, where it is of the same source, timeframe, zone and adjustment; none where there is no file.
+    """Read a file's bars, and check that source, timeframe, zone and adjustment are as expected; no bars without a file.
 
     Raises:
-        ValueError: it is of another, or no file of candles.
+        ValueError: one of them differs, or it is no file of candles.
     """
     if not path.exists():
         return Candles(expected)

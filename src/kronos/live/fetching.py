@@ -1,4 +1,4 @@
-"""Fetching candles into a file: what is missing, and only that."""
+"""Fetch the missing candles of a file."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from kronos.live.source import Source
 
 DEFAULT_BARS = 1_000
 CONFIRMED = 50
-"""Gaps in what was just fetched are asked for once more, as many at most."""
+"""Gaps at most that are requested a second time after a fetch."""
 KEPT_GAPS = 1_000
-"""Gaps listed in the file's metadata; their number is there in any case."""
+"""Gaps at most that are listed in the file's metadata; their number is always there."""
 
 Progress = Callable[[pd.Timestamp, int], None]
 
 
 class FetchReport(NamedTuple):
-    """What a fetch came to.
+    """Result of a fetch.
 
-    bars: in the file; new: of them added now; revised: bars whose close the source has changed since; first, last: their
-    times in the source's zone; unfinished: bars left out because they can still change; gaps: see `kronos.live.gaps`.
+    Attributes:
+        bars: number of bars in the file.
+        new: bars added by this fetch.
+        revised: bars whose close the source has changed since they were fetched.
+        first, last: times of the first and last bar, in the source's zone.
+        unfinished: bars left out because they can still change.
+        gaps: see `kronos.live.gaps`.
     """
 
     path: Path
@@ -48,8 +53,14 @@ def fetch(
     progress: Progress = lambda at, bars: None,
     bars: int = DEFAULT_BARS,
 ) -> FetchReport:
-    """Bring a file up to date with its source from ``since`` to ``until`` (UTC; default: where the file begins, or about so many
-    ``bars`` ago; now). The unfinished last bar is left out. What came in is written also when the source fails in the middle.
+    """Bring a file up to date with its source.
+
+    The unfinished last bar is left out. Bars that were received are written even if the source fails later.
+
+    Args:
+        path: the file.
+        since: first time, UTC; default the begin of the file, or about ``bars`` bars ago.
+        until: last time, UTC; default now.
 
     Raises:
         ValueError: the file holds other bars, the source has none in the span, or the span is empty.
@@ -94,7 +105,7 @@ def _default_start(candles: Candles, source: Source, end: pd.Timestamp, bars: in
 
 
 def _note_gaps(candles: Candles, source: Source) -> list[Gap]:
-    """Settle what is known. After the last bar nothing counts as answered: it may be that the source is late."""
+    """Record gaps and fetched spans. After the last bar no span counts as fetched, since the source may be late."""
     if len(candles.bars) and candles.covered:
         ends = source.timeframe.after(pd.DatetimeIndex(candles.bars["timestamps"].iloc[-1:]))[0]
         last = candles.covered[-1]
@@ -106,14 +117,14 @@ def _note_gaps(candles: Candles, source: Source) -> list[Gap]:
 
 
 class _Work:
-    """Filling one file, and counting."""
+    """Fetch of one file, with counts of its bars."""
 
     def __init__(self, source: Source, candles: Candles, now: pd.Timestamp, progress: Progress) -> None:
         self.source, self.candles, self.now, self.progress = source, candles, now, progress
         self.new = self.revised = self.unfinished = 0
 
     def fill(self, wanted: Interval) -> None:
-        """All that is missing of a span. Where adjusted prices turn out to have changed, everything anew."""
+        """Fetch the missing parts of a span; everything again where adjusted prices have changed."""
         for part in missing(wanted, self.candles.covered):
             self._ask(part)
         if self.revised and self.source.adjusted:
@@ -132,7 +143,7 @@ class _Work:
         return max(self.source.timeframe.length, pd.Timedelta(0 if self.source.continuous else 1, "D"))
 
     def _ask(self, part: Interval) -> None:
-        """The last known bar before a span is asked for again, to see whether the source has changed it."""
+        """Request a span, with the last known bar before it, to detect whether the source has changed that bar."""
         start = part.start
         before = self.candles.bars["timestamps"]
         before = before[before < start]

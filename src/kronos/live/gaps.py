@@ -1,4 +1,4 @@
-"""Bars that should be there and are not."""
+"""Gaps: bars that should exist and are missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAY_US = 86_400_000_000
 
 
 class Gap(NamedTuple):
-    """``bars`` that are missing from ``first`` to ``last``, both included; of a session that lacks some, how many."""
+    """Gap of ``bars`` missing bars from ``first`` to ``last``, both included; for an incomplete session their number."""
 
     first: pd.Timestamp
     last: pd.Timestamp
@@ -27,9 +27,11 @@ class Gap(NamedTuple):
 
 
 def find_gaps(candles: Candles, source: Source) -> list[Gap]:
-    """Between the first and the last bar: steps without a bar where the market never pauses, else by the exchange's calendar:
-    days of trade without a bar, and intraday sessions with fewer bars than the two beside them. Without a calendar, none can
-    be told from a pause."""
+    """Find the gaps between the first and the last bar.
+
+    Where the market never closes, these are steps without a bar; else, by the exchange's calendar, trading days without a bar,
+    and intraday sessions with fewer bars than the two beside them. Without a calendar gaps and closures cannot be distinguished,
+    and none is reported."""
     times = pd.DatetimeIndex(candles.bars["timestamps"])
     if len(times) < 2:
         return []
@@ -41,7 +43,7 @@ def find_gaps(candles: Candles, source: Source) -> list[Gap]:
 
 
 def unanswered(candles: Candles) -> list[Interval]:
-    """Spans between the first and the last answer that have not been asked for."""
+    """Return the spans between the first and the last fetched one that have not been fetched."""
     spans = candles.covered
     return [Interval(one.end, after.start) for one, after in zip(spans, spans[1:], strict=False)]
 

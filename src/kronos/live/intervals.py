@@ -1,4 +1,4 @@
-"""Half-open intervals of time: what has been asked for and answered, and what is missing."""
+"""Half-open intervals of time, for the spans that have been fetched and those that are missing."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pandas as pd
 
 
 class Interval(NamedTuple):
-    """[start, end) in UTC."""
+    """Interval of time [start, end) in UTC."""
 
     start: pd.Timestamp
     end: pd.Timestamp
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """Sorted, and joined where they touch or overlap; empty ones are left out."""
+    """Return the intervals sorted, merged where they touch or overlap, without empty ones."""
     result: list[Interval] = []
     for one in sorted(i for i in intervals if i.start < i.end):
         if result and one.start <= result[-1].end:
@@ -27,7 +27,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def missing(wanted: Interval, known: Iterable[Interval]) -> list[Interval]:
-    """The parts of ``wanted`` that are not in ``known``."""
+    """Return the parts of ``wanted`` that are not in ``known``."""
     result, start = [], wanted.start
     for one in union(known):
         if one.end <= start:

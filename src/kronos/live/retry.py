@@ -1,4 +1,4 @@
-"""Asking again, later and later."""
+"""Retry requests with exponential backoff."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a request is repeated, and how long is waited: ``first`` seconds, then twice as long each time, ``most`` at most.
+    """Policy of retries: ``tries`` requests at most, with waits of ``first`` seconds, doubled each time up to ``most``.
 
-    What the other side asks for (Retry-After) is waited for in any case, up to ten times ``most``.
+    A Retry-After of the server is obeyed up to ten times ``most``.
     """
 
     tries: int = 7
@@ -35,10 +35,13 @@ class RetryPolicy:
         passing: tuple[type[BaseException], ...],
         asked_to_wait: Callable[[BaseException], float | None] = lambda error: None,
     ) -> Answer:
-        """The answer of ``ask``, repeated while it raises one of the ``passing`` errors.
+        """Return the answer of ``ask``, repeated while it raises one of the ``passing`` (transient) errors.
+
+        Args:
+            asked_to_wait: seconds that an error's Retry-After asks for, or None.
 
         Raises:
-            ConnectionError: it still did at the last try; the message says how often it was tried.
+            ConnectionError: the last try failed too; the message gives the number of tries.
         """
         for number in range(self.tries):
             try:
@@ -57,7 +60,7 @@ class RetryPolicy:
 
 
 def seconds_of(header: str | None) -> float | None:
-    """What a Retry-After header asks for, where it is a number."""
+    """Return the seconds of a Retry-After header, where it is a number."""
     try:
         return max(0.0, float(header)) if header is not None else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a source of candles is: a name, and pages of bars between two instants."""
+"""Protocol of a source of candles, and its name on the command line."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ADJUSTMENTS: tuple[Adjust, ...] = ("none", "forward", "backward")
 
 
 class BadPage(Exception):
-    """An answer that is no page of bars: it was cut off, or is something else. Asking again may help."""
+    """Error for an answer that is no page of bars, such as a truncated one; a retry may help."""
 
 
 class Page(NamedTuple):
-    """Bars from ``start`` on, and the instant up to which the source has now answered.
+    """Page of bars from ``start`` on, with the time up to which the source has answered.
 
     bars: timestamps (UTC, rising), open, high, low, close, volume and, where the source has it, amount.
     """
@@ -35,11 +35,16 @@ class Page(NamedTuple):
 
 
 class Source(Protocol):
-    """One symbol at one timeframe from one library.
+    """Source of the candles of one symbol at one timeframe, by one library.
 
-    name: as the user writes it; tz: zone of the stored timestamps; adjustment: what was done to prices, in words;
-    adjusted: past prices change when a dividend or split is adjusted for; continuous: it trades without a pause;
-    calendar: the exchange's, for the report of gaps, or None; stamp: whether a bar is stamped at its open or its close.
+    Attributes:
+        name: as the user writes it.
+        tz: time zone of the stored timestamps.
+        adjustment: how prices are adjusted, in words.
+        adjusted: whether past prices change with later dividends or splits.
+        continuous: whether the market never closes.
+        calendar: of the exchange, to find gaps, or None.
+        stamp: whether a bar's timestamp is its open or its close.
     """
 
     name: str
@@ -54,21 +59,21 @@ class Source(Protocol):
     library: str
 
     def now(self) -> pd.Timestamp:
-        """The time, in UTC, as the source knows it."""
+        """Return the current time of the source, in UTC."""
 
     def earliest(self, start: pd.Timestamp, now: pd.Timestamp) -> pd.Timestamp:
-        """The first instant from ``start`` on that can be asked for."""
+        """Return the first time from ``start`` on that can be requested."""
 
     def pages(self, start: pd.Timestamp, end: pd.Timestamp) -> Iterator[Page]:
-        """The bars of [start, end) in order of time."""
+        """Yield the bars of [start, end) in order of time."""
 
     def finished(self, times: pd.DatetimeIndex, now: pd.Timestamp) -> pd.Series:
-        """Whether each bar can change no more, bool."""
+        """Return for each bar whether it can change no more, bool."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Where candles come from: ccxt:binance:BTC/USDT, yfinance:AAPL, akshare:600519."""
+    """Specification of a source and symbol: ccxt:binance:BTC/USDT, yfinance:AAPL, akshare:600519."""
 
     library: str
     venue: str | None
@@ -88,7 +93,7 @@ class Spec:
         return ":".join(part for part in (self.library, self.venue, self.symbol) if part)
 
     def file_name(self, timeframe: str) -> str:
-        """A plain name for the file of its candles."""
+        """Return a file name for its candles."""
         plain = re.sub(r"[^\w.=^-]", "-", self.symbol).lstrip(".")
         return f"{self.venue or self.library}_{plain}_{timeframe}.parquet"
 
@@ -99,10 +104,10 @@ def is_spec(text: str) -> bool:
 
 
 def parse_spec(text: str, symbol: str | None = None) -> Spec:
-    """ccxt:binance:BTC/USDT, or ccxt:binance and the symbol apart; the symbol may hold colons (BTC/USDT:USDT).
+    """Parse ccxt:binance:BTC/USDT, or ccxt:binance with the symbol apart; the symbol may hold colons (BTC/USDT:USDT).
 
     Raises:
-        ValueError: it is no source, or lacks a part.
+        ValueError: an unknown source, or a missing part.
     """
     library, _, rest = text.partition(":")
     venue = None

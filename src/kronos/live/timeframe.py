@@ -1,4 +1,4 @@
-"""The length of a bar: 1m, 15m, 1h, 4h, 1d, 1w, 1M, as ccxt writes it."""
+"""Timeframe, the length of a bar: 1m, 15m, 1h, 4h, 1d, 1w, 1M, as ccxt writes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 @dataclass(frozen=True)
 class Timeframe:
-    """A number and a unit: m, h, d, w, or M for months."""
+    """Length of a bar as a number and a unit: m, h, d, w, or M for months."""
 
     text: str
 
@@ -34,17 +34,17 @@ class Timeframe:
 
     @property
     def length(self) -> pd.Timedelta:
-        """Of a month about its longest."""
+        """Duration of a bar; for months that of the longest."""
         return pd.Timedelta(seconds=self.count * _SECONDS.get(self.text[-1], 31 * 86400))
 
     def after(self, times: pd.DatetimeIndex) -> pd.DatetimeIndex:
-        """When bars that open at these times end."""
+        """Return the end times of bars that open at these times."""
         if self.monthly:
             return times + pd.DateOffset(months=self.count)
         return times + self.length
 
     def grid(self, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
-        """Times from first to last, both included, one bar apart."""
+        """Return the times from first to last, both included, one bar apart."""
         if self.monthly:
             return pd.date_range(first, last, freq=pd.DateOffset(months=self.count))
         return pd.date_range(first, last, freq=self.length)

@@ -1,4 +1,4 @@
-"""How well a signal ranks instruments, day by day: the information coefficient and its kin.
+"""Information coefficients: how well a signal ranks instruments, day by day.
 
 IC is the correlation across instruments of a day's signal with the returns that came; RankIC that of their ranks; ICIR and
 RankICIR are mean over standard deviation across days.
@@ -13,21 +13,21 @@ import numpy as np
 import pandas as pd
 
 FEWEST = 5
-"""Instruments of a day, for a correlation across them to be counted."""
+"""Instruments that a day needs for its correlation to count."""
 
 
 def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Day x instrument of a long table of signals."""
+    """Pivot a column of a long table of signals to a table of day x instrument."""
     return table.pivot(index="datetime", columns="instrument", values=column).sort_index()
 
 
 def returns_after(closes: pd.DataFrame, days: int) -> pd.DataFrame:
-    """What each close [day x instrument] gained in the next ``days`` rows, as a share; NaN where either close is missing."""
+    """Return the simple return of each close [day x instrument] over the next ``days`` rows; NaN where a close is missing."""
     return closes.shift(-days) / closes - 1
 
 
 def daily_ic(signal: pd.DataFrame, came: pd.DataFrame) -> pd.DataFrame:
-    """``ic``, ``rank_ic`` and ``count`` of each day; both tables are day x instrument, days with fewer than `FEWEST` are NaN."""
+    """Return ``ic``, ``rank_ic`` and ``count`` of each day, from two tables of day x instrument; NaN below `FEWEST` instruments."""
     came = came.reindex(index=signal.index, columns=signal.columns)
     both = signal.notna() & came.notna()
     signal, came = signal.where(both), came.where(both)
@@ -42,7 +42,7 @@ def daily_ic(signal: pd.DataFrame, came: pd.DataFrame) -> pd.DataFrame:
 
 
 def _correlation(one: pd.DataFrame, other: pd.DataFrame) -> pd.Series:
-    """Pearson's, row by row; NaN where a row is constant."""
+    """Return Pearson's correlation, row by row; NaN where a row is constant."""
     a, b = (np.asarray(t, dtype=np.float64) for t in (one, other))
     with np.errstate(invalid="ignore", divide="ignore"):
         count = np.isfinite(a).sum(axis=1, keepdims=True)
@@ -54,10 +54,10 @@ def _correlation(one: pd.DataFrame, other: pd.DataFrame) -> pd.Series:
 
 
 def summary(daily: pd.DataFrame, overlap: int = 1) -> dict[str, Any]:
-    """Mean IC and RankIC, their ratios to the standard deviation across days, the share of days above zero, and ``t``.
+    """Return mean IC and RankIC, their ratios to the standard deviation across days, the share of days above zero, and ``t``.
 
-    ``t`` is the mean RankIC over its standard error; returns over ``overlap`` days share most of their days with their neighbours',
-    so that only every ``overlap``-th day counts as an observation. |t| above 2 is hard to get by chance.
+    ``t`` is the mean RankIC over its standard error. Returns over ``overlap`` days overlap with those of the next days, so
+    that only every ``overlap``-th day counts as an observation. |t| above 2 is rare by chance.
     """
     ic, rank = daily["ic"].dropna(), daily["rank_ic"].dropna()
     days = len(rank)

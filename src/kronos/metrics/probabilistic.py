@@ -16,7 +16,11 @@ Array = np.ndarray
 
 
 def mase_scale(past_SL: Array, season: int = 1) -> Array:
-    """Mean absolute change over ``season`` bars in the lookback, [S]: what an error of 1 means in MASE."""
+    """Return the mean absolute change over ``season`` bars in lookbacks [S, L]: the scale of MASE [S].
+
+    Raises:
+        ValueError: the lookback has no more than ``season`` bars.
+    """
     past = np.asarray(past_SL, dtype=np.float64)
     if past.shape[-1] <= season:
         raise ValueError(f"a lookback of {past.shape[-1]} bars has no change over {season} bars; give a longer one")
@@ -24,17 +28,17 @@ def mase_scale(past_SL: Array, season: int = 1) -> Array:
 
 
 def pinball(y: Array, quantiles_Q: Array, levels: Array) -> Array:
-    """Quantile loss [..., Q] of quantiles [..., Q] at their levels; y is [...]. Its mean over levels is what is reported."""
+    """Return the pinball (quantile) loss [..., Q] of quantiles [..., Q] at levels [Q] for the truth y [...]."""
     miss = np.asarray(y, dtype=np.float64)[..., None] - quantiles_Q
     levels = np.asarray(levels, dtype=np.float64)
     return np.maximum(levels * miss, (levels - 1) * miss)
 
 
 def crps_paths(paths_PH: Array, y_H: Array) -> Array:
-    """Fair CRPS of an ensemble: paths [..., P, H] and y [..., H] -> [..., H]. Of one path: its absolute error.
+    """Return the fair CRPS of an ensemble: paths [..., P, H] and y [..., H] -> [..., H]. Of one path: its absolute error.
 
-    Fair: the spread is estimated over pairs of different paths, so that the expected score does not depend on how many are
-    drawn. The sorted form needs no P x P table.
+    Fair: the spread is estimated over pairs of different paths, so that the expected score does not depend on their number.
+    The sorted form needs no P x P table.
     """
     paths = np.sort(np.asarray(paths_PH, dtype=np.float64), axis=-2)
     n = paths.shape[-2]
@@ -46,7 +50,7 @@ def crps_paths(paths_PH: Array, y_H: Array) -> Array:
 
 
 def crps_normal(mean: Array, sigma: Array, y: Array) -> Array:
-    """CRPS of normal distributions, elementwise; where sigma is 0, the absolute error."""
+    """Return the CRPS of normal distributions, elementwise; where sigma is 0, the absolute error."""
     from scipy.stats import norm
 
     mean, sigma, y = (np.asarray(a, dtype=np.float64) for a in (mean, sigma, y))
@@ -57,9 +61,9 @@ def crps_normal(mean: Array, sigma: Array, y: Array) -> Array:
 
 
 def crps_quantiles(y: Array, quantiles_Q: Array, levels: Array) -> Array:
-    """Twice the pinball loss integrated over the levels, each standing for the cell around it: [...].
+    """Return the approximate CRPS [...] of quantiles [..., Q] at levels [Q]: twice the pinball loss, integrated over the levels.
 
-    An approximation for models that give no more than some quantiles; with 11 levels it is within about 2 % for a normal.
+    Each level stands for the cell around it. With 11 levels it is within about 2 % of the CRPS of a normal distribution.
     """
     losses = pinball(y, quantiles_Q, levels)
     levels = np.asarray(levels, dtype=np.float64)
@@ -68,7 +72,7 @@ def crps_quantiles(y: Array, quantiles_Q: Array, levels: Array) -> Array:
 
 
 def energy_score(paths_PH: Array, y_H: Array) -> Array:
-    """Fair energy score of whole paths: [..., P, H] and [..., H] -> [...]. With one step it is the fair CRPS.
+    """Return the fair energy score of whole paths: [..., P, H] and [..., H] -> [...]. With one step it is the fair CRPS.
 
     Distances are Euclidean over the steps, divided by sqrt(H), so that horizons can be compared.
     """
@@ -84,14 +88,20 @@ def energy_score(paths_PH: Array, y_H: Array) -> Array:
 
 
 def pit_paths(paths_PH: Array, y_H: Array, uniforms_H: Array) -> Array:
-    """Randomised probability integral transform, [..., H]: uniform on (0, 1) where truth is one more draw of the paths."""
+    """Return the randomised probability integral transform [..., H]: uniform on (0, 1) if y is one more draw of the paths.
+
+    Args:
+        paths_PH: [..., P, H].
+        y_H: [..., H].
+        uniforms_H: numbers in [0, 1) that randomise it, [..., H].
+    """
     paths, y = np.asarray(paths_PH), np.asarray(y_H)[..., None, :]
     below, ties = (paths < y).sum(-2), (paths == y).sum(-2)
     return (below + uniforms_H * (ties + 1)) / (paths.shape[-2] + 1)
 
 
 def pit_quantiles(y: Array, quantiles_Q: Array, levels: Array) -> Array:
-    """Level of the truth between given quantiles, by linear interpolation; half of the outer level beyond them."""
+    """Return the level of y [...] between quantiles [..., Q], by linear interpolation; beyond them half of the outer level."""
     levels, q = np.asarray(levels, dtype=np.float64), np.sort(np.asarray(quantiles_Q, dtype=np.float64), axis=-1)
     y = np.asarray(y, dtype=np.float64)
     k = (q <= y[..., None]).sum(-1)
@@ -103,12 +113,12 @@ def pit_quantiles(y: Array, quantiles_Q: Array, levels: Array) -> Array:
 
 
 def quantiles_of_paths(paths_PH: Array, levels: Array) -> Array:
-    """Quantiles [..., H, Q] of paths [..., P, H], by the rule of `path_quantiles`."""
+    """Return quantiles [..., H, Q] of paths [..., P, H], by the rule of `path_quantiles`."""
     return np.moveaxis(path_quantiles(paths_PH, levels, axis=-2), 0, -1)
 
 
 def correlation(x: Array, y: Array) -> Array:
-    """Pearson correlation over the last axis, NaN where one side is constant."""
+    """Return Pearson's correlation over the last axis; NaN where one side is constant."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     x, y = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
     below = np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
@@ -118,14 +128,14 @@ def correlation(x: Array, y: Array) -> Array:
 
 
 def rank_correlation(x: Array, y: Array) -> Array:
-    """Spearman correlation over the last axis (mean ranks at ties), NaN where one side is constant."""
+    """Return Spearman's correlation over the last axis (mean ranks at ties); NaN where one side is constant."""
     from scipy.stats import rankdata
 
     return correlation(rankdata(x, axis=-1), rankdata(y, axis=-1))
 
 
 def realised_variance(last: Array, close_H: Array) -> Array:
-    """Sum of squared log returns from the last observed close over the horizon: [...], [..., H] -> [...]. NaN at prices <= 0."""
+    """Return the sum of squared log returns over the horizon: last close [...], closes [..., H] -> [...]. NaN at prices <= 0."""
     close = np.concatenate(
         (np.asarray(last, dtype=np.float64)[..., None], np.asarray(close_H, dtype=np.float64)), axis=-1
     )
@@ -134,7 +144,7 @@ def realised_variance(last: Array, close_H: Array) -> Array:
 
 
 def qlike(variance: Array, truth: Array) -> Array:
-    """truth / forecast - log(truth / forecast) - 1 of variances, 0 at best; NaN where one is not positive (Patton, 2011)."""
+    """Return QLIKE, truth / forecast - log(truth / forecast) - 1, of variances, elementwise; NaN where one is not positive."""
     variance, truth = np.asarray(variance, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     ok = (variance > 0) & (truth > 0)
     ratio = np.divide(truth, variance, out=np.full(np.shape(ok), np.nan), where=ok)
@@ -142,7 +152,7 @@ def qlike(variance: Array, truth: Array) -> Array:
 
 
 def r_squared(forecast: Array, truth: Array) -> float:
-    """1 - SSE / SST over all pairs without NaN; NaN for fewer than 3 or a constant truth."""
+    """Return R^2 = 1 - SSE / SST over all pairs without NaN; NaN for fewer than 3 pairs or a constant truth."""
     forecast, truth = np.asarray(forecast, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     ok = np.isfinite(forecast) & np.isfinite(truth)
     total = np.square(truth[ok] - truth[ok].mean()).sum() if ok.sum() >= 3 else 0.0

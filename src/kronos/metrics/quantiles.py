@@ -8,7 +8,7 @@ import numpy as np
 
 
 def path_quantiles(paths: np.ndarray, levels: float | Sequence[float] | np.ndarray, axis: int = 0) -> np.ndarray:
-    """Quantiles of draws along ``axis``, in float64; the levels come first, as from `np.quantile`.
+    """Return quantiles of draws along ``axis``, in float64; the levels are the first axis, as with `np.quantile`.
 
     The r-th smallest of P draws stands for the level r / (P + 1) (Weibull's plotting positions), linear in between, and the
     outermost draws for all beyond: so a further draw of the same distribution falls between the 10 % and the 90 % quantile in

@@ -12,25 +12,25 @@ from kronos.metrics.quantiles import path_quantiles
 
 
 def simple_returns(closes: np.ndarray, last: float) -> np.ndarray:
-    """Closes [...] over the last observed close, less one."""
+    """Return closes [...] over the last observed close, less one."""
     return closes.astype(np.float64) / last - 1 if last > 0 else np.full(closes.shape, np.nan)
 
 
 def log_returns(closes: np.ndarray, last: float) -> np.ndarray:
-    """Bar by bar, the first from the last observed close on: [P, H] -> [P, H]."""
+    """Return log returns from bar to bar, the first from the last observed close: [P, H] -> [P, H]."""
     chain = _from_last(closes, last)
     return np.diff(np.log(np.where(chain > 0, chain, np.nan)), axis=-1)
 
 
 def probability_up(closes: np.ndarray, last: float) -> float:
-    """The share of the closes [P] above the last observed one; a tie counts half."""
+    """Return the share of the closes [P] above the last observed one; a tie counts half."""
     # In the closes' own precision, so that a close that did not move is a tie in float32 too.
     threshold = closes.dtype.type(last)
     return float(((closes > threshold) + 0.5 * (closes == threshold)).mean())
 
 
 def probability_between(values: np.ndarray, above: float | None, below: float | None) -> float:
-    """The share of the values [P] that are greater than ``above`` and less than ``below``, where these are given; NaN of NaN."""
+    """Return the share of the values [P] greater than ``above`` and less than ``below``, where these are given; NaN of NaN."""
     inside = np.ones(values.shape, bool)
     if above is not None:
         inside &= values > above
@@ -40,12 +40,12 @@ def probability_between(values: np.ndarray, above: float | None, below: float | 
 
 
 def realised_volatility(closes: np.ndarray, last: float) -> np.ndarray:
-    """The square root of the sum of squared log returns over the horizon, not annualised: [P, H] -> [P]."""
+    """Return the root of the sum of squared log returns over the horizon, not annualised: [P, H] -> [P]."""
     return np.sqrt((log_returns(closes, last) ** 2).sum(-1))
 
 
 def max_drawdown(closes: np.ndarray, last: float) -> np.ndarray:
-    """The largest fall from a running peak as a share of that peak, the first peak being the last observed close: [P, H] -> [P]."""
+    """Return the largest fall from a running peak as a share of it; the first peak is the last observed close: [P, H] -> [P]."""
     chain = _from_last(closes, last)
     if last <= 0:
         return np.full(len(chain), np.nan)
@@ -54,7 +54,7 @@ def max_drawdown(closes: np.ndarray, last: float) -> np.ndarray:
 
 
 def value_at_risk(returns: np.ndarray, level: float) -> float:
-    """The loss that the share ``level`` of the simple returns [P] stays within (see `path_quantiles`).
+    """Return the loss that the share ``level`` of the simple returns [P] does not exceed (see `path_quantiles`).
 
     Negative where even that quantile is a gain.
     """
@@ -62,9 +62,9 @@ def value_at_risk(returns: np.ndarray, level: float) -> float:
 
 
 def expected_shortfall(returns: np.ndarray, level: float) -> float:
-    """The mean loss of the worst ``1 - level`` of the simple returns [P]; never below `value_at_risk` of the same level.
+    """Return the mean loss of the worst ``1 - level`` of the simple returns [P]; never below `value_at_risk` of that level.
 
-    The tail need not be a whole number of paths: the mildest of its paths counts with the part that belongs to the tail
+    The tail need not be a whole number of paths: its smallest loss counts with the fraction that belongs to the tail
     (Acerbi and Tasche 2002, "On the coherence of expected shortfall").
     """
     losses = np.sort(-returns)[::-1]
@@ -74,5 +74,5 @@ def expected_shortfall(returns: np.ndarray, level: float) -> float:
 
 
 def _from_last(closes: np.ndarray, last: float) -> np.ndarray:
-    """The last observed close in front of every path: float64 [P, 1 + H]."""
+    """Prepend the last observed close to every path: float64 [P, 1 + H]."""
     return np.concatenate([np.full((len(closes), 1), last, dtype=np.float64), closes], axis=1)

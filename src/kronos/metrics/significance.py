@@ -1,7 +1,7 @@
-"""Is a difference more than luck? Block bootstrap by time, the Diebold-Mariano test, and corrections for many comparisons.
+"""Significance of differences: block bootstrap by time, the Diebold-Mariano test, and correction for many comparisons.
 
-Forecasts made at the same time fail together, and horizons overlap, so windows are no independent observations. They are
-gathered into calendar blocks of at least the longest horizon; blocks are what is resampled and what the test counts.
+Errors of forecasts made at the same time are correlated, and horizons overlap, so windows are no independent observations.
+They are grouped into calendar blocks of at least the longest horizon; the bootstrap and the test work on blocks.
 
 Legend: N windows, T blocks in time order, B bootstrap samples.
 Sources: Diebold and Mariano (1995); Harvey, Leybourne and Newbold (1997); Holm (1979).
@@ -18,14 +18,14 @@ import numpy as np
 import pandas as pd
 
 LEAST_BLOCKS = 10
-"""Fewer blocks in time cannot carry a statement."""
+"""Blocks in time; with fewer, intervals and tests are not computed (NaN)."""
 SAMPLES = 2000
 NEIGHBOURS = 2
-"""A horizon that begins in one block ends in the next at most: neighbours are resampled together."""
+"""Adjacent blocks that are resampled together: a horizon that begins in one block ends in the next at most."""
 
 
 class LossComparison(NamedTuple):
-    """A Diebold-Mariano test: ``mean`` difference (negative: the model loses less), statistic, two-sided p, and blocks used."""
+    """Result of a Diebold-Mariano test: ``mean`` difference (negative: the model loses less), statistic, two-sided p, blocks."""
 
     mean: float
     statistic: float
@@ -34,11 +34,14 @@ class LossComparison(NamedTuple):
 
 
 def diebold_mariano(difference_T: np.ndarray, h: int = 1) -> LossComparison:
-    """Equal accuracy of two forecasts, from the differences of their losses in time order.
+    """Test that two forecasts are equally accurate, by differences [T] of their losses in time order.
 
-    ``h``: differences up to h - 1 apart may be correlated (h-step forecasts at every step). The variance is the truncated
-    kernel's, replaced by the plain one where that is not positive; the small-sample correction and Student's t with T - 1
-    degrees are those of Harvey, Leybourne and Newbold.
+    The variance is the truncated kernel's, replaced by the plain one where that is not positive; the small-sample correction
+    and Student's t with T - 1 degrees of freedom are those of Harvey, Leybourne and Newbold.
+
+    Args:
+        difference_T: the first forecast's loss less the second's.
+        h: differences up to h - 1 apart may be correlated (h-step forecasts at every step).
 
     Raises:
         ValueError: fewer differences than 2, or h not between 1 and T - 1.
@@ -65,7 +68,7 @@ def diebold_mariano(difference_T: np.ndarray, h: int = 1) -> LossComparison:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """p values corrected for being one family (Holm); NaN stays NaN and does not count."""
+    """Return p values corrected for multiple comparisons (Holm); NaN stays NaN and does not count."""
     from statsmodels.stats.multitest import multipletests
 
     p = np.asarray(p_values, dtype=np.float64)
@@ -78,7 +81,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Which block of calendar time each window's cutoff lies in; empty stretches of the calendar are no blocks."""
+    """Calendar blocks of windows, by their cutoffs; spans of the calendar without windows are no blocks."""
 
     number: np.ndarray
     """[N] of 0..T - 1"""
@@ -88,7 +91,7 @@ class Blocks:
 
     @classmethod
     def of(cls, cutoffs: pd.Series, ends: pd.Series, seed: int = 0) -> Blocks:
-        """Blocks of whole days, as long as the longest horizon from cutoff to its last bar, at least one day."""
+        """Make blocks of whole days, as long as the longest time from cutoff to last bar, at least one day."""
         start, stop = (pd.to_datetime(s).to_numpy(dtype="datetime64[ns]") for s in (cutoffs, ends))
         span = float((stop - start).max() / np.timedelta64(1, "D"))
         days = max(1, int(np.ceil(span)))
@@ -97,7 +100,7 @@ class Blocks:
         return cls(number, int(number.max()) + 1, days, seed)
 
     def sums(self, values_NK: np.ndarray) -> np.ndarray:
-        """[N, K] -> sums over each block [T, K]."""
+        """Sum values over each block: [N, K] -> [T, K]."""
         values = np.asarray(values_NK, dtype=np.float64)
         values = values[:, None] if values.ndim == 1 else values
         result = np.zeros((self.count, values.shape[1]))
@@ -105,7 +108,7 @@ class Blocks:
         return result
 
     def test(self, difference_N: np.ndarray) -> LossComparison:
-        """Diebold-Mariano over blocks: mean difference over windows, its variance from the sums of blocks of any size."""
+        """Run the Diebold-Mariano test over blocks: mean difference over windows, its variance from the sums of blocks."""
         d = np.asarray(difference_N, dtype=np.float64)
         if self.count < LEAST_BLOCKS:
             return LossComparison(float(d.mean()), float("nan"), float("nan"), self.count)
@@ -114,7 +117,7 @@ class Blocks:
 
     @cached_property
     def drawn(self) -> np.ndarray:
-        """How often each block is drawn in each sample of the circular block bootstrap, [B, T]."""
+        """Number of times that each block is drawn in each sample of the circular block bootstrap, [B, T]."""
         rng = np.random.default_rng(self.seed)
         length = min(NEIGHBOURS, self.count)
         pieces = -(-self.count // length)
@@ -125,9 +128,14 @@ class Blocks:
         return counts
 
     def interval(self, columns_NK: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
-        """95 % percentile interval of a statistic of sums over windows (see `kronos.evaluation.statistics`).
+        """Return the 95 % percentile interval of a statistic of sums over windows (see `kronos.evaluation.statistics`).
 
-        ``of``: sums [..., K] -> [...]. NaNs where blocks are too few or the statistic is undefined.
+        Args:
+            columns_NK: K numbers a window, whose sums the statistic is made of.
+            of: sums [..., K] -> the statistic [...].
+
+        Returns:
+            Lower and upper end; NaN where there are fewer than `LEAST_BLOCKS` blocks or the statistic is undefined.
         """
         if self.count < LEAST_BLOCKS:
             return float("nan"), float("nan")
@@ -135,7 +143,7 @@ class Blocks:
 
 
 def percentiles(drawn_B: np.ndarray, coverage: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of resampled figures, those that are undefined left out; NaNs where all are."""
+    """Return the percentile interval of resampled figures [B] without NaNs; NaN where all are."""
     known = drawn_B[np.isfinite(drawn_B)]
     if not len(known):
         return float("nan"), float("nan")

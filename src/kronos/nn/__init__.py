@@ -1,4 +1,4 @@
-"""The networks: `KronosTokenizer` and `Kronos`."""
+"""The networks, in PyTorch: `KronosTokenizer` (bars to tokens and back) and `Kronos` (the autoregressive model over tokens)."""
 
 from kronos.nn.checkpoint import CheckpointError, save_checkpoint
 from kronos.nn.config import ConfigError, ModelConfig, TokenizerConfig

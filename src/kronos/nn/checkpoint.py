@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints: ``config.json`` and ``model.safetensors`` in a folder or on the Hugging Face Hub.
+"""Read and write checkpoints: ``config.json`` and ``model.safetensors`` in a folder or on the Hugging Face Hub.
 
 Only safetensors are read, never pickles. Weights kept in half precision on disk become float32 in use.
 """
@@ -41,11 +41,11 @@ Checkpoint = TypeVar("Checkpoint", bound="HubCheckpoint")
 
 
 class CheckpointError(KronosError):
-    """A checkpoint cannot be found, reached or read; the message says which and what to do."""
+    """Error for a checkpoint that cannot be found, reached or read; the message says which and what to do."""
 
 
 class CheckpointSource(NamedTuple):
-    """Where a network's weights came from."""
+    """Source of a network's weights: the name that was asked for, and the file that was read."""
 
     name: str
     """The Hub id or folder it was asked for by."""
@@ -54,7 +54,12 @@ class CheckpointSource(NamedTuple):
 
 
 def locate(name: str | os.PathLike[str], filename: str, **hub_options: Any) -> Path:
-    """The path of one file of a checkpoint, from a local folder or, downloaded, from the Hub.
+    """Return the path of one file of a checkpoint, in a local folder or downloaded from the Hub.
+
+    Args:
+        name: a local folder or a Hub id.
+        filename: ``config.json`` or ``model.safetensors``.
+        hub_options: revision, token, cache_dir and so on, as `huggingface_hub.hf_hub_download` takes them.
 
     Raises:
         CheckpointError: the folder lacks the file, or the Hub has no such file or cannot be reached (with the ways out).
@@ -88,9 +93,9 @@ def _knock(
     force_download: bool = False,
     **_: Any,
 ) -> None:
-    """One request before a file that is not in the cache is downloaded, so that a machine without network is told at once.
+    """Send one request before a file that is not in the cache is downloaded, so that a missing network raises at once.
 
-    The client's own download retries a refused connection for half a minute before it says so.
+    The download of the Hub's client retries a refused connection for half a minute before it raises.
     """
     if not force_download and isinstance(try_to_load_from_cache(repo, filename, cache_dir, revision), str):
         return
@@ -103,7 +108,11 @@ def _knock(
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The mapping in a ``config.json``."""
+    """Return the mapping in a ``config.json``.
+
+    Raises:
+        ConfigError: the file is too large, is not valid JSON, or holds no JSON object.
+    """
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise ConfigError(f"{path} is too large for a configuration ({path.stat().st_size:,} bytes)")
     try:
@@ -148,9 +157,9 @@ def load_weights(network: nn.Module, path: Path, strict: bool = True) -> None:
 
 
 def write_weights(network: nn.Module, path: Path, half: bool = False) -> None:
-    """All parameters and buffers to one safetensors file; with half=True the parameters in float16.
+    """Write all parameters and buffers to one safetensors file; with half=True the parameters in float16.
 
-    Buffers keep their precision: rotary frequencies in half precision would turn late positions by wrong angles.
+    Buffers keep their precision: rotary frequencies in half precision would give late positions wrong angles.
     """
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     if half:
@@ -223,7 +232,7 @@ class HubCheckpoint(
 
 
 def save_checkpoint(network: HubCheckpoint, folder: str | os.PathLike[str], half: bool = False) -> Path:
-    """Only config.json and model.safetensors, each written whole or not at all; half=True for float16 parameters on disk."""
+    """Write config.json and model.safetensors, each whole or not at all; half=True stores the parameters in float16."""
     assert isinstance(network, nn.Module)
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

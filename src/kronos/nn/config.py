@@ -16,19 +16,19 @@ Config = TypeVar("Config", bound="NetworkConfig")
 
 
 class ConfigError(KronosError):
-    """A network's configuration has missing, unknown or impossible values; the message names them."""
+    """Error for a network's configuration with missing, unknown or invalid values; the message names them."""
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What both networks' settings share: reading from and writing to ``config.json``, and the checks."""
+    """Base class of both networks' settings: reads and writes the mapping of ``config.json``, and checks it."""
 
     @classmethod
     def from_dict(cls: type[Config], values: Mapping[str, Any], source: str = "the configuration") -> Config:
         """Build from the mapping that ``config.json`` holds.
 
         Raises:
-            ConfigError: naming every missing and every unknown key, or the value that cannot be.
+            ConfigError: naming every missing and every unknown key, or the invalid value.
         """
         known = {f.name: f for f in fields(cls)}
         required = [name for name, f in known.items() if f.default is MISSING]
@@ -47,7 +47,7 @@ class NetworkConfig:
             raise ConfigError(f"{source}: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys of ``config.json``: all required ones, and the optional ones that are not at their default."""
+        """Return the mapping for ``config.json``: all required keys, and the optional ones that differ from their default."""
         defaults = {f.name: f.default for f in fields(self)}
         return {
             name: value for name, value in asdict(self).items() if defaults[name] is MISSING or value != defaults[name]

@@ -24,12 +24,12 @@ class Rotation(NamedTuple):
         return x_BHTE * self.cos + torch.cat((-second, first), dim=-1) * self.sin
 
     def last(self, steps: int) -> Rotation:
-        """The angles of the last ``steps`` positions."""
+        """Return the angles of the last ``steps`` positions."""
         return Rotation(self.cos[..., -steps:, :], self.sin[..., -steps:, :])
 
 
 class Rotary(nn.Module):
-    """Rotary positions, base 10000, half-split convention: angles are concatenated with themselves."""
+    """Rotary position embedding (RoPE, arXiv 2104.09864), base 10000, half-split: angles are concatenated with themselves."""
 
     inv_freq: Tensor
 
@@ -41,13 +41,13 @@ class Rotary(nn.Module):
         self.sin_cached: Tensor | None = None
 
     def rotation(self, positions: Tensor) -> Rotation:
-        """positions [1 or B, T] -> the rotation for heads of this size."""
+        """Return the rotation at positions [1 or B, T] for heads of this size."""
         angles = positions.to(self.inv_freq.dtype)[:, None, :, None] * self.inv_freq
         angles = torch.cat((angles, angles), dim=-1)
         return Rotation(angles.cos(), angles.sin())
 
     def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys [B, H, T, E], rotated by positions 0..T-1; one query leaves both as they are."""
+        """Rotate queries and keys [B, H, T, E] by positions 0..T-1; with one query both are returned unchanged."""
         steps, cos, sin = q.shape[-2], self.cos_cached, self.sin_cached
         # Tensors made in inference mode cannot be trained through.
         usable = cos is not None and cos.device == q.device and cos.is_inference() <= torch.is_inference_mode_enabled()
@@ -59,9 +59,11 @@ class Rotary(nn.Module):
 
 
 class AttentionContext(NamedTuple):
-    """Who sees whom in a window, and where each bar stands.
+    """Attention mask and rotary positions of a batch of left-padded windows.
 
-    mask: None (causal, no padding) or bool [B, 1, T, T], True where the query may look; positions [1 or B, T].
+    Attributes:
+        mask: None (causal, no padding), or bool [B, 1, T, T], True where a query (third axis) may attend to a key (fourth).
+        positions: [1 or B, T].
     """
 
     mask: Tensor | None
@@ -69,9 +71,12 @@ class AttentionContext(NamedTuple):
 
     @staticmethod
     def of(x: Tensor, padding_mask: Tensor | None) -> AttentionContext:
-        """For a window x [B, T, ...] and a padding mask [B, T] that is True (non-zero) at padding.
+        """Make it for a window x [B, T, ...] and a padding mask [B, T] that is True (non-zero) at padding.
 
-        Positions count real bars only, so that left padding leaves the real bars' angles, and so their numbers, unchanged.
+        Positions count real bars only, so that left padding does not change the angles, and the results, of the real bars.
+
+        Raises:
+            ValueError: the mask has another shape than the window.
         """
         batch, steps = x.shape[:2]
         if padding_mask is None:
@@ -89,7 +94,7 @@ class AttentionContext(NamedTuple):
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm, computed in float32 and cast back, times a learned weight."""
+    """Root-mean-square norm (arXiv 1910.07467), computed in float32 and cast back, times a learned weight."""
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -102,7 +107,7 @@ class RMSNorm(nn.Module):
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout; on a CPU with a mask from 16 random bits a number, four numbers a draw, which takes an eighth of the time.
+    """nn.Dropout; on a CPU the mask uses 16 random bits a value, four values a draw, which takes an eighth of the time.
 
     The probability is then a multiple of 2 ** -16.
     """
@@ -116,7 +121,7 @@ class Dropout(nn.Dropout):
 
 
 MOST_WEIGHTS = 2**28
-"""Bytes of attention weights of a layer; where there would be more, they are not kept."""
+"""Bytes of a layer's attention weights; a layer with more does not keep them for the backward pass."""
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float, causal: bool) -> Tensor:
@@ -135,9 +140,9 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: flo
 
 
 def _in_pieces(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention by products in bfloat16, a piece of the queries at a time with the keys that it sees.
+    """Causal attention by bfloat16 products, for a block of queries at a time with the keys up to its last query.
 
-    PyTorch's own has no good products of that kind on a CPU, and takes more than twice the time.
+    PyTorch's own attention has no fast bfloat16 products on a CPU, and takes more than twice the time.
     """
     steps = q.shape[2]
     q, k, v = (q * q.shape[-1] ** -0.5).bfloat16(), k.bfloat16(), v.bfloat16()
@@ -166,7 +171,7 @@ class Attention(nn.Module):
         self.resid_dropout = Dropout(resid_dropout_p)
 
     def heads(self, x_BTD: Tensor) -> Tensor:
-        """[B, T, D] -> [B, H, T, E]"""
+        """Split the width into heads: [B, T, D] -> [B, H, T, E]."""
         return x_BTD.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
 
     def keys_values(self, memory_BTD: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,7 +183,7 @@ class Attention(nn.Module):
         return self.heads(self.q_proj(query_BTD))
 
     def merge(self, attended_BHTE: Tensor) -> Tensor:
-        """[B, H, Tq, E] -> [B, Tq, D]"""
+        """Join the heads and project the result: [B, H, Tq, E] -> [B, Tq, D]."""
         return self.resid_dropout(self.out_proj(attended_BHTE.transpose(1, 2).flatten(2)))
 
     def attend(
@@ -190,7 +195,10 @@ class Attention(nn.Module):
         mask: Tensor | None,
         causal: bool,
     ) -> Tensor:
-        """The queries belong to the last Tq steps of the keys; rotation None leaves both unrotated."""
+        """Attend with queries [B, H, Tq, E], which belong to the last Tq steps, to keys and values [B, H, T, E].
+
+        Rotation None leaves queries and keys unrotated. Returns [B, Tq, D].
+        """
         if rotation is not None:
             q_BHTE, k_BHTE = rotation.last(q_BHTE.shape[2])(q_BHTE), rotation(k_BHTE)
         dropout = self.attn_dropout_p if self.training else 0.0
@@ -208,7 +216,7 @@ class SelfAttention(Attention):
 
 
 class CrossAttention(Attention):
-    """Causal attention of the last Tq steps of a window to the window."""
+    """Causal attention from the last Tq steps of a window to all T steps."""
 
     def __init__(self, d_model: int, n_heads: int, attn_dropout_p: float = 0.0, resid_dropout: float = 0.0) -> None:
         super().__init__(d_model, n_heads, attn_dropout_p, resid_dropout)
@@ -239,7 +247,7 @@ class CrossAttention(Attention):
 
 
 class SwiGLU(nn.Module):
-    """w2(silu(w1 x) * w3 x), no biases."""
+    """Feed-forward layer w2(silu(w1 x) * w3 x) without biases (arXiv 2002.05202)."""
 
     def __init__(self, d_model: int, ff_dim: int, ffn_dropout_p: float = 0.0) -> None:
         super().__init__()
@@ -253,7 +261,7 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x))."""
+    """Transformer block, pre-norm: x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x))."""
 
     def __init__(
         self,
@@ -277,7 +285,7 @@ class Block(nn.Module):
 
 
 def run_blocks(blocks: nn.ModuleList, x_BTD: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-    """Pass x through the blocks, called as the published networks call theirs, so that replaced ones work too."""
+    """Pass x [B, T, D] through the blocks, with the arguments of the published networks, so that replaced blocks work too."""
     for block in blocks:
         x_BTD = block(x_BTD, key_padding_mask=padding_mask)
     return x_BTD

@@ -1,7 +1,7 @@
 """Kronos: the autoregressive model over token pairs (docs/model.md, section 4; paper, section 3.2).
 
 It factorises the next bar as p(s1 | history) * p(s2 | history, s1): a coarse head on the context, and a fine head on the
-context after it has looked at itself through the embedding of the coarse token ("dependency-aware layer").
+context plus cross attention from the embedding of the coarse token to the context ("dependency-aware layer").
 
 Legend: B series, T steps (Tq of them queried), D model width, V1 = 2^s1_bits, V2 = 2^s2_bits.
 """
@@ -27,7 +27,7 @@ DEPENDENCY_HEADS = 4
 
 
 def _sample_from_uniform(share_BTV: Tensor, uniform_BT: Tensor | None) -> Tensor:
-    """One code [B, T] for each distribution [B, T, V]."""
+    """Draw one code [B, T] from each distribution [B, T, V], by numbers in [0, 1) [B, T], or None for torch's generator."""
     if uniform_BT is None:
         return torch.multinomial(share_BTV.flatten(0, 1), 1).view(share_BTV.shape[:2])
     edges = share_BTV.cumsum(-1)
@@ -36,7 +36,7 @@ def _sample_from_uniform(share_BTV: Tensor, uniform_BT: Tensor | None) -> Tensor
 
 
 class HierarchicalEmbedding(nn.Module):
-    """Both tokens of a bar, embedded, scaled by sqrt(D), and fused."""
+    """Embedding of a bar's two tokens: each is embedded and scaled by sqrt(D), and a linear layer fuses both."""
 
     def __init__(self, s1_bits: int, s2_bits: int, d_model: int = 256) -> None:
         super().__init__()
@@ -49,18 +49,18 @@ class HierarchicalEmbedding(nn.Module):
             self.emb_s1.weight.div_(self.scale), self.emb_s2.weight.div_(self.scale)
 
     def split_token(self, token_ids: Tensor, s2_bits: int) -> tuple[Tensor, Tensor]:
-        """Ids s1 << s2_bits | s2 -> (s1, s2). `KronosTokenizer.encode` composes the other way round: s1 in the low bits."""
+        """Split ids s1 << s2_bits | s2 into (s1, s2). `KronosTokenizer.encode` has the other order: s1 in the low bits."""
         ids = token_ids.long()
         return ids >> s2_bits, ids & ((1 << s2_bits) - 1)
 
     def forward(self, token_ids: Sequence[Tensor] | Tensor) -> Tensor:
-        """The pair [s1, s2] of [B, T] each, or one tensor that `split_token` splits -> [B, T, D]."""
+        """Embed the pair [s1, s2] of [B, T] each, or one tensor [B, T] that `split_token` splits -> [B, T, D]."""
         s1, s2 = self.split_token(token_ids, self.s2_bits) if isinstance(token_ids, Tensor) else token_ids
         return self.fusion_proj(torch.cat((self.emb_s1(s1), self.emb_s2(s2)), dim=-1) * self.scale)
 
 
 class SinusoidTable(nn.Module):
-    """A fixed table: even columns sin, odd columns cos, frequencies exp(-2i ln(10000) / D)."""
+    """Fixed sinusoidal embedding: even columns sin, odd columns cos, frequencies exp(-2i ln(10000) / D)."""
 
     def __init__(self, c_in: int, d_model: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class TemporalEmbedding(nn.Module):
 
 
 class DependencyLayer(nn.Module):
-    """Cross attention from the coarse token of the next step to the context; its result is added to the context."""
+    """Dependency-aware layer: cross attention from the next step's coarse token to the context, added to the context."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class DependencyLayer(nn.Module):
         key_padding_mask: Tensor | None = None,
         rotate: bool | None = None,
     ) -> Tensor:
-        """Causal: the query of a step sees the context up to that step. Queries belong to the last Tq steps.
+        """Attend causally: the query of a step sees the context up to that step. Queries belong to the last Tq steps.
 
         Args:
             hidden_states: context [B, T, D]. sibling_embed: coarse embeddings of the steps after it [B, Tq, D].
@@ -121,7 +121,7 @@ class DependencyLayer(nn.Module):
             rotate: None rotates T queries, as training does, and fewer only with ``rotate_one``.
 
         Returns:
-            [B, Tq, D]; for one query [B, T, D] as published, of which only the last step means anything.
+            [B, Tq, D]; for one query [B, T, D] as published, of which only the last step is meaningful.
         """
         queried, steps = sibling_embed.shape[1], hidden_states.shape[1]
         rotate = queried == steps or self.rotate_one if rotate is None else rotate
@@ -142,11 +142,11 @@ class DualHead(nn.Module):
         self.proj_s2 = nn.Linear(d_model, self.vocab_s2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Coarse logits [B, T, V1] of the context [B, T, D]."""
+        """Return coarse logits [B, T, V1] of the context [B, T, D]."""
         return self.proj_s1(x)
 
     def cond_forward(self, x2: Tensor) -> Tensor:
-        """Fine logits [B, T, V2] of what the dependency layer gives [B, T, D]."""
+        """Return fine logits [B, T, V2] of the dependency layer's output [B, T, D]."""
         return self.proj_s2(x2)
 
     def compute_loss(
@@ -157,7 +157,11 @@ class DualHead(nn.Module):
         s2_targets: Tensor,
         padding_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Cross entropies in nats of logits [B, T, V] at targets [B, T]: (their mean, s1, s2); padding (True) is left out."""
+        """Return cross entropies in nats of logits [B, T, V] at targets [B, T]: (mean of both, s1, s2); padding is left out.
+
+        Raises:
+            ValueError: every bar is padding (True in ``padding_mask``).
+        """
         if padding_mask is not None:
             real = ~padding_mask.bool()
             if not real.any():
@@ -245,7 +249,7 @@ class Kronos(nn.Module, HubCheckpoint):
         s1_targets: Tensor | None = None,
         s1_uniforms: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The training pass, causal and with rotary positions in the dependency layer, whatever the config says of generation.
+        """Run the training pass: causal, with rotary positions in the dependency layer whatever ``dependency_rotary`` is.
 
         Args:
             s1_ids, s2_ids: tokens [B, T].
@@ -257,6 +261,9 @@ class Kronos(nn.Module, HubCheckpoint):
 
         Returns:
             s1 logits [B, T, 2^s1_bits], s2 logits [B, T, 2^s2_bits] of the *next* step.
+
+        Raises:
+            ValueError: ``use_teacher_forcing`` without ``s1_targets``.
         """
         context = self._context(s1_ids, s2_ids, stamp, padding_mask)
         s1_logits = self.head(context)
@@ -276,14 +283,17 @@ class Kronos(nn.Module, HubCheckpoint):
     def decode_s1(
         self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None = None, padding_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Tokens [B, T] -> coarse logits of the next step at every position [B, T, V1], and the context [B, T, D]."""
+        """Return the coarse logits of the next step [B, T, V1] and the context [B, T, D] of tokens [B, T]."""
         context = self._context(s1_ids, s2_ids, stamp, padding_mask)
         return self.head(context), context
 
     def decode_s2(self, context: Tensor, s1_ids: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Fine logits [B, Tq, V2] given the coarse tokens [B, Tq] drawn for the steps after the last Tq of the context.
+        """Return fine logits [B, Tq, V2], given the coarse tokens [B, Tq] drawn for the steps after the context's last Tq.
 
         Generation passes one (Tq = 1). Queries and keys are rotated only where the config says so (``dependency_rotary``).
+
+        Raises:
+            ValueError: more coarse tokens than steps of the context.
         """
         queried = s1_ids.shape[1]
         if queried > context.shape[1]:

@@ -1,4 +1,4 @@
-"""Binary spherical quantisation: a vector on the unit sphere becomes the corner of the cube nearest to it.
+"""Binary spherical quantisation: a vector on the unit sphere becomes the nearest corner of a hypercube inside the sphere.
 
 Method: "Image and Video Tokenization with Binary Spherical Quantization", arXiv 2406.07548;
 as Kronos uses it: docs/model.md, section 3.
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 
 def entropy(p: Tensor) -> Tensor:
-    """-p log(p), elementwise, in nats; finite at 0."""
+    """Return -p log(p), elementwise, in nats; finite at 0."""
     return -p * torch.log(p + 1e-8)
 
 
 class BinarySphericalQuantizer(nn.Module):
-    """Corners of the cube {-1, +1}^K / sqrt(K), their integer names, and the loss that keeps them in use."""
+    """Quantiser to the corners of the hypercube {-1, +1}^K / sqrt(K), with integer ids, and its loss."""
 
     basis: Tensor
     group_basis: Tensor
@@ -44,37 +44,37 @@ class BinarySphericalQuantizer(nn.Module):
         self.register_buffer("group_basis", 2 ** torch.arange(group_size).flip(0))
 
     def ids(self, q: Tensor) -> Tensor:
-        """Little-endian integers of the signs of q [..., n bits] -> [...]."""
+        """Return little-endian integers [...] of the signs of q [..., n bits]."""
         return ((q >= 0).long() << torch.arange(q.shape[-1], device=q.device)).sum(-1)
 
     def corners(self, ids: Tensor, bits: int) -> Tensor:
-        """Integers [...] -> the corner's coordinates [..., bits], +-1/sqrt(K)."""
+        """Return the coordinates [..., bits], +-1/sqrt(K), of the corners with these integer ids [...]."""
         on = (ids.unsqueeze(-1) >> torch.arange(bits, device=ids.device)) & 1
         return torch.where(on == 1, self.scale, -self.scale)
 
     def quantize(self, z: Tensor) -> Tensor:
-        """Signs, +-1, of z [..., K], with the gradient passed straight through: z + stopgrad(sign(z) - z)."""
+        """Return signs, +-1, of z [..., K], with a straight-through gradient: z + stopgrad(sign(z) - z)."""
         sign = torch.where(z > 0, 1.0, -1.0).to(z.dtype)
         return z + (sign - z).detach()
 
     def quantise(self, z_BTK: Tensor) -> Tensor:
-        """The corner nearest to z, with the gradient passed straight through: (z + stopgrad(sign(z) - z)) / sqrt(K)."""
+        """Return the corner nearest to z, with a straight-through gradient: (z + stopgrad(sign(z) - z)) / sqrt(K)."""
         return self.quantize(z_BTK) * self.scale
 
     def codes_to_indexes(self, zhat: Tensor) -> Tensor:
-        """Big-endian integers of the signs of codes [..., K] -> [...]; the token ids are little-endian (`ids`)."""
+        """Return big-endian integers [...] of the signs of codes [..., K]; the token ids are little-endian (`ids`)."""
         return ((zhat > 0) * self.basis).sum(-1)
 
     def codes_to_group_indexes(self, zhat: Tensor) -> Tensor:
-        """Big-endian integers of the signs of each group of codes [..., K] -> [..., G]."""
+        """Return big-endian integers [..., G] of the signs of each group of codes [..., K]."""
         return ((zhat.unflatten(-1, (-1, self.group_size)) > 0) * self.group_basis).sum(-1)
 
     def indexes_to_codes(self, indices: Tensor) -> Tensor:
-        """What `codes_to_indexes` took: integers [...] -> codes +-1, int64 [..., K]."""
+        """Invert `codes_to_indexes`: integers [...] -> codes +-1, int64 [..., K]."""
         return indices.unsqueeze(-1) // self.basis % 2 * 2 - 1
 
     def entropies(self, z_BTK: Tensor) -> tuple[Tensor, Tensor]:
-        """Entropy of a bar's soft assignment, averaged over the bars, and that of the average assignment."""
+        """Return the entropy of a bar's soft assignment, averaged over bars, and the entropy of the average assignment."""
         p_BTK = torch.sigmoid(-4 * self.sharpness * self.scale * z_BTK)
         per_sample = (entropy(p_BTK) + entropy(1 - p_BTK)).sum(-1).mean()
         if self.codebook_entropy != "bits":
@@ -83,16 +83,16 @@ class BinarySphericalQuantizer(nn.Module):
         return per_sample, (entropy(mean_K) + entropy(1 - mean_K)).sum()
 
     def loss(self, z_BTK: Tensor, q_BTK: Tensor) -> Tensor:
-        """Commitment plus weighted entropies (docs/model.md, section 3): certain about each bar, undecided over all of them."""
+        """Return L_bsq (docs/model.md, section 3): commitment plus weighted entropies, low for each bar, high over all bars."""
         return self.weighted(z_BTK, q_BTK, *self.entropies(z_BTK))
 
     def weighted(self, z_BTK: Tensor, q_BTK: Tensor, per_sample: Tensor, codebook: Tensor) -> Tensor:
-        """The loss, given both entropies."""
+        """Return L_bsq, given both entropies of `entropies`."""
         commitment = self.beta * (q_BTK.detach() - z_BTK).square().sum(-1).mean()
         return commitment + self.zeta * (self.gamma0 * per_sample - self.gamma * codebook)
 
     def grouped_entropy(self, z_BTK: Tensor) -> Tensor:
-        """Entropy of the average soft assignment over the 2^g codes of each group, summed over the groups."""
+        """Return the entropy of the average soft assignment over the 2^g codes of each group, summed over the groups."""
         z_NGg = z_BTK.flatten(0, -2).unflatten(-1, (-1, self.group_size))
         # The soft assignment to a corner of a cube is the product of its bits' assignments, so the average over the bars of
         # 2^g probabilities is one matrix product of two halves of 2^(g/2) each.
@@ -103,12 +103,12 @@ class BinarySphericalQuantizer(nn.Module):
         return entropy(torch.einsum("ngc,ngd->gcd", first, second) / len(z_NGg)).sum()
 
     def _soft_codes(self, z: Tensor) -> Tensor:
-        """softmax over the codes c in {-1, +1}^n / sqrt(K) of 2 <z, c>: [..., n] -> [..., 2^n]."""
+        """Return the soft assignment, softmax over the codes c in {-1, +1}^n / sqrt(K) of 2 <z, c>: [..., n] -> [..., 2^n]."""
         corners = self.corners(torch.arange(2 ** z.shape[-1], device=z.device), z.shape[-1]).to(z.dtype)
         return torch.softmax(2 * self.sharpness * z @ corners.T, dim=-1)
 
     def forward(self, z: Tensor, collect_metrics: bool = True) -> tuple[Tensor, Tensor, dict[str, Tensor | None]]:
-        """Vectors on the unit sphere [B, T, K] -> quantised [B, T, K], the loss (a scalar), and figures of the codes.
+        """Quantise vectors on the unit sphere [B, T, K] -> quantised [B, T, K], the loss (a scalar), and figures of the codes.
 
         The figures: "H" (entropy of the codebook), "indices", "group_indices" (as of `codes_to_indexes`) and, in eval mode,
         "used_codes". collect_metrics=False leaves them out and the loss at 0.

@@ -1,4 +1,4 @@
-"""KronosTokenizer: bars to token pairs and back (docs/model.md, section 3; paper, section 3.1).
+"""KronosTokenizer: bars to token pairs and back (docs/model.md, section 3; arXiv 2508.02739, section 3.1).
 
 Legend: B series, T steps, D model width, K = s1_bits + s2_bits.
 """
@@ -18,7 +18,7 @@ from kronos.nn.quantizer import BinarySphericalQuantizer
 
 
 class Quantizer(nn.Module):
-    """Code vectors to the quantised ones, their loss and ids; holds the quantiser where published checkpoints have it."""
+    """Quantiser of code vectors: quantised vectors, loss and ids. Holds `bsq` under the name that published checkpoints have."""
 
     def __init__(
         self,
@@ -39,13 +39,13 @@ class Quantizer(nn.Module):
         )
 
     def bits_to_indices(self, bits: Tensor) -> Tensor:
-        """Little-endian integers of the signs of bits [..., n] -> [...]."""
+        """Return little-endian integers [...] of the signs of bits [..., n]."""
         return self.bsq.ids(bits)
 
     def forward(
         self, z: Tensor, half: bool = False, collect_metrics: bool = True
     ) -> tuple[Tensor, Tensor, Tensor | list[Tensor]]:
-        """Unnormalised code vectors [B, T, K] -> (loss, quantised [B, T, K], ids [B, T] or, with half=True, [s1, s2]).
+        """Quantise unnormalised code vectors [B, T, K]: (loss, quantised [B, T, K], ids [B, T] or, with half=True, [s1, s2]).
 
         collect_metrics=False skips the loss, which is then 0.
         """
@@ -57,7 +57,7 @@ class Quantizer(nn.Module):
 
 
 class KronosTokenizer(nn.Module, HubCheckpoint):
-    """Turns a window of normalised bars [B, T, d_in] into a coarse (s1) and a fine (s2) token a bar, and back.
+    """Tokenizer of normalised bars [B, T, d_in]: a coarse (s1) and a fine (s2) token for each bar, and back.
 
     Encoder and decoder are causal: token t depends on bars 0..t, bar t on tokens 0..t. See `TokenizerConfig` for the keys.
     """
@@ -110,7 +110,7 @@ class KronosTokenizer(nn.Module, HubCheckpoint):
         return self.tokenizer.bsq
 
     def _embed_bars(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """[B, T, d_in] -> unnormalised code vectors [B, T, K]."""
+        """Encode bars [B, T, d_in] as unnormalised code vectors [B, T, K]."""
         if x.ndim != 3 or x.shape[-1] != self.d_in:
             raise ValueError(f"expected bars of shape [series, steps, {self.d_in}], found {list(x.shape)}")
         return self.quant_embed(run_blocks(self.encoder, self.embed(x), padding_mask))
@@ -121,28 +121,32 @@ class KronosTokenizer(nn.Module, HubCheckpoint):
     def forward(
         self, x: Tensor, padding_mask: Tensor | None = None
     ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor, Tensor]:
-        """Bars [B, T, d_in] -> ((coarse, full reconstruction [B, T, d_in]), L_bsq, quantised [B, T, K], ids [B, T])."""
+        """Encode and decode bars [B, T, d_in].
+
+        Returns:
+            ((coarse, full reconstruction), each [B, T, d_in]; L_bsq, a scalar; quantised code vectors [B, T, K]; ids [B, T]).
+        """
         bsq_loss, quantised, ids = self.tokenizer(self._embed_bars(x, padding_mask))
         coarse = self._decode(self.post_quant_embed_pre(quantised[..., : self.s1_bits]), padding_mask)
         full = self._decode(self.post_quant_embed(quantised), padding_mask)
         return (coarse, full), bsq_loss, quantised, ids
 
     def compute_loss(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Training loss of a window and its parts: (loss, MSE of the coarse, MSE of the full reconstruction, L_bsq)."""
+        """Return the training loss of windows x and its parts: (loss, MSE of the coarse and of the full reconstruction, L_bsq)."""
         (coarse, full), bsq_loss, _, _ = self(x)
         mse_coarse, mse_full = F.mse_loss(coarse, x), F.mse_loss(full, x)
         return (mse_coarse + mse_full + bsq_loss) / 2, mse_coarse, mse_full, bsq_loss
 
     def encode(self, x: Tensor, half: bool = False, padding_mask: Tensor | None = None) -> Tensor | list[Tensor]:
-        """Bars [B, T, d_in] -> composite ids [B, T], or with half=True the pair [s1, s2] of them."""
+        """Encode bars [B, T, d_in] as composite ids [B, T], or with half=True as the pair [s1, s2] of such tensors."""
         return self.tokens(self._embed_bars(x, padding_mask), half)
 
     def tokens(self, code_BTK: Tensor, half: bool) -> Tensor | list[Tensor]:
-        """Unnormalised code vectors [B, T, K] -> ids, as `encode` gives them."""
+        """Return the ids of unnormalised code vectors [B, T, K], as `encode` does."""
         return self.tokenizer(code_BTK, half=half, collect_metrics=False)[2]
 
     def indices_to_bits(self, x: Tensor | Sequence[Tensor], half: bool = False) -> Tensor:
-        """Composite ids [B, T], or with half=True the pair (s1, s2) of them -> quantised code vectors [B, T, K]."""
+        """Return quantised code vectors [B, T, K] of composite ids [B, T], or with half=True of the pair (s1, s2)."""
         if half:
             s1, s2 = x
         else:
@@ -154,10 +158,10 @@ class KronosTokenizer(nn.Module, HubCheckpoint):
     def decode(
         self, x: Tensor | list[Tensor] | tuple[Tensor, Tensor], half: bool = False, padding_mask: Tensor | None = None
     ) -> Tensor:
-        """Composite ids [B, T], or with half=True the pair (s1, s2) of them -> bars [B, T, d_in] in normalised units."""
+        """Decode composite ids [B, T], or with half=True the pair (s1, s2), to bars [B, T, d_in] in normalised units."""
         bits = self.indices_to_bits(x, half).to(self.post_quant_embed.weight.dtype)
         return self._decode(self.post_quant_embed(bits), padding_mask)
 
     def embed_codes(self, s1: Tensor, s2: Tensor) -> Tensor:
-        """Token pairs [B, T] -> what the decoder's blocks read [B, T, D]."""
+        """Return the input of the decoder's blocks [B, T, D] for token pairs [B, T]."""
         return self.post_quant_embed(self.indices_to_bits((s1, s2), half=True).to(self.post_quant_embed.weight.dtype))

@@ -1,4 +1,4 @@
-"""Bars of many series as a few flat arrays, in memory or mapped from files: what training windows are cut from.
+"""Store of the bars of many series as flat arrays, in memory or memory-mapped, from which training windows are cut.
 
 On disk a store is a folder of NumPy files and an index in JSON; several processes map the same files, and nothing is read before
 it is needed.
@@ -27,7 +27,7 @@ INDEX = "index.json"
 
 
 class Segment(NamedTuple):
-    """A run of bars without a break, ``start`` (inclusive) to ``stop`` (exclusive), of one group."""
+    """Bars without a break, from ``start`` (inclusive) to ``stop`` (exclusive), of one group."""
 
     start: int
     stop: int
@@ -36,9 +36,9 @@ class Segment(NamedTuple):
 
 @dataclass
 class Store:
-    """Bars [N, 6] float32 (open, high, low, close, volume, amount), time features [N, 5] uint8, times [N] in nanoseconds.
+    """Store of bars [N, 6] float32 (open, high, low, close, volume, amount), time features [N, 5] uint8, times [N] in ns.
 
-    ``segments`` says which bars follow one another; ``names`` are those of its groups: a symbol each, or a market.
+    ``segments`` are the spans of consecutive bars; ``names`` are those of the groups: symbols, or markets.
     """
 
     names: list[str] = field(default_factory=list)
@@ -49,7 +49,9 @@ class Store:
 
     @classmethod
     def of(cls, runs: Iterable[tuple[str, pd.DataFrame]]) -> Store:
-        """From runs of bars, each with the name of its group and a ``timestamp`` column; a missing volume is zero.
+        """Make it from tables of consecutive bars with a ``timestamp`` column, each with the name of its group.
+
+        A missing volume is zero.
 
         Raises:
             ValueError: there is no run.
@@ -68,7 +70,7 @@ class Store:
         return cls(list(names), np.concatenate(bars), np.concatenate(stamps), np.concatenate(times), segments)
 
     def save(self, folder: Path) -> Path:
-        """Write the arrays beside each other; the folder appears when all of it is written, in place of an older one."""
+        """Write the arrays as files of a folder, which appears when all are written and replaces an older one."""
         folder = Path(folder)
         with whole_folder(folder) as temporary:
             for name in ARRAYS:
@@ -93,23 +95,23 @@ class Store:
         return cls(index["names"], segments=segments, **arrays)
 
     def span(self) -> tuple[str, str]:
-        """First and last day of its bars."""
+        """First and last day of the bars."""
         ends = self.times[[i for s in self.segments for i in (s.start, s.stop - 1)]]
         return str(pd.Timestamp(ends.min()).date()), str(pd.Timestamp(ends.max()).date())
 
     def digest(self) -> str:
-        """A hash of what it holds: its groups and segments, and the first and last bar of each."""
+        """Return a hash of groups and segments, and of the first and last bar of each segment."""
         edges = [i for s in self.segments for i in (s.start, s.stop - 1)]
         content = hashlib.sha256(json.dumps([self.names, self.segments]).encode())
         content.update(self.times[edges].tobytes() + self.bars[edges].tobytes())
         return content.hexdigest()
 
     def part(self, segments: list[Segment]) -> Store:
-        """The same bars, seen through other segments."""
+        """Return a store of the same bars with other segments."""
         return Store(self.names, self.bars, self.stamp, self.times, segments)
 
     def split(self, share: float, least: int) -> tuple[Store, Store]:
-        """The first bars of every segment for training, the last ``share`` of them, at least ``least`` bars, for validation."""
+        """Split every segment: the first bars for training, the last ``share``, at least ``least`` bars, for validation."""
         train, valid = [], []
         for start, stop, group in self.segments:
             cut = stop - max(least, int((stop - start) * share))

@@ -1,8 +1,7 @@
-"""From market files to a training store: read, split by the paper's rules, kept in one mapped store (paper, "Cleaning").
+"""Build a training store from market files: read and split them by the paper's rules (arXiv 2508.02739, cleaning).
 
-Each file becomes shards, in parallel, a piece of it at a time, and the shards are then strung together: memory stays flat however
-much data there is, and a build that was stopped goes on with the files that are missing. Nothing is patched or adjusted: series are
-split.
+Each file becomes shards, in parallel and piece by piece, and the shards are then concatenated: memory does not grow with the
+data, and a build that was stopped goes on with the files that are missing. No bar is filled in or adjusted: series are split.
 
 Legend: N bars of a file, 6 features, 5 time features.
 """
@@ -47,10 +46,10 @@ SHARDS = "shards"
 
 @dataclass(frozen=True)
 class CorpusFile:
-    """A file of bars and what is known of it; an unknown frequency is told from each series' own times.
+    """File of bars with its metadata; an unknown frequency is found from each series' times.
 
     Attributes:
-        market: what its bars are, such as "US equities"; the store balances over market and frequency.
+        market: kind of its bars, such as "US equities"; the store balances over market and frequency.
         frequency: as in the paper's table: 1m, 5m, ..., 1w.
         licence, origin: written down in the store's catalogue.
     """
@@ -61,11 +60,11 @@ class CorpusFile:
     licence: str = ""
     origin: str = ""
     reading: ReadOptions | None = None
-    """How the file is written, where that is said."""
+    """Options of the reader for this file; None for the defaults."""
 
     @property
     def key(self) -> str:
-        """Names the shard: changes with the file, and with what is said of it."""
+        """Name of the shard; it changes with the file and its metadata."""
         stat = Path(self.file).stat()
         content = json.dumps(
             [
@@ -80,8 +79,10 @@ class CorpusFile:
 
 
 def find_sources(places: Iterable[Path]) -> list[CorpusFile]:
-    """The K-line files of files and folders. A folder's ``index.csv``, where there is one, says more of its files (columns file,
-    market, freq, licence, source); without it a file's market is its name.
+    """Find the K-line files among files and folders.
+
+    A folder's ``index.csv`` may give metadata of its files (columns file, market, freq, licence, source); without it a file's
+    market is its name.
 
     Raises:
         ValueError: a place that is not there, or a folder without such files.
@@ -97,9 +98,9 @@ def find_sources(places: Iterable[Path]) -> list[CorpusFile]:
 
 
 def make_shards(source: CorpusFile, folder: Path, least: int | None) -> dict[str, Any]:
-    """Read a file piece by piece, split its series, and write what is kept as numbered stores; returns the counts.
+    """Read a file piece by piece, split its series, and write the kept bars as numbered stores; return the counts.
 
-    Done once for a file as it is.
+    A file that is unchanged since an earlier call is not read again.
     """
     target = folder / source.key
     if (target / REPORT).is_file():
@@ -119,7 +120,7 @@ def make_shards(source: CorpusFile, folder: Path, least: int | None) -> dict[str
 def _make_shard(
     table: pd.DataFrame, source: CorpusFile, target: Path, least: int | None, counts: dict[str, int]
 ) -> int:
-    """The shard of one piece of a file; adds to the counts, and returns how many series the piece has."""
+    """Write the shard of one piece of a file, add to the counts, and return the number of series in the piece."""
     symbols = table["symbol"].to_numpy()
     order = np.argsort(pd.factorize(symbols)[0], kind="stable")
     table, symbols = table.iloc[order], symbols[order]
@@ -165,7 +166,7 @@ def _frequency(times_ns: np.ndarray) -> str | None:
 def _split(
     values: dict[str, np.ndarray], times: np.ndarray, rule: SplitRule, least: int | None, counts: dict[str, int]
 ) -> list[tuple[int, int]]:
-    """The segments of one series, with every bar counted once, as kept or under the first reason it is left out for."""
+    """Split one series into segments; every bar is counted once, as kept or under the first reason for leaving it out."""
     open_, high, low, close = (values[name] for name in FEATURES[:4])
     cuts = find_cuts(times, open_, high, low, close, values.get("volume"), rule)
     left = np.zeros(len(times), dtype=bool)
@@ -180,7 +181,7 @@ def _split(
 
 
 def _matrix(values: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Bars [N, 6]; a volume that is not there is zero, an amount volume times the mean price, as in `to_matrix`."""
+    """Return bars [N, 6]; a missing volume is zero, a missing amount is volume times the mean price, as in `to_matrix`."""
     bars = np.zeros((len(rows), len(FEATURES)), np.float32)
     for i, name in enumerate(FEATURES):
         if name in values:
@@ -197,7 +198,7 @@ def build(
     least: int | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> pd.DataFrame:
-    """Build a store; returns the report, a row a file.
+    """Build a store, and return the report with a row for each file.
 
     Args:
         workers: processes that read files.
@@ -205,7 +206,7 @@ def build(
         progress: called with a file's report when it is done.
 
     Raises:
-        ValueError: a file that cannot be read (those done are kept for the next try), or nothing is left of any.
+        ValueError: a file cannot be read (finished files are kept for the next try), or no file has bars to keep.
     """
     out = Path(out)
     shards = out / SHARDS
@@ -234,7 +235,7 @@ def build(
 
 
 def _join(shards: Sequence[Path], out: Path) -> None:
-    """The shards' arrays strung together into one store, a shard at a time; the index is written last."""
+    """Concatenate the shards' arrays into one store, a shard at a time; the index is written last."""
     if not shards:
         raise ValueError("no bar is left of any file: their segments are shorter than the rules ask (see report.json)")
     (out / INDEX).unlink(missing_ok=True)
@@ -254,7 +255,7 @@ def _join(shards: Sequence[Path], out: Path) -> None:
 
 
 def _string_together(files: Sequence[Path], out: Path, rows: int) -> None:
-    """The rows of several NumPy files as one; read and written as streams, since mapped pages count as memory in use."""
+    """Concatenate the rows of NumPy files into one, as streams, since memory-mapped pages count as memory in use."""
     with out.open("wb") as whole:
         for number, file in enumerate(files):
             with file.open("rb") as part:
@@ -271,7 +272,7 @@ def _string_together(files: Sequence[Path], out: Path, rows: int) -> None:
 
 
 def draw_report(report: pd.DataFrame, out: Path) -> None:
-    """``report.png``: bars kept and dropped, by market; nothing without the extra ``plot``."""
+    """Draw ``report.png``, bars kept and dropped by market; does nothing without the extra ``plot``."""
     if not installed("matplotlib"):
         return
     from matplotlib.figure import Figure

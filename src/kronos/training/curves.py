@@ -1,4 +1,4 @@
-"""The picture of a run: losses over steps."""
+"""Plot of a training run: losses over steps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PICTURE = "curves.png"
 
 
 def draw_curves(folder: Path) -> None:
-    """``curves.png`` of the run's log: losses of training and validation, and the learning rate.
+    """Draw ``curves.png`` from the run's log: losses of training and validation, and the learning rate.
 
-    Nothing is drawn of fewer than two points, or without the extra ``plot``.
+    Does nothing with fewer than two points, or without the extra ``plot``.
     """
     if not installed("matplotlib"):
         return

@@ -1,6 +1,6 @@
-"""One process or many: the few words that the training loop needs of torch.distributed.
+"""Training in one process or several: the operations of torch.distributed that the training loop needs.
 
-Started by ``torchrun`` there are as many processes as it says, on one machine or several; started by ``python`` there is one.
+``torchrun`` starts as many processes as it is asked for, on one machine or several; ``python`` starts one.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 import torch.distributed as dist
 
 WAIT = timedelta(minutes=30)
-"""For the other processes, which may be validating or reading data."""
+"""Timeout of waiting for other processes, which may be validating or reading data."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: ``rank`` of ``size``, and the device it works on."""
+    """This process among all of a run: ``rank`` of ``size``, and its device."""
 
     rank: int
     size: int
@@ -28,11 +28,11 @@ class World:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process is the one that writes files and talks."""
+        """Whether this process is the one that writes files and logs."""
         return self.rank == 0
 
     def mean(self, figures: Mapping[str, float], weight: float = 1.0) -> dict[str, float]:
-        """The weighted mean over all processes of each figure; the same on every process."""
+        """Return the weighted mean of each figure over all processes; the same on every process."""
         if self.size == 1:
             return dict(figures)
         numbers = torch.tensor([value * weight for value in figures.values()] + [weight], dtype=torch.float64)
@@ -41,7 +41,7 @@ class World:
         return dict(zip(figures, (numbers[:-1] / numbers[-1]).tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is up on any process."""
+        """Whether the flag is True on any process."""
         if self.size == 1:
             return flag
         number = self._on_device(torch.tensor([float(flag)]))
@@ -49,7 +49,7 @@ class World:
         return bool(number.item())
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have called it (a barrier)."""
         if self.size > 1:
             dist.barrier()
 
@@ -60,7 +60,7 @@ class World:
 
 @contextmanager
 def world(device: str | torch.device | None = None) -> Iterator[World]:
-    """Join the processes that torchrun started, or be alone; leaves them at the end.
+    """Join the process group that torchrun started, or make a world of one process; leave it at the end.
 
     Args:
         device: None or "auto" takes this process's GPU, else mps, else the CPU. A GPU without number becomes the one of this

@@ -1,6 +1,7 @@
-"""What is minimised: a network and a batch in, the loss and figures to report out.
+"""Training objectives: modules that map a batch to the loss and to figures to report.
 
-In training mode as the published recipe has it; in eval mode deterministic, causal and teacher-forced (docs/model.md, section 7).
+In training mode they follow the published recipe; in eval mode they are deterministic, causal and teacher-forced
+(docs/model.md, section 7).
 
 Legend: B windows, T bars.
 """
@@ -26,10 +27,10 @@ COARSE: tuple[Coarse, ...] = ("sampled", "true")
 
 
 class TokenizerObjective(nn.Module):
-    """Reconstruction by the coarse and by both tokens, and the quantiser's own loss (docs/model.md, section 3).
+    """Tokenizer loss: reconstruction from the coarse and from both tokens, and the quantiser's loss (docs/model.md, section 3).
 
     Args:
-        candle_weight: weight of `candle_error` of the full reconstruction, added to the published loss; 0 is the published one.
+        candle_weight: weight of `candle_error` of the full reconstruction; 0 gives the published loss.
     """
 
     def __init__(self, tokenizer: KronosTokenizer, candle_weight: float = 0.0) -> None:
@@ -49,9 +50,9 @@ class TokenizerObjective(nn.Module):
 
 
 def candle_parts(bars_BT6: Tensor) -> Tensor:
-    """What is seen of a candle beside its level, for bars 1 to T - 1: [B, T - 1, 4].
+    """Return the shape of candles for bars 1 to T - 1: [B, T - 1, 4].
 
-    Gap (open against the previous close), body (close against open), and high and low against the middle of the body.
+    Gap (open less the previous close), body (close less open), and high and low less the middle of the body.
     """
     bars, before = bars_BT6[:, 1:], bars_BT6[:, :-1, CLOSE]
     middle = (bars[..., OPEN] + bars[..., CLOSE]) / 2
@@ -67,9 +68,9 @@ def candle_parts(bars_BT6: Tensor) -> Tensor:
 
 
 def candle_error(found_BT6: Tensor, true_BT6: Tensor, least_range: float = 0.1) -> Tensor:
-    """Mean squared error of `candle_parts`, in units of each window's mean range (high less low), a scalar.
+    """Return the mean squared error of `candle_parts`, in units of each window's mean range (high less low), a scalar.
 
-    The range is at least ``least_range`` deviations of the lookback: below it the tokens' own noise is all there is to see.
+    The range is taken as at least ``least_range`` deviations of the lookback; below that quantisation noise dominates.
     """
     found, true = candle_parts(found_BT6.float()), candle_parts(true_BT6)
     range_B = (true_BT6[..., HIGH] - true_BT6[..., LOW]).abs().mean(1).clamp_min(least_range)
@@ -77,11 +78,14 @@ def candle_error(found_BT6: Tensor, true_BT6: Tensor, least_range: float = 0.1) 
 
 
 class ModelObjective(nn.Module):
-    """Cross entropy of the next coarse and fine token (docs/model.md, section 4).
+    """Model loss: cross entropy of the next coarse and fine token (docs/model.md, section 4).
 
     Args:
-        coarse: what the fine token is conditioned on in training: a coarse token "sampled" from the model, as published, or the
+        coarse: coarse token that the fine token is conditioned on in training: "sampled" from the model, as published, or the
             "true" one. In eval mode it is always the true one.
+
+    Raises:
+        ValueError: ``coarse`` is neither.
     """
 
     def __init__(self, model: Kronos, coarse: Coarse = "sampled") -> None:
@@ -91,7 +95,10 @@ class ModelObjective(nn.Module):
         self.network, self.coarse = model, coarse
 
     def forward(self, s1_BT: Tensor, s2_BT: Tensor, stamp_BT5: Tensor, uniform_BT: Tensor) -> tuple[Tensor, Figures]:
-        """``uniform_BT``: a number in [0, 1) for each bar, which draws its coarse token: a window's draws are its own."""
+        """Return the loss of tokens [B, T] and time features [B, T, 5], and its parts.
+
+        ``uniform_BT``: a number in [0, 1) for each bar, which draws its coarse token, so that draws do not depend on the batch.
+        """
         s1, s2, stamp, targets = s1_BT[:, :-1], s2_BT[:, :-1], stamp_BT5[:, :-1], s1_BT[:, 1:]
         if self.training and self.coarse == "sampled":
             logits = self.network(s1, s2, stamp, s1_uniforms=uniform_BT[:, 1:])
@@ -103,13 +110,13 @@ class ModelObjective(nn.Module):
 
 @torch.no_grad()
 def tokens_of(tokenizer: KronosTokenizer, bars_BT6: Tensor) -> tuple[Tensor, Tensor]:
-    """Coarse and fine tokens [B, T] of normalised bars, by a tokenizer that is not trained."""
+    """Return the coarse and fine tokens [B, T] of normalised bars [B, T, 6]."""
     s1, s2 = tokenizer.encode(bars_BT6, half=True)
     return s1, s2
 
 
 def encoder_of(tokenizer: KronosTokenizer, compiled: bool) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """`tokens_of` this tokenizer, the fastest way that there is on this processor."""
+    """Return a function from normalised bars to tokens like `tokens_of`, without gradients, the fastest on this processor."""
     ready = torch.compile(tokens_of) if compiled else tokens_of
 
     @torch.no_grad()
@@ -122,11 +129,11 @@ def encoder_of(tokenizer: KronosTokenizer, compiled: bool) -> Callable[[Tensor],
 
 
 class KnownTokens:
-    """Tokens of a fixed set of windows, by number: encoded when a window first comes, and looked up when it comes again.
+    """Cache of the tokens of a fixed set of windows, by the windows' numbers.
 
     Args:
         encode: normalised bars [B, T, 6] -> coarse and fine tokens [B, T], always the same for the same bars.
-        windows, length: how many windows there are, and their bars; sets that would take more than `MOST_BYTES` are not kept.
+        windows, length: number of windows, and bars of each; a set that would take more than `MOST_BYTES` is not cached.
     """
 
     MOST_BYTES = 2**29
@@ -138,7 +145,7 @@ class KnownTokens:
         self._known = np.zeros(kept, bool)
 
     def __call__(self, bars_BT6: Tensor, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Coarse and fine tokens [B, T] of the windows with these numbers, whose bars are ``bars_BT6``."""
+        """Return coarse and fine tokens [B, T] of the windows with these numbers [B], whose bars are ``bars_BT6``."""
         if len(self._known) and self._known[numbers].all():
             s1, s2 = torch.from_numpy(self._tokens[numbers].astype(np.int64)).to(bars_BT6.device).unbind(1)
             return s1, s2

@@ -1,7 +1,7 @@
 """Pre-training from a store: a tokenizer, then a model on its tokens (arXiv 2508.02739, pre-training).
 
-A recipe is a preset (``presets/*.yaml``) with changes. Both stages are runs of the one training loop, so they resume, and work in
-one process or many. Held-out bars are the last ones of every segment.
+A recipe is a preset (``presets/*.yaml``) with changes. Both stages use `training.trainer`, so they can be resumed and run in
+one process or several. Held-out bars are the last ones of every segment.
 
 Legend: B windows, T bars.
 """
@@ -33,12 +33,12 @@ STAGES: tuple[Stage, ...] = ("tokenizer", "model")
 PRESETS = Path(__file__).parent / "presets"
 DATA, ADVICE = "data.json", "advice.json"
 DEAD = 0.05
-"""A smaller share of the codes in use, late in a run, is worth a warning."""
+"""Share of the codes in use below which a warning is given late in a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(LoopSettings):
-    """How a network is trained from nothing.
+    """Settings of a network's training from random weights.
 
     Attributes:
         network: the keys of its ``config.json``.
@@ -81,11 +81,11 @@ class Recipe(LoopSettings):
             raise ValueError(f"held_out, batches to validate on, must be at least 1, found {self.held_out}")
 
     def loop(self) -> LoopSettings:
-        """What of it the loop is told, and writes down."""
+        """Return the subset of this recipe that `trainer.train` uses and stores in ``settings.json``."""
         return LoopSettings(**{f.name: getattr(self, f.name) for f in fields(LoopSettings)})
 
     def windows(self, length: int, parts: int = 1) -> WindowSettings:
-        """The windows of a step, as many as can be shared out evenly over ``parts``."""
+        """Return the settings of a step's windows, whose number is a multiple of ``parts``."""
         return WindowSettings(
             length=length,
             batch=max(1, self.bars_a_step // length // parts) * parts,
@@ -97,10 +97,15 @@ class Recipe(LoopSettings):
 
 
 def recipe_of(preset: str, stage: Stage, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """A preset (nano, mini, small, base, or a YAML file with ``tokenizer`` and ``model``), with values changed by name.
+    """Read a preset and replace values by name.
+
+    Args:
+        preset: nano, mini, small, base, or a YAML file with the sections ``tokenizer`` and ``model``.
+        stage: the section.
+        changes: new values by name.
 
     Raises:
-        ValueError: there is no such preset, or a name or value that cannot be.
+        ValueError: there is no such preset, or a name or value is invalid.
     """
     import yaml
 
@@ -132,11 +137,12 @@ def pretrain(
     say: Callable[[str], None] = print,
     start: KronosTokenizer | Kronos | None = None,
 ) -> bool:
-    """Train a network from nothing, or go on with a run; the best one is in ``folder/checkpoints/best_model``.
+    """Train a network from random weights, or resume a run; the best one is in ``folder/checkpoints/best_model``.
 
     Args:
-        tokenizer: whose tokens the model learns; for the stage "model".
-        start: a trained network whose weights the new one begins with instead; see `begin_from`.
+        tokenizer: source of the model's tokens; for the stage "model".
+        say: called with each line of the log.
+        start: a trained network to take the initial weights from; see `begin_from`.
 
     Returns:
         True when the run is complete, False when it was stopped and saved.
@@ -193,10 +199,10 @@ def pretrain(
 def begin_from(network: KronosTokenizer | Kronos, start: KronosTokenizer | Kronos) -> None:
     """Copy the weights of a trained network into one of the same width and vocabulary that may have further blocks.
 
-    A further block adds nothing at first (its two output layers are zero), so that the network begins with the other's numbers.
+    The two output layers of a further block are zero, so that the new network first computes the same as the trained one.
 
     Raises:
-        ValueError: a weight of the trained network has no place of its shape in the new one.
+        ValueError: a weight of the trained network has no counterpart of its shape in the new one.
     """
     ours, theirs = network.state_dict(), start.state_dict()
     for name, value in theirs.items():
@@ -214,7 +220,7 @@ def begin_from(network: KronosTokenizer | Kronos, start: KronosTokenizer | Krono
 
 
 def parts_of(store: Store, longest: int) -> tuple[Store, Store]:
-    """What is trained on, and what is held out: the last bars of every segment, enough for a window."""
+    """Split a store into training and held-out bars: the last bars of every segment, enough for a window, are held out."""
     return store.split(share=0.02, least=longest)
 
 
@@ -223,7 +229,7 @@ def _bars(store: Store) -> int:
 
 
 def _tokens(tokenizer: KronosTokenizer, world: World, recipe: Recipe) -> Callable[..., Tensors]:
-    """From bars to what the model's objective takes; the draws of a step are the same however many parts it has."""
+    """Return the function from bars to the inputs of `ModelObjective`; a step's draws do not depend on its number of parts."""
     encode = encoder_of(tokenizer, recipe.compiled)
 
     def ready(batch: TrainingBatch, step: int = -1, part: int = 0, parts: int = 1) -> Tensors:
@@ -244,7 +250,7 @@ def by_group(
     world: World,
     say: Callable[[str], None],
 ) -> Metrics:
-    """Figures by market and frequency on the held-out windows, and for a tokenizer the codes in use."""
+    """Return figures by market and frequency on the held-out windows, and for a tokenizer the use of its codes."""
     sums: dict[str, list[float]] = {}
     ids: list[Tensor] = []
     errors: list[tuple[Tensor, Tensor]] = []
@@ -281,13 +287,13 @@ def by_group(
 
 
 LAST = 20
-"""Bars before a position over which its reconstruction error is taken."""
+"""Bars up to a position over which its reconstruction error is averaged."""
 STRETCH = (0.0, 1.5, 3.0, torch.inf)
 """Deviations of a close from the lookback's mean; |z| is reported within each pair of them."""
 
 
 def reconstruction_figures(squared_BT6: Tensor, bars_BT6: Tensor) -> Metrics:
-    """Mean squared reconstruction errors by position in the window, by the close's |z|, and by column.
+    """Return mean squared reconstruction errors by position in the window, by the close's |z|, and by column.
 
     Args:
         squared_BT6: squared errors of the reconstruction, [B, T, 6].
@@ -307,7 +313,7 @@ def reconstruction_figures(squared_BT6: Tensor, bars_BT6: Tensor) -> Metrics:
 
 
 def _token_loss(model: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor) -> Tensor:
-    """Mean cross entropy of both tokens of each window [B], in nats, teacher-forced."""
+    """Return the mean cross entropy of both tokens for each window [B], in nats, teacher-forced."""
     targets = s1[:, 1:]
     logits = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1], use_teacher_forcing=True, s1_targets=targets)
     losses = [
@@ -318,14 +324,14 @@ def _token_loss(model: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor) -> Tensor:
 
 
 def code_use(ids: Tensor, codes: int) -> Metrics:
-    """Share of the codes that occur, and the entropy of their frequencies in nats."""
+    """Return the share of the ``codes`` codes that occur in ``ids``, and the entropy of their frequencies in nats."""
     counts = torch.bincount(ids.flatten(), minlength=codes).double()
     p = counts[counts > 0] / counts.sum()
     return {"used": (counts > 0).double().mean().item(), "entropy": -(p * p.log()).sum().item()}
 
 
 def load_pair(run: Path) -> tuple[KronosTokenizer, Kronos]:
-    """The best tokenizer and model of a run.
+    """Load the best tokenizer and model of a run.
 
     Raises:
         ValueError: one of the two has not been trained.
@@ -341,19 +347,21 @@ def load_pair(run: Path) -> tuple[KronosTokenizer, Kronos]:
 
 
 def context_of(run: Path) -> int:
-    """Bars of the longest windows that the run's model was trained on."""
+    """Return the bars of the longest windows that the run's model was trained on."""
     return int(max(json.loads((run / "model" / "recipe.json").read_text())["lengths"]))
 
 
 def trained_bars_of(run: Path) -> list[int]:
-    """Fewest and most bars of the windows that both networks of a run were trained on."""
+    """Return the fewest and most bars of the windows that both networks of a run were trained on."""
     lengths = [json.loads((run / stage / "recipe.json").read_text())["lengths"] for stage in STAGES]
     return [max(map(min, lengths)), min(map(max, lengths))]
 
 
 def export_pair(run: Path, out: Path) -> None:
-    """The pair of a run as it ships: parameters in float16, ``config.json`` and ``model.safetensors`` each; ``pair.json`` with the
-    advice of the run, where there is one; and ``provenance.json``: what it was trained and its settings were chosen on.
+    """Write the pair of a run for use: the two networks with float16 parameters, ``pair.json`` and ``provenance.json``.
+
+    ``pair.json`` holds the recommended sampling, where the run has chosen one; ``provenance.json`` the bars that the pair was
+    trained on and its settings were chosen on.
 
     Raises:
         ValueError: one of the two has not been trained.

@@ -1,4 +1,4 @@
-"""Forecasts of a pair that is being trained, on windows of a store, against what came.
+"""Forecasts of a pair in training on windows of a store, to compare with the closes that followed.
 
 Legend: W windows, P paths, L lookback, K horizon; closes are in units of each lookback's deviation.
 """
@@ -19,7 +19,7 @@ from kronos.training.windows import Windows
 
 
 class Sample(NamedTuple):
-    """Windows to forecast, and what came."""
+    """Windows to forecast, and the closes that followed."""
 
     windows: list[Window]
     day: np.ndarray
@@ -27,13 +27,13 @@ class Sample(NamedTuple):
     last: np.ndarray
     """Last observed close [W]."""
     truth: np.ndarray
-    """Closes that came [W, K]."""
+    """Closes that followed [W, K]."""
     to_return: np.ndarray
     """Factor [W] from a difference of closes to a return on the last one."""
 
 
 def sample_of(windows: Windows, numbers: np.ndarray) -> Sample:
-    """The windows of these numbers."""
+    """Take the windows of these numbers."""
     lookback = windows.lookback
     raw_WT6 = windows.raw(numbers)
     bars_WT6, stamp_WT5 = (t.numpy() for t in windows.take(numbers))
@@ -58,7 +58,7 @@ def forecast_closes(
     sampling: Sampling,
     seed: int,
 ) -> np.ndarray:
-    """Paths of close [W, P, K], going on from the last observed close (the level anchor)."""
+    """Forecast paths of close [W, P, K], shifted to start from the last observed close (the anchor "level")."""
     drawn = sample_paths(tokenizer, model, sample.windows, paths, max_context, sampling, seed, sliding="strided")
     gap = sample.last - np.array([d.last[CLOSE] for d in drawn])
     return np.stack([d.paths[..., CLOSE] for d in drawn]) + gap[:, None, None]

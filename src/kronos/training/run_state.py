@@ -1,8 +1,8 @@
-"""What a run saves so that it can go on as if it had never stopped, whole or not at all.
+"""Saved state of a training run, from which it resumes with the same results as an uninterrupted run.
 
 ``state/`` of a run's folder holds, named by the step: the weights, the optimiser's moments, the averaged weights if there are any;
-and ``state.json``, which is written last and says which step is whole and what else the loop knows. A kill at any moment leaves the
-old state or the new one. Only safetensors and JSON.
+and ``state.json``, which is written last and names the complete step and the loop's progress. A kill at any moment leaves the
+old state or the new one. Only safetensors and JSON are written.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from kronos.training.distributed import World
 from kronos.training.mixed_precision import Products
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-"""Shards of all processes are brought together on the first one; of unsharded networks these are just their tensors."""
+"""Options that gather the shards of all processes on the first one; for unsharded networks they give plain tensors."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: steps done, the best validation figure and its step, the validations since, and the type of products."""
+    """Progress of a run: steps done, the best validation figure and its step, the validations since, the type of products."""
 
     step: int = 0
     best: float | None = None
@@ -61,10 +61,10 @@ class TrainingState:
     def save(
         self, progress: Progress, network: nn.Module, optimiser: torch.optim.Optimizer, averaged: nn.Module | None
     ) -> None:
-        """Called by all processes; the first one writes.
+        """Save the state. All processes call it; the first one writes.
 
         Raises:
-            OSError: the files cannot be written; the message says which state is still whole.
+            OSError: the files cannot be written; the message says which state is still complete.
         """
         parts = {"weights": whole_weights(network), "optimiser": _moments(network, optimiser)}
         if averaged is not None:
@@ -90,7 +90,7 @@ class TrainingState:
                 file.unlink()
 
     def restore(self, network: nn.Module, optimiser: torch.optim.Optimizer, averaged: nn.Module | None) -> Progress:
-        """Put the last saved state back, if there is one; called by all processes."""
+        """Restore the last saved state, if there is one. All processes call it."""
         progress = self.progress
         if not progress.step:
             return progress
@@ -113,7 +113,7 @@ class TrainingState:
 
 
 def whole_weights(network: nn.Module) -> dict[str, Tensor]:
-    """All tensors of a network on the CPU. Of a sharded one: called by all processes, and empty on all but the first."""
+    """Return all tensors of a network on the CPU. All processes call it for a sharded one; it is empty on all but the first."""
     weights: dict[str, Any] = get_model_state_dict(network, options=WHOLE)
     return weights
 

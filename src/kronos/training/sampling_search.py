@@ -1,4 +1,4 @@
-"""Temperature and top-p that a pair should be used with, chosen on held-out bars of its store, never on a test.
+"""Search of a pair's recommended temperature and top-p, on held-out bars of its store, never on test data.
 
 Legend: W windows, P paths, K horizon.
 """
@@ -37,13 +37,21 @@ def search_sampling(
     seed: int = 0,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """The temperature and top-p with the least CRPS of close, and what every other choice gave.
+    """Find the temperature and top-p with the least CRPS of close.
 
-    The same windows each time, equally many of every market and frequency.
+    Every choice is scored on the same windows, equally many of every market and frequency.
+
+    Args:
+        held: store of the held-out bars.
+        lookback, horizon: bars of a window.
+        windows: number of windows at most.
+        paths: paths of each window.
+        say: called with a line for each choice.
 
     Returns:
-        temperature, top_p, windows, first, last (dates of the bars), and table, a row a choice: temperature, top_p, crps (in
-        deviations of the lookback, the mean over the horizon), mae of the mean path, covered (closes in the 80 % interval).
+        temperature, top_p, windows, first, last (dates of the bars), and table, a row for each choice: temperature, top_p, crps
+        (in deviations of the lookback, the mean over the horizon), mae of the mean path, covered (share of closes in the 80 %
+        interval).
 
     Raises:
         ValueError: no held-out run of bars is long enough.

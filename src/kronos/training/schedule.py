@@ -1,4 +1,4 @@
-"""Learning rates as functions of the step, so that a resumed run needs no state for them."""
+"""Learning rate schedules as functions of the step, so that a resumed run needs no state for them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ ONECYCLE_RISE, ONECYCLE_START, ONECYCLE_END = 0.03, 0.1, 1e-5
 
 
 def learning_rate(schedule: Schedule, step: int, steps: int, peak: float, warmup: int, final: float) -> float:
-    """The rate of a step (0-based).
+    """Return the learning rate of a step (0-based).
 
-    cosine: from a tenth of the peak up in ``warmup`` steps, then a cosine down to ``final`` times the peak (paper, training).
-    onecycle: a cosine up over 3 % of the steps, then a cosine down to nearly nothing. constant: the peak, after the warm-up.
+    - cosine: from a tenth of the peak up in ``warmup`` steps, then a cosine down to ``final`` times the peak (arXiv 2508.02739,
+      training);
+    - onecycle: a cosine up over 3 % of the steps, then a cosine down to almost zero;
+    - constant: the peak, after the warm-up.
     """
     if schedule == "onecycle":
         rise = max(1.0, ONECYCLE_RISE * steps - 1)

@@ -1,6 +1,6 @@
-"""Where a run's figures go: always ``log.jsonl`` and ``log.csv`` in its folder, and the trackers that are asked for by name.
+"""Loggers of a run's figures: always ``log.jsonl`` and ``log.csv`` in its folder, and the trackers given by name.
 
-Nothing of a tracker is imported unless it is used.
+A tracker's package is imported only when it is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LOG, TABLE = "log.jsonl", "log.csv"
 
 
 class Tracker(Protocol):
-    """Takes the figures of a step; ``kind`` is "train" or "validation"."""
+    """Protocol of a logger of figures; ``kind`` is "train" or "validation"."""
 
     def log(self, step: int, kind: str, figures: Mapping[str, float]) -> None: ...
 
@@ -26,7 +26,7 @@ class Tracker(Protocol):
 
 
 class FileLog:
-    """A line of JSON each report; lines of steps after the one resumed from are taken out, as those steps run again."""
+    """Log of one line of JSON for each report; lines after the step resumed from are removed, since those steps run again."""
 
     def __init__(self, folder: Path, resumed_at: int = 0) -> None:
         self.path = folder / LOG
@@ -50,7 +50,7 @@ class FileLog:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last line that was cut off by a kill is left out."""
+    """Read the lines of a run's log; a last line that was cut off by a kill is left out."""
     path = folder / LOG
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -76,7 +76,7 @@ class TensorBoard:
 
 
 class Comet:
-    """``settings``: api_key, project_name, workspace, tag and name, as in the fine-tuning settings."""
+    """Logger to Comet. ``settings``: api_key, project_name, workspace, tag and name, as in the fine-tuning settings."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         import comet_ml
@@ -120,7 +120,7 @@ TRACKERS: dict[str, tuple[type, str]] = {
 def open_trackers(
     names: Sequence[str], folder: Path, settings: Mapping[str, Any] | None = None, resumed_at: int = 0
 ) -> list[Tracker]:
-    """The file log and the named trackers.
+    """Open the file log and the named trackers.
 
     Raises:
         ValueError: an unknown name, or a tracker whose package is not installed (with the command that installs it).

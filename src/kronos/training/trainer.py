@@ -1,6 +1,6 @@
-"""The training loop of both networks: one process or many, resumable, nothing lost on Ctrl-C or kill.
+"""Training loop of both networks, in one process or several; it can be resumed after Ctrl-C or a kill.
 
-A run is a folder: ``state/`` (see `state`), ``log.jsonl`` and ``log.csv`` (see `trackers`), ``settings.json``, and
+A run is a folder: ``state/`` (see `run_state`), ``log.jsonl`` and ``log.csv`` (see `trackers`), ``settings.json``, and
 ``checkpoints/best_model`` in the Hub's format. A batch depends on the step alone, and so do the draws inside the network, so that a
 resumed run repeats what an uninterrupted one would have done.
 """
@@ -52,7 +52,7 @@ FILES = (
     ),
     *("state/", "checkpoints/", "tensorboard/", "wandb/"),
 )
-"""Files of a run, of its trackers and of the shell that started it; none is ever cleared."""
+"""Files of a run, of its trackers and of the shell that started it; they are never deleted."""
 
 Metrics = dict[str, float]
 Tensors = tuple[Tensor, ...]
@@ -60,7 +60,7 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How a network is trained.
+    """Settings of the training loop.
 
     Attributes:
         steps: optimiser steps in all.
@@ -126,17 +126,17 @@ class LoopSettings:
 
 @dataclass
 class TrainingTask:
-    """What is trained on what.
+    """Network to train, with its objective and data.
 
     Attributes:
-        network: what is trained and kept.
-        objective: a module around it; of the tensors of a batch it gives the loss and figures to report.
+        network: the network that is trained and saved.
+        objective: a module around it, from the tensors of a batch to the loss and figures to report.
         batch: (step, part, parts) -> that part of the step's batch. All parts have one size, and together they are the same
             bars however many there are.
         held_out: batches to validate on, the same every time.
         save_best: writes the network to a folder.
-        watch: the validation figure whose fall is progress.
-        more: further figures of the validation, on the first process.
+        watch: the validation figure to minimise.
+        more: function that gives further figures of the validation, on the first process.
     """
 
     network: nn.Module
@@ -150,7 +150,11 @@ class TrainingTask:
 
 
 def adamw(network: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
-    """AdamW with weight decay on the matrices only, not on biases, norms and embeddings' one-dimensional kin."""
+    """Make AdamW with weight decay on the matrices only, not on one-dimensional parameters such as biases and norms.
+
+    Raises:
+        ValueError: every weight is frozen.
+    """
     trained = [p for p in network.parameters() if p.requires_grad]
     if not trained:
         raise ValueError("nothing to train: every weight is frozen")
@@ -165,7 +169,7 @@ def adamw(network: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
 
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Turns Ctrl-C and SIGTERM into a request that the loop answers between two steps."""
+    """Turn Ctrl-C and SIGTERM into a request to stop, which the loop checks between two steps."""
     asked: list[int] = []
     old = {number: getsignal(number) for number in (SIGINT, SIGTERM)}
     for number in old:
@@ -178,7 +182,7 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
 
 
 class Trainer:
-    """A task being trained in this process, which may be one of many."""
+    """Training of a task in this process, which may be one of several."""
 
     def __init__(self, task: TrainingTask, settings: LoopSettings, folder: Path, world: World) -> None:
         self.task, self.settings, self.folder, self.world = task, settings, Path(folder), world
@@ -201,7 +205,11 @@ class Trainer:
             self.objective = DistributedDataParallel(task.objective)
 
     def step(self, step: int) -> tuple[float, Metrics]:
-        """One optimiser step: the loss of this process's part of the batch, and figures with the gradient's norm."""
+        """Take one optimiser step; return the loss of this process's part of the batch, and figures with the gradient's norm.
+
+        Raises:
+            FloatingPointError: the gradient is not finite.
+        """
         settings, world = self.settings, self.world
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate(step)
@@ -235,7 +243,7 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> Metrics:
-        """Figures on the held-out batches, each process taking its share; the same on all."""
+        """Compute figures on the held-out batches, a share on each process; the result is the same on all."""
         objective, averaged = self.task.objective, self.averaged
         objective.eval()
         with _weights_of(self.task.network, averaged):
@@ -255,12 +263,12 @@ class Trainer:
         return result
 
     def _figure_names(self) -> list[str]:
-        """For a process that has no batch of its own to validate on."""
+        """Return the names of the validation figures, for a process that has no batch of its own to validate on."""
         with self._autocast():
             return list(self.task.objective(*self._on_device(self.task.held_out[0]))[1])
 
     def judge(self, step: int, figures: Metrics) -> None:
-        """Keep the network if it is the best so far, and note where the run stands."""
+        """Save the network if it is the best so far, and update the progress of the run."""
         value, before = figures[self.task.watch], self.progress
         if math.isfinite(value) and (before.best is None or value < before.best):
             self.progress = replace(before, best=value, best_step=step, stale=0)
@@ -296,7 +304,7 @@ class Trainer:
 
 @contextmanager
 def _weights_of(network: nn.Module, averaged: nn.Module | None) -> Iterator[None]:
-    """The averaged weights in place of the network's own, for a while."""
+    """Use the averaged weights in place of the network's own inside the block."""
     if averaged is None:
         yield
         return
@@ -324,7 +332,7 @@ def _shard(network: nn.Module) -> None:
 
 
 def _gathered(network: nn.Module) -> nn.Module:
-    """A sharded network, whole again, on the first process; called by all."""
+    """Gather a sharded network on the first process; called by all."""
     weights = whole_weights(network)
     kind = Kronos if isinstance(network, Kronos) else KronosTokenizer
     plain = kind(**network.config.to_dict())  # type: ignore[union-attr,operator]
@@ -343,10 +351,13 @@ def train(
     say: Callable[[str], None] = print,
     describing: Mapping[str, bytes] | None = None,
 ) -> bool:
-    """Train until ``settings.steps``, going on from what the folder holds.
+    """Train until ``settings.steps``, from the state in the folder if there is one.
 
     Args:
-        describing: files by name that say what is trained on what; written once the folder is known to be this run's.
+        folder: of the run.
+        trackers, tracker_settings: see `trackers.open_trackers`.
+        say: called with each line of the log, on the first process.
+        describing: content of further files by name, which describe network and data; written once the folder is checked.
 
     Returns:
         True when the run is complete (all steps, or no better figure within the patience), False when it was stopped and saved.
@@ -387,7 +398,7 @@ def train(
 def _run(
     trainer: Trainer, step: int, logs: Sequence[Tracker], asked: Callable[[], bool], speak: Callable[[str], None]
 ) -> tuple[int, bool]:
-    """Step until the end, the patience's end, or a request to stop: (steps done, whether stopped)."""
+    """Step until the last step, the end of the patience, or a request to stop; return (steps done, whether stopped)."""
     settings, world = trainer.settings, trainer.world
     since, clock = step, time.perf_counter()
     while step < settings.steps and not (settings.patience and trainer.progress.stale >= settings.patience):
@@ -429,10 +440,10 @@ def _left(pace: float, steps: int) -> str:
 
 
 def _silent(text: str) -> None:
-    """Processes other than the first have nothing to say."""
+    """Print nothing, on processes other than the first."""
 
 
 def _open_folder(folder: Path, settings: LoopSettings, step: int) -> RunFolder:
-    """Open the folder of a run that has done ``step`` steps; one of which nothing is saved may begin with other settings."""
+    """Open the folder of a run that has done ``step`` steps; a run without a saved state may begin with other settings."""
     remedy = "use its settings, or a new folder"
     return RunFolder(folder, asdict(settings), overwrite=not step, shared=FILES, free=FREE, remedy=remedy)

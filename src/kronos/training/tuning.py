@@ -1,4 +1,4 @@
-"""Which weights of a network are trained: all, the last blocks only, or low-rank additions (LoRA, arXiv 2106.09685)."""
+"""Choice of the weights that are trained: all, the last blocks only, or low-rank additions (LoRA, arXiv 2106.09685)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from kronos.nn import Kronos, KronosTokenizer
 Tuned = Literal["all", "last", "lora"]
 TUNED: tuple[Tuned, ...] = ("all", "last", "lora")
 LORA_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3")
-"""Attention and feed-forward."""
+"""Layers that get LoRA additions: those of attention and feed-forward."""
 
 Network = TypeVar("Network", Kronos, KronosTokenizer)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is trained.
+    """Settings of which weights are trained.
 
     Attributes:
-        weights: "all"; "last": the last ``blocks`` of the model and what follows them; "lora": additions of ``rank`` to the
-            attention and feed-forward layers, scaled by ``alpha / rank`` and merged into them in what is kept.
+        weights: "all"; "last": the last ``blocks`` of the model and the layers after them; "lora": additions of ``rank`` to the
+            attention and feed-forward layers, scaled by ``alpha / rank``, and merged into them in the saved network.
+        dropout: of the LoRA additions.
     """
 
     weights: Tuned = "all"
@@ -43,7 +44,7 @@ class Tuning:
             )
 
     def prepare(self, network: Kronos | KronosTokenizer) -> None:
-        """Freeze what is not trained, and add what is.
+        """Freeze the weights that are not trained, and add LoRA's.
 
         Raises:
             ValueError: "last" of a tokenizer, more blocks than there are, or LoRA without the package peft.
@@ -79,7 +80,7 @@ class Tuning:
 
 
 def merged(network: Network) -> Network:
-    """The network as it was built, with LoRA's additions merged into its weights; without any, the network itself."""
+    """Return the plain network with LoRA's additions merged into its weights; without any, the network itself."""
     try:
         from peft.tuners.lora import LoraLayer
     except ImportError:
@@ -99,6 +100,6 @@ def merged(network: Network) -> Network:
 
 
 def trained_share(network: nn.Module) -> tuple[int, int]:
-    """(weights that are trained, all weights)."""
+    """Return the numbers of trained weights and of all weights."""
     sizes = [(p.numel(), p.requires_grad) for p in network.parameters()]
     return sum(n for n, on in sizes if on), sum(n for n, _ in sizes)

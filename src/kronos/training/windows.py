@@ -1,7 +1,7 @@
-"""Training windows over a store: which bars, in what proportion, and how they are normalised.
+"""Training windows over a store: how they are drawn, balanced and normalised.
 
-Which windows a step takes follows from numbers alone (seed, step, part), so that a resumed run draws what an uninterrupted one
-would have drawn, and processes never draw each other's.
+The windows of a step follow from seed, step and part alone, so that a resumed run draws the same windows as an uninterrupted
+one, and no two processes draw the same part.
 
 Legend: B windows, T bars a window, 6 features, 5 time features.
 """
@@ -23,7 +23,7 @@ CLIP = 5.0
 
 @dataclass(frozen=True)
 class WindowSettings:
-    """How windows are drawn for training from nothing.
+    """Settings of how windows are drawn for training from random weights.
 
     Attributes:
         length: bars a window, T.
@@ -54,7 +54,7 @@ class WindowSettings:
 
 
 class TrainingBatch(NamedTuple):
-    """Normalised bars [B, T, 6], time features [B, T, 5], and the group of each window [B]."""
+    """Batch of windows: normalised bars [B, T, 6], time features [B, T, 5], and the group of each window [B]."""
 
     bars: Tensor
     stamp: Tensor
@@ -62,7 +62,7 @@ class TrainingBatch(NamedTuple):
 
 
 class Sampler:
-    """Draws windows with replacement, with random lookbacks; `batch(step)` gives the same ones whenever it is asked."""
+    """Sampler of windows with replacement, with random lookbacks; `batch(step)` always gives the same windows for a step."""
 
     def __init__(self, store: Store, settings: WindowSettings, seed: int) -> None:
         self.store, self.settings, self.seed = store, settings, seed
@@ -78,7 +78,7 @@ class Sampler:
         self.cumulative = np.cumsum(weight) / weight.sum()
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> TrainingBatch:
-        """The windows of a step, or a part of them; volume is hidden in some, each is normalised on a random prefix of it."""
+        """Draw the windows of a step, or a part of them; volume is hidden in some, and each is normalised on a random prefix."""
         settings, rng = self.settings, np.random.default_rng((self.seed, step))
         chosen = np.searchsorted(self.cumulative, rng.random(settings.batch), side="right").clip(
             max=len(self.start) - 1
@@ -115,11 +115,11 @@ class Windows:
         return len(self.first)
 
     def raw(self, numbers: np.ndarray) -> np.ndarray:
-        """Bars as they are, [B, T, 6] float64."""
+        """Return the bars of windows in prices, [B, T, 6] float64."""
         return self.store.bars[self.first[numbers][:, None] + np.arange(self.length)].astype(np.float64)
 
     def take(self, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Normalised bars [B, T, 6] float32 and time features [B, T, 5] int64 of the windows with these numbers."""
+        """Return normalised bars [B, T, 6] float32 and time features [B, T, 5] int64 of the windows with these numbers."""
         rows_BT = self.first[numbers][:, None] + np.arange(self.length)
         bars = normalise_on_prefix(
             self.store.bars[rows_BT].astype(np.float64), np.full(len(numbers), self.lookback), self.clip
@@ -127,14 +127,14 @@ class Windows:
         return torch.from_numpy(bars), torch.from_numpy(self.store.stamp[rows_BT].astype(np.int64))
 
     def spread(self, count: int) -> np.ndarray:
-        """At most ``count`` numbers, evenly spread over all windows: the same ones every time."""
+        """Return at most ``count`` window numbers, evenly spread over all windows; always the same ones."""
         return np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64))
 
 
 class Order:
-    """An endless, shuffled order of windows that any position of can be asked for.
+    """Endless shuffled order of windows with random access to its positions.
 
-    Every window comes once before any comes again; balanced, every group comes equally often instead, a window of it at random.
+    Every window occurs once before any is repeated; if balanced, every group occurs equally often, with a random window of it.
     """
 
     def __init__(self, windows: Windows, seed: int, balanced: bool = False) -> None:
@@ -152,7 +152,7 @@ class Order:
             )
 
     def numbers(self, first: int, count: int) -> np.ndarray:
-        """The windows at positions ``first`` to ``first + count`` of the order."""
+        """Return the window numbers at positions ``first`` to ``first + count``."""
         if self.balanced:
             draws = np.array([np.random.default_rng((self.seed, i)).random(2) for i in range(first, first + count)])
             group = (draws[:, 0] * len(self._counts)).astype(np.int64)
@@ -170,5 +170,5 @@ class Order:
 
 
 def normalise_on_prefix(bars_BT6: np.ndarray, lookback_B: np.ndarray, clip: float = CLIP) -> np.ndarray:
-    """z-scores by the mean and population deviation of each window's first ``lookback`` bars, clipped; float32 [B, T, 6]."""
+    """Return z-scores by mean and population deviation of each window's first ``lookback`` bars, clipped; float32 [B, T, 6]."""
     return Normalizer.of_prefix(bars_BT6, lookback_B).normalise(bars_BT6, clip).astype(np.float32)

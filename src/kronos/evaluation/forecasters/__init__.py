@@ -1,6 +1,6 @@
-"""What a forecast has to beat. Every baseline sees the same windows as the model, and nothing else.
+"""Baselines and other forecasters. Every baseline sees the same windows as the model, and nothing else.
 
-Each is a function of one window; libraries do the statistics. Results depend on the window and the seed alone.
+A baseline is a function of one window, most of them with a library's estimator. Results depend on the window and the seed alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The baselines by name, and how a batch of windows is worked off, on one core or several."""
+"""The baselines by name, and their forecasts of a batch of windows, on one core or several."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kronos.io.extras import need
 
 
 class Known(NamedTuple):
-    """Where a baseline is, what library it needs, and what it is."""
+    """Entry of a baseline: its module and function, the library that it needs, a description, and whether it is slow."""
 
     module: str
     function: str
@@ -59,7 +59,7 @@ One = Callable[[Past, int, np.random.Generator], Prediction]
 
 
 def stream(seed: int, window: Past, name: str) -> np.random.Generator:
-    """A random stream of the seed, the window and the model's name, whatever batch the window is in."""
+    """Return a random stream that depends on the seed, the window and the model's name, not on the batch."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(window.id.encode()), window.cutoff.value])
 
 
@@ -71,7 +71,7 @@ def one_by_one(name: str, windows: Sequence[Past], paths: int, seed: int) -> Pre
 
 
 def stacked(parts: Sequence[Prediction]) -> Prediction:
-    """Predictions of the same form, one after the other."""
+    """Concatenate predictions of the same form along the windows."""
 
     def joined(name: str) -> np.ndarray | None:
         values = [getattr(part, name) for part in parts]
@@ -85,11 +85,11 @@ def stacked(parts: Sequence[Prediction]) -> Prediction:
 
 @dataclass
 class Baseline:
-    """A named baseline as a model of an evaluation."""
+    """Named baseline as a model of an evaluation."""
 
     name: str
     pool: ProcessPoolExecutor | None = None
-    """Where its windows are worked off; None does it here."""
+    """Processes that forecast its windows; None takes this process."""
 
     def forecast(self, windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction:
         call = partial(one_by_one, self.name, paths=paths, seed=seed)
@@ -108,7 +108,7 @@ class Baseline:
 
 
 def make_baseline(name: str) -> Baseline:
-    """A baseline whose library is there.
+    """Return the baseline of that name, and check that its library is installed.
 
     Raises:
         ValueError: no such baseline, or its library is not installed.

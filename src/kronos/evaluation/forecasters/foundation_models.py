@@ -1,6 +1,6 @@
 """Other foundation models, through their own libraries: Chronos (Bolt, 2) and TimesFM 2.5. They see closes alone.
 
-Closes are divided by the last one before they are handed over, since both work in single precision.
+Closes are divided by the last one, since both work in single precision.
 
 Legend: S windows, L lookback, H steps, Q levels.
 """
@@ -29,7 +29,7 @@ def _units(windows: Sequence[Past]) -> np.ndarray:
 
 
 class ChronosForecaster:
-    """A Chronos pipeline: Bolt and 2 give quantiles, the first Chronos samples them itself."""
+    """Forecaster of a Chronos pipeline: Bolt and 2 give quantiles directly, the first Chronos from its samples."""
 
     def __init__(self, name: str, checkpoint: str, device: str | None = None) -> None:
         from chronos import BaseChronosPipeline
@@ -57,7 +57,7 @@ class ChronosForecaster:
 
 
 class TimesFMForecaster:
-    """TimesFM 2.5 in PyTorch: a point and the nine deciles."""
+    """Forecaster of TimesFM 2.5 in PyTorch, which gives a point and the nine deciles."""
 
     def __init__(self, name: str, checkpoint: str, device: str | None = None) -> None:
         import timesfm
@@ -95,10 +95,10 @@ class TimesFMForecaster:
 
 
 def make_peer(kind: str, checkpoint: str, device: str | None = None) -> ChronosForecaster | TimesFMForecaster:
-    """``kind`` "chronos" or "timesfm"; ``checkpoint`` a Hub id or a folder.
+    """Load another foundation model: ``kind`` "chronos" or "timesfm", ``checkpoint`` a Hub id or a folder.
 
     Raises:
-        ValueError: the library is not installed, or the checkpoint cannot be had.
+        ValueError: the library is not installed, or the checkpoint cannot be loaded.
     """
     module = PEERS[kind]
     if not checkpoint:

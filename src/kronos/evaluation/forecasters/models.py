@@ -1,4 +1,4 @@
-"""The models of an evaluation: a small protocol, Kronos pairs, callables, and what a name on the command line means.
+"""Models of an evaluation: a small protocol, Kronos pairs, callables, and models by name.
 
 A model is an object with a name and
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Forecaster(Protocol):
-    """See the top of this file. ``fingerprint`` changes whenever the forecasts could."""
+    """Protocol of a model (see the top of this file). ``fingerprint`` changes whenever the forecasts could change."""
 
     name: str
 
@@ -43,9 +43,11 @@ class Forecaster(Protocol):
 
 @dataclass
 class PairForecaster:
-    """A Kronos pair, through `KronosPredictor.predict_samples`; its forecasts do not depend on the batch.
+    """Forecaster of a Kronos pair, by `KronosPredictor.predict_samples`; its forecasts do not depend on the batch.
 
-    temperature, top_p: None takes the model's own. calibration: what the paths are calibrated by; None leaves them as drawn.
+    Attributes:
+        temperature, top_p: None takes the model's own.
+        calibration: of the paths; None leaves them as drawn.
     """
 
     name: str
@@ -92,7 +94,7 @@ class PairForecaster:
 
 @dataclass
 class CallableForecaster:
-    """Any function, or any object that has the protocol's ``forecast``."""
+    """Forecaster of any function, or of any object that has the protocol's ``forecast``."""
 
     name: str
     call: Callable[..., Any]
@@ -103,10 +105,10 @@ class CallableForecaster:
 
 
 def as_prediction(result: Any, windows: int, horizon: int, name: str) -> Prediction:
-    """What a model returned, checked.
+    """Check a model's result and return it as a `Prediction`.
 
     Raises:
-        ValueError: naming the model and what is wrong with its shape or values.
+        ValueError: a wrong shape or value; the message names the model.
     """
     try:
         if not isinstance(result, Prediction):
@@ -122,7 +124,7 @@ def as_prediction(result: Any, windows: int, horizon: int, name: str) -> Predict
 
 
 def as_forecaster(name: str, model: Any, task: Task | None = None) -> Forecaster:
-    """A forecaster from an object with the protocol, a callable, or a `KronosPredictor`, drawn as the task says.
+    """Make a forecaster of an object with the protocol, a callable, or a `KronosPredictor` with the task's sampling.
 
     Raises:
         ValueError: it is neither.
@@ -144,11 +146,11 @@ def as_forecaster(name: str, model: Any, task: Task | None = None) -> Forecaster
 
 
 def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device: str | None = None) -> Forecaster:
-    """The model that a name means.
+    """Return the model of a name.
 
     A baseline (see `kronos.evaluation.forecasters.BASELINES`); ``chronos:ID`` or ``timesfm:ID`` (their libraries, ID a Hub id or a
     folder); ``python:module:attribute`` (a callable or an object with the protocol, imported from Python's path); else a
-    Kronos pair, as `kronos.load` takes it, drawn as the task says.
+    Kronos pair, as `kronos.load` takes it, with the task's sampling.
     """
     from kronos.evaluation.forecasters import BASELINES, make_baseline
 
@@ -178,7 +180,7 @@ def _imported(path: str) -> Any:
 
 
 def with_calibration(one: PairForecaster, calibration: Calibrating) -> PairForecaster | None:
-    """The same pair with calibrated paths, named "NAME calibrated"; None where "auto" finds none that fits its sampling.
+    """Return the pair with calibrated paths, named "NAME calibrated"; None where "auto" finds none that fits its sampling.
 
     Raises:
         ValueError: a calibration that cannot be read, or that is given for paths without an anchor.
@@ -194,7 +196,7 @@ def forecasters_of(
     calibration: Calibrating = None,
     **options: Any,
 ) -> list[Forecaster]:
-    """Models first, each Kronos pair that has a calibration once more with it, then baselines; each name once.
+    """Make all forecasters of an evaluation: models, each Kronos pair with a calibration once more with it, then baselines.
 
     Raises:
         ValueError: a name that is unknown or stands twice, or a calibration that no model takes.

@@ -1,4 +1,4 @@
-"""Leak checks: does anything of the future reach a forecast, and was the test kept apart from training?"""
+"""Leak checks: that no forecast depends on the future, and that test data were kept apart from training."""
 
 from __future__ import annotations
 

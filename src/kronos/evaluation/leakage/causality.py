@@ -1,7 +1,7 @@
-"""Perturb the future and see whether anything of the past moves.
+"""Causality checks: change the bars after the cutoff, and compare everything that must not depend on them.
 
-Two levels: the networks (tokens, reconstruction, logits in eval mode, as validation runs them), and the whole way from bars to
-forecasts (normalisation included), whatever model stands there.
+Two levels: the networks (tokens, reconstruction and logits in eval mode, as in validation), and the whole pipeline from bars to
+forecasts (normalisation included), for any model.
 
 Legend: B windows, T bars, t the last bar that counts as past, 6 features.
 """
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from kronos.nn import Kronos, KronosTokenizer
 
 LOGITS_MAY_MOVE = 1e-4
-"""Float32 sums in another order differ by so much; a look into the future moves logits by far more."""
+"""Largest difference of logits that counts as rounding: float32 sums in another order; a leak changes logits by far more."""
 
 
 def perturbed(series: Series, seen: int, seed: int = 0) -> Series:
-    """The series with other bars after bar number ``seen`` - 1: another level, another width, another volume; the same times."""
+    """Return the series with other bars after bar number ``seen`` - 1: another level, spread and volume, the same times."""
     rng = np.random.default_rng([seed, seen])
     bars = series.bars.copy()
     n = len(bars) - seen
@@ -55,10 +55,10 @@ def check_forecasts(
     horizon: int,
     seed: int = 0,
 ) -> Finding:
-    """Forecasts of the same windows, from the data and from data with another future, must be equal to the bit.
+    """Check that forecasts of the same windows, from the data and from data with another future, are equal to the bit.
 
-    ``build`` makes the model from the data, so that a model which looks at more than its windows (a normalisation over lookback
-    and horizon, a scaler fitted on the whole series) meets the changed future too. A model that needs no data is given as it is.
+    ``build`` makes the model from the data, so that a model which uses more than its windows (a normalisation over lookback
+    and horizon, a scaler fitted on the whole series) also sees the changed future. A model that needs no data is given itself.
     """
     moved, count = 0, 0
     for one, seen in zip(series, cut_points, strict=True):
@@ -90,7 +90,7 @@ def check_forecasts(
 def check_scale(
     scale: Callable[[pd.DataFrame, int], Any], series: Sequence[Series], cut_points: Sequence[int]
 ) -> Finding:
-    """The constants that a pipeline normalises a window with: ``scale(bars, seen)`` must not depend on bars from ``seen`` on.
+    """Check that the constants of a pipeline's normalisation, ``scale(bars, seen)``, do not depend on bars from ``seen`` on.
 
     ``bars`` is the whole table; the constants are those for a forecast made after ``seen`` bars.
     """
@@ -113,7 +113,7 @@ def check_scale(
 def normalised_windows(
     series: Sequence[Series], cut_points: Sequence[int], lookback: int, horizon: int
 ) -> tuple[Any, Any, np.ndarray]:
-    """Bars normalised on their lookback and the same with another future [B, T, 6], and time features [B, T, 5]."""
+    """Return bars normalised on their lookback, and the same with another future, [B, T, 6] each, and time features [B, T, 5]."""
     from kronos.klines import Normalizer, time_features, to_matrix
 
     a: list[np.ndarray] = []
@@ -136,11 +136,10 @@ def check_networks(
     lookback: int,
     horizon: int,
 ) -> list[Finding]:
-    """Run the networks over lookback *and* horizon, in eval mode, with two different futures: tokens, reconstruction and logits
-    of the lookback must be the same.
+    """Check that tokens, reconstruction and logits of the lookback are the same with two different futures.
 
-    The training pass (``forward``, fine tokens conditioned on the true coarse ones) is what validation losses come from; a
-    dependency layer that is causal in training only makes them too good.
+    The networks run over lookback *and* horizon in eval mode, by the training pass (``forward``, fine tokens conditioned on the
+    true coarse ones), which gives validation losses; they are too low where the dependency layer is not causal in eval mode.
     """
     import torch
 

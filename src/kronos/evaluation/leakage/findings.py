@@ -1,4 +1,4 @@
-"""What an audit says: one finding a check."""
+"""Findings of an audit, one for each check."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ Status = Literal["ok", "leak", "warning", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """``check`` names what was looked at, ``text`` what was found there, in a sentence.
+    """Result of one check of an audit.
 
-    "ok": looked at, and clean. "leak": the future, or the test, reaches what it must not. "warning": no proof of a leak, but a
-    reason to doubt. "unknown": could not be looked at, and why.
+    Attributes:
+        status: "ok": no leak found; "leak": future or test data are used where they must not be; "warning": a reason to doubt;
+            "unknown": the check could not run.
+        check: name of the check.
+        text: the result in a sentence.
     """
 
     check: str

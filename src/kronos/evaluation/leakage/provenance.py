@@ -1,4 +1,4 @@
-"""What a checkpoint says of its own making, against the dates of the test.
+"""Provenance checks: the training and tuning dates of a checkpoint against the dates of the test.
 
 A pair's folder may hold ``provenance.json``, written by whoever trained it:
 
@@ -26,10 +26,10 @@ PUBLISHED_UNTIL = pd.Timestamp("2024-06-30 23:59:59")
 
 
 def read_provenance(folder: Path) -> dict[str, Any] | None:
-    """The mapping of a pair's folder, or None where there is none.
+    """Read ``provenance.json`` of a pair's folder; None where there is none.
 
     Raises:
-        ValueError: it cannot be read, or a date in it is none.
+        ValueError: it cannot be read, or has an invalid date.
     """
     from kronos.nn.checkpoint import read_config
 
@@ -51,7 +51,7 @@ def read_provenance(folder: Path) -> dict[str, Any] | None:
 
 
 def check_provenance(model: str, first: pd.Timestamp, last: pd.Timestamp, store: str | None = None) -> list[Finding]:
-    """Training and tuning spans of a model against a test from ``first`` (lookback included) to ``last``.
+    """Compare the training and tuning spans of a model with a test from ``first`` (lookback included) to ``last``.
 
     ``store``: hash of the data that the test comes from, where it has one.
     """
@@ -71,7 +71,7 @@ def check_provenance(model: str, first: pd.Timestamp, last: pd.Timestamp, store:
 
 
 def check_calibration(calibration: Calibration, first: pd.Timestamp, last: pd.Timestamp) -> Finding:
-    """Span that a calibration was fitted on against a test from ``first`` (lookback included) to ``last``."""
+    """Compare the span that a calibration was fitted on with a test from ``first`` (lookback included) to ``last``."""
     check, told = "calibration", calibration.fitted_on
     try:
         begin, end = pd.Timestamp(told["first"]), pd.Timestamp(told["last"])

@@ -1,4 +1,4 @@
-"""`audit`: every check that a model and data allow."""
+"""`audit`: all leak checks that a model and data allow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kronos.evaluation.tasks import Task, task_of
 from kronos.predictor import Calibrating
 
 PROBES = 8
-"""Windows that are perturbed: a network that looks ahead does so everywhere."""
+"""Windows that are perturbed; few are enough, since a network that is not causal is so in every window."""
 
 
 def audit(
@@ -45,17 +45,17 @@ def audit(
     probes: int = PROBES,
     seed: int = 0,
 ) -> AuditReport:
-    """Look for leaks.
+    """Run all leak checks that the arguments allow.
 
     Args:
         model: a name as for `kronos evaluate`, an object with the protocol, or a function that builds one from series (so that
-            what it learns of the data before its windows is looked at too).
-        data: what it is tested on.
-        train, valid: what it was trained and validated on: K-lines as in `read_series`, or a table of windows (id, first, last).
-        task: whose lookbacks and horizons the windows have.
+            the checks include what it learns of the data before its windows).
+        data: test data.
+        train, valid: training and validation data: K-lines as in `read_series`, or a table of windows (id, first, last).
+        task: gives the lookbacks and horizons of the windows.
         scale: a pipeline's normalisation, ``scale(bars, seen)`` -> constants (see `check_scale`).
-        calibration: what a Kronos pair's paths are calibrated by, as in `kronos.evaluation.evaluate`: the calibrated forecasts and
-            the span that it was fitted on are looked at too.
+        calibration: of a Kronos pair's paths, as in `kronos.evaluation.evaluate`; the calibrated forecasts and the span that it
+            was fitted on are checked too.
         probes: windows to perturb.
 
     Raises:
@@ -113,7 +113,7 @@ TOO_SHORT = (
 
 
 def _probes(dataset: Dataset, task: Task, count: int) -> tuple[list[Series], list[int], int, int]:
-    """Series and cutoffs spread over the data, of the frequency that most series have."""
+    """Choose series and cutoffs spread over the data, of the frequency that most series have."""
     by_frequency: dict[str, list[Series]] = {}
     for one in dataset.series:
         by_frequency.setdefault(one.frequency, []).append(one)
@@ -133,7 +133,11 @@ def _probes(dataset: Dataset, task: Task, count: int) -> tuple[list[Series], lis
 
 
 def windows_of(dataset: Dataset, task: Task) -> pd.DataFrame:
-    """Every window of an evaluation, as a table (id is the symbol, so that files with other names can be compared)."""
+    """Return every window of an evaluation as a table; id is the symbol, so that files with other names can be compared.
+
+    Raises:
+        ValueError: every series is too short for a window.
+    """
     ids, first, last = [], [], []
     for one in dataset.series:
         lookback, horizon = task.window(one.frequency)
@@ -148,7 +152,7 @@ def windows_of(dataset: Dataset, task: Task) -> pd.DataFrame:
 
 
 def _windows(data: Data | Dataset | pd.DataFrame, task: Task) -> pd.DataFrame:
-    """Windows of a split: given as a table, or for K-lines the whole span of each series."""
+    """Return the windows of a split: a given table, or for K-lines the whole span of each series."""
     if isinstance(data, pd.DataFrame) and {"id", "first", "last"} <= set(data.columns):
         return data
     if isinstance(data, (str, Path)) and Path(data).suffix.lower() == ".csv":

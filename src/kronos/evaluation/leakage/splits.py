@@ -1,6 +1,6 @@
-"""Were training, validation and test kept apart? Checks on windows: which series, from when to when.
+"""Split checks: that the windows of training, validation and test do not overlap.
 
-A window reaches from the first bar of its lookback to the last bar of its horizon.
+A window extends from the first bar of its lookback to the last bar of its horizon.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COLUMNS = ("id", "first", "last")
 
 
 def windows_table(ids: object, first: object, last: object) -> pd.DataFrame:
-    """A table of windows: series, time of the first bar of the lookback, time of the last bar of the horizon."""
+    """Make a table of windows: series, time of the first bar of the lookback, time of the last bar of the horizon."""
     table = pd.DataFrame({"id": ids, "first": first, "last": last})
     table["first"], table["last"] = (_naive(table[c]) for c in ("first", "last"))
     return table
@@ -30,7 +30,7 @@ def _naive(times: pd.Series) -> pd.Series:
 
 
 def check_splits(splits: Mapping[str, pd.DataFrame]) -> list[Finding]:
-    """Windows of "train", "valid" (optional) and "test", tables with the columns id, first and last.
+    """Check the windows of "train", "valid" (optional) and "test", tables with the columns id, first and last.
 
     Raises:
         ValueError: a split is missing, empty or lacks a column.
@@ -58,7 +58,7 @@ def check_splits(splits: Mapping[str, pd.DataFrame]) -> list[Finding]:
 
 
 def _pair(a: str, train: pd.DataFrame, b: str, test: pd.DataFrame) -> list[Finding]:
-    """One earlier and one later split."""
+    """Check one earlier and one later split."""
     name = f"{a} and {b}"
     shared = _shared_bars(train, test)
     if shared:
@@ -110,7 +110,7 @@ def _pair(a: str, train: pd.DataFrame, b: str, test: pd.DataFrame) -> list[Findi
 
 
 def _shared_bars(train: pd.DataFrame, test: pd.DataFrame) -> tuple[int, int] | None:
-    """(test windows that overlap a training window of their series, test windows), or None if none does."""
+    """Return (test windows that overlap a training window of their series, test windows), or None if none does."""
     hit = 0
     by_id = dict(iter(train.groupby("id")))
     for key, windows in test.groupby("id"):
@@ -127,7 +127,7 @@ def _shared_bars(train: pd.DataFrame, test: pd.DataFrame) -> tuple[int, int] | N
 
 
 def _interleaved(train: pd.DataFrame, test: pd.DataFrame) -> bool:
-    """Most test windows of a shared series have training windows of it both before and after them."""
+    """Whether most test windows of a shared series have training windows of it both before and after them."""
     between, shared = 0, 0
     spans = train.groupby("id")["first"].agg(["min", "max"])
     for key, windows in test.groupby("id"):

@@ -1,1 +1,1 @@
-"""The report of an evaluation: sentences, tables and pictures in one HTML page."""
+"""Report of an evaluation: sentences, tables and pictures in one HTML page."""

@@ -1,4 +1,4 @@
-"""The report's pictures, as PNG bytes. No pyplot, so no display is needed."""
+"""Figures of the report, as PNG bytes. They do not use pyplot, so no display is needed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file's bytes."""
+    """Return the figure as the bytes of a PNG file."""
     return figure_bytes(figure, dpi=110)
 
 
@@ -56,7 +56,7 @@ def colours(models: Sequence[str]) -> dict[str, str]:
 
 
 def leaderboard(scores: Scores, shown: Sequence[str]) -> bytes:
-    """Relative losses with their intervals, best first; ``shown`` models in colour."""
+    """Plot relative losses with their intervals, best first; ``shown`` models in colour."""
     figure = _figure(11, 1.2 + 0.42 * len(scores.leaderboard))
     panels = figure.subplots(1, 2)
     for axes, loss, title, against in (
@@ -80,7 +80,7 @@ def leaderboard(scores: Scores, shown: Sequence[str]) -> bytes:
 
 
 def skill_by_step(scores: Scores, models: Sequence[str]) -> bytes:
-    """Relative CRPS and error along the horizon, the mean over frequencies of each share of it."""
+    """Plot relative CRPS and error along the horizon; steps are shares of the horizon, averaged over frequencies."""
     table = scores.steps[scores.steps["model"].isin(models)].copy()
     longest = table.groupby("frequency")["step"].transform("max")
     table["share"] = np.ceil(10 * table["step"] / longest) / 10
@@ -104,7 +104,7 @@ def skill_by_step(scores: Scores, models: Sequence[str]) -> bytes:
 
 
 def by_group(scores: Scores) -> bytes:
-    """Relative CRPS of every model in every market and frequency."""
+    """Plot relative CRPS of every model in every market and frequency."""
     groups = scores.groups.assign(group=scores.groups["market"] + " " + scores.groups["frequency"])
     models = list(scores.leaderboard["model"])
     table = groups.pivot(index="group", columns="model", values="relative_crps")[models]
@@ -126,14 +126,14 @@ def by_group(scores: Scores) -> bytes:
 
 
 def _weights(part: pd.DataFrame) -> np.ndarray:
-    """Every window counts the same, however long its horizon: 1 over its number of steps, a row each."""
+    """Return a weight for each row, 1 over the steps of its window, so that every window counts the same."""
     first = np.flatnonzero(part["step"].to_numpy() == part["step"].min())
     length = np.diff(np.append(first, len(part)))
     return np.repeat(1.0 / length, length)
 
 
 def reliability(forecasts: pd.DataFrame, models: Sequence[str]) -> bytes:
-    """How often the truth lay below each quantile: on the diagonal where the quantiles are right."""
+    """Plot how often the truth was below each quantile: on the diagonal where the quantiles are calibrated."""
     paint = colours(models)
     figure = _figure(5.6, 5.2)
     axes = figure.subplots()
@@ -151,7 +151,7 @@ def reliability(forecasts: pd.DataFrame, models: Sequence[str]) -> bytes:
 
 
 def pit_histogram(forecasts: pd.DataFrame, models: Sequence[str]) -> bytes:
-    """Where in its distribution the truth fell: flat where it is right, a U where it is too narrow."""
+    """Plot the histogram of the PIT: flat for a calibrated distribution, U-shaped for one that is too narrow."""
     figure = _figure(3.4 * len(models) + 0.4, 3.2)
     panels = np.atleast_1d(figure.subplots(1, len(models), sharey=True))
     for axes, model in zip(panels, models, strict=True):
@@ -168,7 +168,7 @@ def pit_histogram(forecasts: pd.DataFrame, models: Sequence[str]) -> bytes:
 
 
 def volatility(scores: Scores, models: Sequence[str]) -> bytes:
-    """Forecast against true realised volatility (root of the variance, in percent), a point a window."""
+    """Plot forecast against true realised volatility (root of the variance, in percent), a point for each window."""
     figure = _figure(3.6 * len(models) + 0.4, 3.6)
     panels = np.atleast_1d(figure.subplots(1, len(models), sharex=True, sharey=True))
     for axes, model in zip(panels, models, strict=True):

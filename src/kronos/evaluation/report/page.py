@@ -39,5 +39,5 @@ def picture(content: bytes) -> str:
 
 
 def render(title: str, facts: str, found: Sequence[str], sections: Sequence[Section]) -> str:
-    """The page. ``found`` is the first thing read."""
+    """Return the page as HTML; the sentences ``found`` come first."""
     return render_page("evaluation", title=title, facts=facts, found=found, sections=sections)

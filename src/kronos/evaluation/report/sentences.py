@@ -1,4 +1,4 @@
-"""What was found, in plain sentences that say no more than the tests do."""
+"""Results of an evaluation in plain sentences that claim no more than the tests show."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NAMES = {
 
 
 def _named(reference: str, what: str) -> str:
-    """The reference as a sentence has it; the last price is a distribution only with the intervals of a random walk."""
+    """Return the reference's name for a sentence; as a distribution the last price is a random walk."""
     if reference == "last" and what == "as a distribution":
         return "the last price with a random walk's intervals"
     return NAMES.get(reference, reference)
 
 
 def judged(relative: float, p: float, blocks: int) -> str:
-    """ "better", "worse", "not distinguishable" or "too little data", from a relative loss and its adjusted p."""
+    """Return "better", "worse", "not distinguishable" or "too little data", from a relative loss and its adjusted p."""
     if blocks < LEAST_BLOCKS:
         return "too little data"
     if not np.isfinite(p) or p >= ALPHA:
@@ -34,7 +34,7 @@ def judged(relative: float, p: float, blocks: int) -> str:
 
 
 def sentence(row: pd.Series, scores: Scores) -> str:
-    """One model against the references: as a point forecast and as a distribution."""
+    """Compare one model with the references, as a point forecast and as a distribution."""
     parts = [
         _half(row, "mase", scores.reference, "as a point forecast", "error"),
         _half(row, "crps", scores.distribution_reference, "as a distribution", "CRPS"),
@@ -75,13 +75,13 @@ def _p(p: float) -> str:
 
 
 def sentences(scores: Scores, models: list[str] | None = None) -> list[str]:
-    """A sentence a model, in order of the leaderboard."""
+    """Return a sentence for each model, in order of the leaderboard."""
     board = scores.leaderboard
     return [sentence(row, scores) for _, row in board.iterrows() if models is None or row["model"] in models]
 
 
 def headline(scores: Scores, models: list[str]) -> list[str]:
-    """The first screen: what was found of the models that are no baselines, and whether anything beat the last price."""
+    """Return the summary: results of the models that are no baselines, and whether any model was better than the last price."""
     board = scores.leaderboard
     reference = NAMES.get(scores.reference, scores.reference)
     better = [

@@ -1,4 +1,4 @@
-"""The report of an evaluation: words first, then the leaderboard and the pictures, in one HTML file and PNGs beside it."""
+"""Write the report of an evaluation: sentences, the leaderboard and figures, in one HTML file, and the figures as PNGs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kronos.schema import PRICE_COLUMNS
 
 REPORT, FIGURES = "report.html", "figures"
 MOST_LINES = 6
-"""Models in a picture with a line each."""
+"""Models at most in a figure with a line for each."""
 
 COLUMNS = {
     "forecast": ("covered", "width", "energy", "direction", "return_ic", "volatility_r2"),
@@ -47,21 +47,21 @@ TITLES = {
 
 
 def shown_models(result: Evaluation) -> list[str]:
-    """The models that are no baselines; of a run of baselines alone, all of them."""
+    """Return the models that are no baselines; all models of a run that has only baselines."""
     from kronos.evaluation.forecasters import BASELINES
 
     return [m for m in result.models if m not in BASELINES] or result.models
 
 
 def figure(value: float, name: str = "") -> str:
-    """A number as tables show it; a dash where there is none."""
+    """Format a number for tables; a dash where there is none."""
     if not np.isfinite(value):
         return "–"
     return f"{100 * value:.0f} %" if name in ("covered", "direction") else f"{value:.3f}"
 
 
 def leaderboard_rows(scores: Scores, kind: str) -> tuple[list[str], list[list[str]], list[tuple[str, str]]]:
-    """Header, cells, and each row's two verdicts, best distribution first."""
+    """Return header, cells, and each row's two verdicts, best distribution first."""
     columns = COLUMNS[kind]
     header = ["model", f"error / {scores.reference}", "95 %", f"CRPS / {scores.distribution_reference}", "95 %"]
     rows, verdicts = [], []
@@ -136,7 +136,7 @@ def _groups(scores: Scores, shown: Sequence[str]) -> Section:
 
 
 def examples(result: Evaluation, scores: Scores, dataset: Dataset, model: str) -> Iterator[tuple[str, bytes]]:
-    """Its best, median and worst window by relative CRPS: (title, PNG)."""
+    """Plot a model's best, median and worst window by relative CRPS; yield (title, PNG)."""
     from kronos.plotting.matplotlib_fan import forecast_picture
 
     part = scores.losses[scores.losses["model"] == model].sort_values(["relative_crps", "id", "cutoff"]).reset_index()
@@ -167,7 +167,7 @@ def examples(result: Evaluation, scores: Scores, dataset: Dataset, model: str) -
 
 
 def write_report(result: Evaluation, scores: Scores, dataset: Dataset, folder: Path) -> Path:
-    """report.html, its pictures as PNGs, leaderboard.csv and groups.csv in a folder; returns the page's path."""
+    """Write report.html, its figures as PNGs, leaderboard.csv and groups.csv to a folder; return the page's path."""
     shown = shown_models(result)
     lines = list(dict.fromkeys([*shown, *scores.leaderboard.sort_values("relative_crps")["model"]]))[:MOST_LINES]
     pictures = {

@@ -1,1 +1,1 @@
-"""Synthetic K-lines: sequences drawn by a model, judged against real ones."""
+"""Synthetic K-lines: sequences drawn by a model, compared with real ones."""

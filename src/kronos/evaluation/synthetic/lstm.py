@@ -1,7 +1,7 @@
-"""Two judges of synthetic K-lines (paper, "Synthetic K-lines"): an LSTM that tells them from real ones, and an LSTM that learns
-to forecast from them and is tried on real ones.
+"""Two scores of synthetic K-lines by LSTMs (arXiv 2508.02739, synthetic K-lines): a classifier of real and synthetic sequences,
+and a forecaster trained on synthetic sequences and tested on real ones.
 
-Training and test data are apart in time: no test sequence begins before the last training sequence has ended.
+Training and test data are separate in time: no test sequence begins before the last training sequence has ended.
 
 Legend: N sequences, H bars, 5 shapes of a candle (see `Sequences.shapes`).
 """
@@ -23,7 +23,7 @@ TEST_SHARE, VALID_SHARE = 0.3, 0.15
 EPOCHS, PATIENCE = 30, 4
 BATCH = 64
 LEAST = 20
-"""Sequences that each side of a split needs."""
+"""Sequences at least on each side of a split."""
 
 
 class Split(NamedTuple):
@@ -35,9 +35,9 @@ class Split(NamedTuple):
 
 
 def split_by_time(sequences: Sequences) -> Split:
-    """Early sequences for training, the latest 30 % for testing, those that reach from one into the other left out.
+    """Split into early sequences for training and the latest 30 % for testing; sequences that overlap both are left out.
 
-    The latest of the early ones say when to stop; they may overlap the others, since nothing is reported of them.
+    The latest of the early ones are for early stopping; they may overlap the others, since no result is reported on them.
 
     Raises:
         ValueError: too few are left on one side.
@@ -98,13 +98,16 @@ def _train(
 
 
 def _normalised(train: np.ndarray, *others: np.ndarray) -> list[Tensor]:
-    """By mean and deviation of the training part."""
+    """Normalise by mean and deviation of the training part."""
     mean, std = train.mean((0, 1)), train.std((0, 1)) + 1e-6
     return [torch.from_numpy(((a - mean) / std).astype(np.float32)) for a in (train, *others)]
 
 
 def discriminative_score(real: Sequences, synthetic: Sequences, seed: int = 0) -> float:
-    """Share of test sequences, half of them real, that an LSTM(32) classifies wrongly: 0.5 is ideal, 0 is told apart at sight."""
+    """Return the discriminative score: the error rate of an LSTM(32) that classifies test sequences, half of them real.
+
+    0.5 is ideal; at 0 the classifier recognises every synthetic sequence.
+    """
     split, a, b = split_by_time(real), real.shapes(), synthetic.shapes()
     sets = [np.concatenate((a[rows], b[rows])) for rows in split]
     x, x_valid, x_test = _normalised(*sets)
@@ -118,9 +121,9 @@ def discriminative_score(real: Sequences, synthetic: Sequences, seed: int = 0) -
 
 
 def usefulness(train_on: Sequences, real: Sequences, seed: int = 0) -> tuple[float, float]:
-    """(IC, RankIC) of a 2-layer LSTM(64) that learned the next return from ``train_on``, on real test sequences.
+    """Return (IC, RankIC) on real test sequences of a 2-layer LSTM(64) trained on ``train_on`` to forecast the next return.
 
-    With ``train_on`` the real sequences themselves it is what real data teaches: the figure to compare with.
+    With the real sequences as ``train_on`` it gives the figure to compare with.
     """
     split, shapes = split_by_time(real), train_on.shapes()
     returns = np.clip(train_on.returns(), -20, 20).astype(np.float32)
@@ -137,7 +140,7 @@ def usefulness(train_on: Sequences, real: Sequences, seed: int = 0) -> tuple[flo
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """A seed for the initial weights, which leaves PyTorch's global stream as it was."""
+    """Seed the initial weights inside the block, and restore PyTorch's global random state after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

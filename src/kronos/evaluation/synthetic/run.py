@@ -1,4 +1,4 @@
-"""The synthetic task from data to a report: generate, judge against real bars and a bootstrap of bars, say what was found."""
+"""The synthetic task: generate sequences, compare them with real bars and a bootstrap of bars, and write the report."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from kronos.io.atomic import write_file
 from kronos.schema import PRICE_COLUMNS
 
 REPEATS = 3
-"""Trainings of each LSTM, whose mean and spread are reported."""
+"""Number of trainings of each LSTM, whose mean and spread are reported."""
 CONTROL = "bootstrap of bars"
 
 
 def judge(real: Sequences, synthetic: Sequences, control: Sequences, seed: int) -> dict[str, Any]:
-    """Discriminative score, usefulness and stylised facts of one frequency's sequences."""
+    """Compute discriminative score, usefulness and stylised facts of one frequency's sequences."""
     from kronos.evaluation.synthetic.lstm import discriminative_score, usefulness
 
     sources = {"real": real, "synthetic": synthetic, CONTROL: control}
@@ -56,9 +56,12 @@ def run_synthetic(
     overwrite: bool = False,
     progress: bool = False,
 ) -> tuple[list[str], Path]:
-    """Everything; returns what was found, in words, and the page's path.
+    """Run the whole task; return the results in sentences, and the page's path.
 
     Files in ``out``: synthetic.parquet, judged.json, report.html and figures/.
+
+    Raises:
+        ValueError: ``model`` is no Kronos pair, the data have no usable window, or ``out`` holds another run.
     """
     forecaster = forecaster_of(model, task, tokenizer=tokenizer, device=device)
     if not isinstance(forecaster, PairForecaster):
@@ -109,7 +112,7 @@ def run_synthetic(
 
 
 def words(frequency: str, verdict: dict[str, Any]) -> list[str]:
-    """What was found for one frequency; differences of facts are called so beyond three standard errors."""
+    """Return sentences on one frequency; facts count as different beyond three standard errors."""
     lines = []
     head = f"{frequency}, {verdict['sequences']:,} sequences of {verdict['bars']} bars"
     if "not judged" in verdict:
@@ -171,7 +174,7 @@ def _facts(verdict: dict[str, Any]) -> list[Row]:
 
 
 def _distributions(real: Sequences, synthetic: Sequences, control: Sequences) -> bytes:
-    """Log density of returns, and autocorrelation of absolute ones."""
+    """Plot the log density of returns, and the autocorrelation of absolute returns."""
     figure = _figure(11, 4)
     left, right = figure.subplots(1, 2)
     bins = np.linspace(-12, 12, 97)
@@ -194,7 +197,7 @@ def _distributions(real: Sequences, synthetic: Sequences, control: Sequences) ->
 
 
 def _gallery(real: Sequences, synthetic: Sequences, seed: int) -> bytes:
-    """Four windows, real beside synthetic, on the same scale."""
+    """Plot four windows, real beside synthetic, on the same scale."""
     from kronos.plotting.fan import DOWN, UP
     from kronos.plotting.matplotlib_fan import draw_candles
 

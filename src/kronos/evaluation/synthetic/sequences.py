@@ -1,4 +1,4 @@
-"""Synthetic K-lines: a model goes on from real lookbacks, one path each, and what it draws is kept beside what really came.
+"""Synthetic K-lines: a model draws one path after each real lookback, which is kept beside the real bars that followed.
 
 Legend: N sequences, H bars, 6 features, 5 shapes of a candle.
 """
@@ -30,7 +30,7 @@ OWNS = ("parts/[0-9][0-9][0-9][0-9][0-9].parquet", SYNTHETIC, "judged.json", "re
 
 @dataclass(frozen=True)
 class Sequences:
-    """Sequences of bars that go on from the same lookbacks.
+    """Sequences of bars that follow lookbacks.
 
     Attributes:
         bars: [N, H, 6]; volume and amount zero where the source has none.
@@ -58,12 +58,12 @@ class Sequences:
         return Sequences(bars, self.before, self.scale, self.volume, self.start, self.end, self.frequency)
 
     def returns(self) -> np.ndarray:
-        """Log returns of close in units of the lookback's mean absolute one [N, H]."""
+        """Return log returns of close in units of the lookback's mean absolute return [N, H]."""
         close = np.concatenate((self.before[:, None, CLOSE], self.bars[..., CLOSE]), axis=1)
         return np.diff(np.log(np.maximum(close, 1e-12)), axis=1) / self.scale[:, None]
 
     def shapes(self) -> np.ndarray:
-        """Candles without their level [N, H, 5]: gap, body, upper and lower wick in units of ``scale``; log volume."""
+        """Return the shapes of candles [N, H, 5]: gap, body, upper and lower wick in units of ``scale``; log volume."""
         o, h, low, c = (np.log(np.maximum(self.bars[..., i], 1e-12)) for i in range(4))
         before = np.concatenate((np.log(np.maximum(self.before[:, 3:4], 1e-12)), c[:, :-1]), axis=1)
         shape = np.stack((o - before, c - o, h - np.maximum(o, c), np.minimum(o, c) - low), axis=-1)
@@ -75,7 +75,7 @@ class Sequences:
 
 
 def windows_for(dataset: Dataset, task: Task) -> list[WindowRef]:
-    """As many windows as sequences are asked for, evenly spaced, overlapping only where the data is short.
+    """Choose the task's number of windows, evenly spaced, overlapping only where the data are short.
 
     Raises:
         ValueError: no series has a frequency of the task and enough bars.
@@ -105,7 +105,7 @@ def windows_for(dataset: Dataset, task: Task) -> list[WindowRef]:
 
 
 def _has_returns(ref: WindowRef) -> bool:
-    """Its close moves over the lookback, and its prices are positive."""
+    """Whether the close moves over the lookback, and all prices are positive."""
     prices = ref.series.bars.iloc[ref.seen - ref.lookback : ref.seen + ref.horizon]
     close = prices["close"].to_numpy(np.float64)[: ref.lookback]
     return bool(np.ptp(close) > 0 and (prices[list(PRICE_COLUMNS)] > 0).to_numpy().all())
@@ -121,7 +121,7 @@ def generate(
     overwrite: bool = False,
     progress: bool = False,
 ) -> tuple[list[EvaluationWindow], pd.DataFrame]:
-    """Generate one sequence for each window, resumably, into ``out``/synthetic.parquet.
+    """Generate one sequence for each window into ``out``/synthetic.parquet; a stopped run is resumed.
 
     Returns:
         The windows, and the long table: symbol ("series@cutoff"), timestamps, the six features as drawn made into valid candles,
@@ -183,7 +183,7 @@ def _drawn(forecaster: PairForecaster, chunk: list[WindowRef], seed: int) -> pd.
 
 
 def pairs(origins: Sequence[EvaluationWindow], table: pd.DataFrame) -> tuple[Sequences, Sequences]:
-    """(real, synthetic) from windows and what `generate` gave for them; one horizon only.
+    """Return (real, synthetic) sequences from windows and the table that `generate` gave for them; one horizon only.
 
     Raises:
         ValueError: windows of several horizons.
@@ -212,9 +212,9 @@ def pairs(origins: Sequence[EvaluationWindow], table: pd.DataFrame) -> tuple[Seq
 
 
 def bar_bootstrap(origins: Sequence[EvaluationWindow], real: Sequences, seed: int) -> Sequences:
-    """The simplest generator: candles drawn with replacement from the lookback, set one after the other.
+    """Generate control sequences: candles drawn with replacement from the lookback, one after the other.
 
-    It has the right candles and no memory; what a model adds to it is what it has learned of time.
+    They have the lookback's candles without dependence in time, which is what a model adds.
     """
     rng = np.random.default_rng([seed, 7])
     bars = np.zeros_like(real.bars)

@@ -1,6 +1,6 @@
 """Stylised facts of markets (Cont, 2001), measured on sequences of bars: fat tails, volatility clustering, leverage, volume.
 
-Every figure is a mean of one figure a sequence, so that its error can be told; sequences of equal length have equal bias.
+Every figure is a mean of one figure a sequence, which gives its standard error; sequences of equal length have equal bias.
 
 Legend: N sequences, H bars.
 """
@@ -30,19 +30,19 @@ FACTS = {
 
 
 def autocorrelation(x_NH: np.ndarray, lag: int) -> np.ndarray:
-    """Of each sequence around its own mean [N]; NaN where it is constant."""
+    """Return the autocorrelation of each sequence around its own mean [N]; NaN where it is constant."""
     x = x_NH - x_NH.mean(1, keepdims=True)
     below = np.square(x).sum(1)
     return np.divide((x[:, lag:] * x[:, :-lag]).sum(1), below, out=np.full(len(x), np.nan), where=below > 1e-20)
 
 
 def clustering(returns_NH: np.ndarray, lags: int = LAGS) -> np.ndarray:
-    """Autocorrelations of absolute returns [N, lags]."""
+    """Return the autocorrelations of absolute returns [N, lags]."""
     return np.stack([autocorrelation(np.abs(returns_NH), k) for k in range(1, lags + 1)], axis=1)
 
 
 def per_sequence(sequences: Sequences) -> pd.DataFrame:
-    """Every fact but the tail ratio, a row a sequence."""
+    """Return every fact but the tail ratio, a row for each sequence."""
     r = sequences.returns()
     centred = r - r.mean(1, keepdims=True)
     var = np.square(centred).mean(1)
@@ -73,7 +73,7 @@ def _mean(values_NK: np.ndarray) -> np.ndarray:
 
 
 def facts(sequences: Sequences) -> dict[str, tuple[float, float]]:
-    """{fact: (figure, standard error)}; the error is NaN for the tail ratio."""
+    """Return {fact: (figure, standard error)}; the error is NaN for the tail ratio."""
     table = per_sequence(sequences)
     size = np.abs(sequences.returns())
     low, high = np.quantile(size, [0.75, 0.99])

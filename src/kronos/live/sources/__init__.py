@@ -1,4 +1,4 @@
-"""One file for each library that candles are fetched with, and opening the one that a name asks for."""
+"""Sources of candles, one file for each library; `open_source` opens one by its specification."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kronos.live.source import ADJUSTMENTS, Adjust, Source, Spec
 
 
 def open_source(spec: Spec, timeframe: str, adjust: Adjust, base_url: str | None, retry: RetryPolicy) -> Source:
-    """The source itself.
+    """Open the source of a specification.
 
     Raises:
         ValueError: the library is not installed, or does not know the exchange, symbol, timeframe or adjustment.

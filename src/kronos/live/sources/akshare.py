@@ -1,4 +1,4 @@
-"""China A-shares from Eastmoney, through akshare. Intraday bars are stamped at their close, days at their date."""
+"""China A-shares from Eastmoney, by akshare. Intraday bars are stamped at their close, daily bars at their date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAILY = {"1d": "daily", "1w": "weekly", "1M": "monthly"}
 MINUTES = {"1m": "1", "5m": "5", "15m": "15", "30m": "30", "1h": "60"}
 ADJUST: dict[Adjust, str] = {"none": "", "forward": "qfq", "backward": "hfq"}
 SETTLED = pd.Timedelta(hours=15, minutes=10)
-"""The session closes at 15:00; the day's figures stand a little later."""
+"""Time of day from which a daily bar is final; the session closes at 15:00."""
 PAUSE = 0.5
 """Seconds between two requests."""
 COLUMNS = {
@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 class AkshareSource:
-    """One A-share by its six digits. Volume is in lots of 100 shares and amount in yuan, as Eastmoney gives them."""
+    """Source of one A-share by its six digits. Volume is in lots of 100 shares, amount in yuan, as Eastmoney gives them."""
 
     tz, continuous = TZ, False
     calendar: str | None = "XSHG"
@@ -60,7 +60,7 @@ class AkshareSource:
         return max(start, now - pd.Timedelta(days=days))
 
     def finished(self, times: pd.DatetimeIndex, now: pd.Timestamp) -> pd.Series:
-        """Intraday from its stamp on; a day when its session has settled; a week or month when the next one begins."""
+        """Return whether bars are final: intraday from their timestamp, days from `SETTLED`, weeks and months from the next one."""
         if self.timeframe.intraday:
             return pd.Series(times <= now)
         days = times.tz_convert(TZ)
@@ -70,7 +70,7 @@ class AkshareSource:
         return pd.Series((periods + 1).to_timestamp().tz_localize(TZ) <= now)
 
     def pages(self, start: pd.Timestamp, end: pd.Timestamp) -> Iterator[Page]:
-        """Eastmoney gives a span at once."""
+        """Yield the span as one page, as Eastmoney answers."""
         first, last = start.tz_convert(TZ), end.tz_convert(TZ)
         table = self.retry.run(
             lambda: self._ask(first, last), (BadPage, OSError, ValueError, KeyError, TypeError), _asked_to_wait
@@ -107,8 +107,9 @@ def _asked_to_wait(error: BaseException) -> float | None:
 
 @contextmanager
 def _strict(base_url: str | None) -> Iterator[None]:
-    """While akshare asks: an error of the server is raised, where akshare would go on with its text; and every request goes to
-    ``base_url`` where there is one."""
+    """Patch akshare's requests inside the block: errors of the server raise, and ``base_url`` replaces the host if given.
+
+    akshare itself would parse the text of an error."""
     import requests
 
     original = requests.Session.request

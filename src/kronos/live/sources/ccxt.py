@@ -1,4 +1,4 @@
-"""Exchanges, through ccxt: pages of OHLCV, its own rate limit kept, asked again after what passes."""
+"""Exchanges, by ccxt: pages of OHLCV within ccxt's rate limit, with retries after transient errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kronos.live.source import BadPage, Page, Spec
 from kronos.live.timeframe import Timeframe
 
 PAGE = 1_000
-"""Bars asked for at once; exchanges give what they can."""
+"""Bars requested at once; exchanges may give fewer."""
 LEAST_PAGE = 100
-"""What an exchange gives at least, where ccxt does not know."""
+"""Bars of a page that every exchange is assumed to give, where ccxt has no limit for it."""
 NAMES = ("open", "high", "low", "close", "volume")
 
 
 class CcxtSource:
-    """One symbol of one exchange. Bars are stamped at their open, in UTC, and need no adjustment."""
+    """Source of one symbol of one exchange. Bars are stamped at their open, in UTC, and need no adjustment."""
 
     tz = "UTC"
     calendar: str | None = None
@@ -62,7 +62,7 @@ class CcxtSource:
             )
 
     def _spot_only(self) -> None:
-        """The lists of futures need not be loaded for a spot symbol, which has no colon."""
+        """Skip loading the lists of futures for a spot symbol, which has no colon."""
         wanted = self.exchange.options.get("fetchMarkets")
         types = wanted.get("types") if isinstance(wanted, dict) else wanted
         if ":" not in self.symbol and isinstance(types, list) and "spot" in types:
@@ -102,8 +102,10 @@ class CcxtSource:
         return pd.Series(self.timeframe.after(times) <= now)
 
     def pages(self, start: pd.Timestamp, end: pd.Timestamp) -> Iterator[Page]:
-        """A short page is no sign of the end: the next one begins after its last bar. An empty one is either the end or, where an
-        exchange answers by windows, a window without trade: the next day with a bar is looked for."""
+        """Yield pages until the end of the span.
+
+        A short page does not mean the end: the next one begins after its last bar. An empty page is either the end or, where an
+        exchange answers by time windows, a window without trades; then the next day with a bar is searched."""
         at = start
         while at < end:
             bars = _frame(self._ask(lambda at=at: self._page(self.timeframe.text, at)))
@@ -116,7 +118,7 @@ class CcxtSource:
             at = stop
 
     def _after_nothing(self, at: pd.Timestamp, end: pd.Timestamp) -> pd.Timestamp:
-        """The end of an empty window, or the first later day that has a daily bar."""
+        """Return the end of an empty window, or the first later day that has a daily bar."""
         stop = at + self._window() * self.timeframe.length
         if not self.timeframe.intraday or "1d" not in self.exchange.timeframes:
             return stop
@@ -132,7 +134,7 @@ class CcxtSource:
         return end
 
     def _window(self) -> int:
-        """Bars that an empty answer speaks for: no more than the exchange gives at once."""
+        """Return the bars that an empty answer covers: no more than the exchange gives at once."""
         limit = self.exchange.feature_value(self.symbol, "fetchOHLCV", "limit")
         return min(PAGE, int(limit)) if limit else LEAST_PAGE
 
@@ -152,7 +154,7 @@ class CcxtSource:
 
 
 def _passes(error: BaseException | None) -> bool:
-    """Whether an answer with a status of overload or of a failing server is behind an error."""
+    """Whether an error comes from a response with an HTTP status of overload or server failure."""
     while error is not None:
         status = getattr(getattr(error, "response", None), "status_code", 0)
         if status >= 500 or status in (408, 418, 429):
@@ -162,7 +164,7 @@ def _passes(error: BaseException | None) -> bool:
 
 
 def rebased(urls: Any, base_url: str) -> Any:
-    """Every URL in a nested dictionary, on another host."""
+    """Replace the host of every URL in a nested dictionary."""
     if isinstance(urls, dict):
         return {name: rebased(url, base_url) for name, url in urls.items()}
     return base_url.rstrip("/") + urlsplit(urls).path if isinstance(urls, str) else urls

@@ -1,4 +1,4 @@
-"""Yahoo Finance, through yfinance. Yahoo's prices are always adjusted for splits; ``adjust="forward"`` also for dividends."""
+"""Yahoo Finance, by yfinance. Yahoo's prices are always adjusted for splits; ``adjust="forward"`` also for dividends."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ INTERVALS = {
     "1m": "1m", "2m": "2m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1h", "1d": "1d", "1w": "1wk", "1M": "1mo",
 }  # fmt: skip
 REACH = {"1m": (29, 7), "1h": (729, 365)}
-"""Days that Yahoo keeps, and days asked for at once; other intraday bars: 59."""
+"""Days that Yahoo keeps, and days requested at once, by interval; other intraday bars: 59."""
 CALENDARS = {
     "NMS": "XNYS", "NGM": "XNYS", "NCM": "XNYS", "NYQ": "XNYS", "ASE": "XNYS", "PCX": "XNYS", "BTS": "XNYS", "SNP": "XNYS",
     "DJI": "XNYS", "NIM": "XNYS", "HKG": "XHKG", "SHH": "XSHG", "SHZ": "XSHG", "JPX": "XTKS", "LSE": "XLON", "GER": "XETR",
     "PAR": "XPAR", "AMS": "XAMS", "KSC": "XKRX", "KOE": "XKRX", "TOR": "XTSE", "ASX": "XASX", "NSI": "XBOM", "BSE": "XBOM",
 }  # fmt: skip
 ALWAYS_OPEN = "CCC"
-"""Yahoo's name for crypto."""
+"""Yahoo's exchange code for crypto, which trades without a pause."""
 PAUSE = 0.5
 """Seconds between two requests."""
 
 
 class YahooSource:
-    """One Yahoo ticker. Bars are stamped at their open, in the exchange's zone."""
+    """Source of one Yahoo ticker. Bars are stamped at their open, in the exchange's time zone."""
 
     stamp: Literal["open", "close"] = "open"
 
@@ -89,7 +89,7 @@ class YahooSource:
         return max(start, now - pd.Timedelta(days=days))
 
     def finished(self, times: pd.DatetimeIndex, now: pd.Timestamp) -> pd.Series:
-        """Intraday when the bar's time is over; a day when its session has closed; weeks and months when they are over."""
+        """Return whether bars are final: intraday, weeks and months after their end, days after the close of their session."""
         over = self.timeframe.after(times) <= now
         if self.timeframe.text == "1d" and not self.continuous:
             today = now.tz_convert(self.tz).normalize()
@@ -138,7 +138,7 @@ def _frame(table: pd.DataFrame, tz: str) -> pd.DataFrame:
 
 
 def _session(base_url: str) -> Any:
-    """yfinance's own kind of session, which sends every request to another host."""
+    """Make a session of yfinance's own kind that sends every request to another host."""
     from curl_cffi import requests
 
     class Session(requests.Session):

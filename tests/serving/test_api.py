@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ def offered(golden, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "tiny"
     shutil.copytree(golden / "tiny", folder)
     (folder / "pair.json").write_text(json.dumps({"max_context": 64, "temperature": 0.9, "top_p": 0.95}))
+    shutil.copy(Path(kronos.__file__).parent / "hub" / "nano" / "calibration.json", folder)
     return {"tiny": LoadedModel("tiny", kronos.load(folder))}
 
 
@@ -47,6 +49,11 @@ def long_table(predictor, frame, horizon=5, **settings):
     given = {"T": 0.9, "top_p": 0.95, "num_samples": 4, "seed": 0, "verbose": False, **settings}
     table = predictor.predict_df(frame, horizon, **given)
     return table.drop(columns=[c for c in table if c == "timestamps"]).to_dict("records")
+
+
+def with_times(rows, answer):
+    """A library's rows with the times of an answer's."""
+    return [{**row, "timestamp": told["timestamp"]} for row, told in zip(rows, answer["forecast"], strict=True)]
 
 
 def figures(rows):
@@ -229,6 +236,26 @@ def test_models_samples_and_probes_are_told(client):
     assert sample["ok"] and sample["rows"] == 5031 and len(sample["bars"]["close"]) == 5031
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_paths_are_calibrated_by_the_models_own_or_left_as_drawn(client, offered):
+    frame, predictor = bars(), offered["tiny"].predictor
+    drawn = ask(client, bars=columns(frame), calibration="none")
+    calibrated = ask(client, bars=columns(frame))
+    other = ask(client, bars=columns(frame), temperature=0.5)  # it was fitted for the model's own
+    assert [each["calibration"] for each in (drawn, calibrated, other)] == [None, predictor.calibration.name, None]
+    assert_close(drawn["forecast"], with_times(long_table(predictor, frame, calibration=None), drawn))
+    assert_close(calibrated["forecast"], with_times(long_table(predictor, frame), calibrated))
+    assert drawn["forecast"][0]["mean"] != calibrated["forecast"][0]["mean"]
+    told = client.get("/v1/models").json()["models"][0]["calibration"]
+    assert told == {
+        "name": predictor.calibration.name,
+        "until": "2024-06-30",
+        "covers": [0.7788, 0.7983],
+        "windows": 764,
+    }
+    refused = client.post("/v1/forecast", json={"bars": columns(frame), "calibration": "mine"})
+    assert refused.status_code == 422 and "calibration" in refused.json()["detail"]
 
 
 def test_metrics_count_requests_batches_and_bars(client):

@@ -21,7 +21,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 import kronos  # noqa: E402
 from kronos.serving.config import Settings  # noqa: E402
 from kronos.serving.work import LoadedModel  # noqa: E402
-from tests.serving_server import Server, bars  # noqa: E402
+from tests.serving_server import Server, bars, columns  # noqa: E402
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
@@ -67,7 +67,7 @@ def visit(browser):
         page.on("console", lambda message: message.type == "error" and seen["errors"].append(message.text))
         page.on("pageerror", lambda error: seen["errors"].append(str(error)))
         page.on("request", lambda request: seen["hosts"].add(re.sub(r"^(\w+:(//)?[^/]*).*", r"\1", request.url)))
-        opened.append((made, seen, url))
+        opened.append((made, seen, re.match(r"\w+://[^/]*", url)[0]))
         page.goto(url)
         page.wait_for_selector("html[data-ready=yes]")
         return page
@@ -272,7 +272,7 @@ def test_the_forecast_is_downloaded_as_a_table_and_as_a_picture(visit, server, t
     saved = pd.read_csv(table.value.path())
     assert table.value.suggested_filename == "prices-forecast.csv"
     levels = ["0.1", "0.25", "0.5", "0.75", "0.9"]
-    about = ["symbol", "model", "seed", "forecast_from", "note"]
+    about = ["symbol", "model", "seed", "calibration", "forecast_from", "note"]
     assert list(saved.columns) == ["timestamp", "target_name", "mean", *levels, *about]
     assert saved["model"][0] == "nano" and "no advice" in saved["note"][0]
     assert len(saved) == 25 and set(saved["target_name"]) == {"open", "high", "low", "close", "volume"}
@@ -371,6 +371,125 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visit, server):
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
     assert page.locator("#run").bounding_box()["height"] >= 38
     shot(page, "phone")
+
+
+class Finger:
+    """Touches by the browser's own protocol."""
+
+    def __init__(self, page):
+        self.session, self.page = page.context.new_cdp_session(page), page
+
+    def send(self, kind, *points):
+        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    def drag(self, *ways, steps=8):
+        """Each way is ((x, y), (x, y)): one finger's start and end."""
+        self.send("touchStart", *[start for start, _ in ways])
+        for step in range(1, steps + 1):
+            at = [tuple(a + (b - a) * step / steps for a, b in zip(*way, strict=True)) for way in ways]
+            self.send("touchMove", *at)
+            self.page.wait_for_timeout(20)
+        self.send("touchEnd")
+        self.page.wait_for_timeout(150)
+
+
+def test_on_a_phone_a_finger_taps_pinches_scrolls_and_forecasts(visit, server, tmp_path):
+    file = tmp_path / "prices.csv"
+    bars(600, start="2023-01-02", freq="B").to_csv(file, index=False)
+    page = visit(server.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    read_file(page, file)
+    page.fill("#paths", "8")
+    page.evaluate("() => scrollTo(0, 0)")
+    box = page.locator("#chart").bounding_box()
+    x, y = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4
+    before, last = page.inner_text("#readout"), visible(page)
+    page.touchscreen.tap(x, y)
+    page.wait_for_function("text => document.getElementById('readout').innerText !== text", arg=before, timeout=3000)
+
+    finger = Finger(page)
+    finger.drag(((x - 15, y), (x - 70, y)), ((x + 15, y), (x + 70, y)))
+    assert np.diff(visible(page))[0] < 0.7 * np.diff(last)[0]
+
+    finger.drag(((x, y + 150), (x, y - 100)))
+    assert page.evaluate("() => scrollY") > 100  # the page, not the chart
+    button = page.locator("#run").bounding_box()
+    assert button["y"] > 0 and button["y"] + button["height"] <= 844  # in sight wherever the page is
+
+    page.tap("#run")
+    finished(page)
+    box = page.locator("#chart").bounding_box()
+    assert box["y"] < 250  # back at the chart
+    x = box["x"] + page.evaluate("() => document.getElementById('chart').nowX()") + 30
+    page.touchscreen.tap(x, box["y"] + box["height"] * 0.3)
+    page.wait_for_function("() => /median.*80 %/s.test(document.getElementById('readout').innerText)", timeout=3000)
+    shot(page, "phone-flow")
+
+
+def test_a_calibrated_forecast_says_so_with_its_coverage_and_can_be_had_as_drawn(visit, server):
+    page = visit(server.url)
+    open_sample(page)
+    assert "764" in page.inner_text("#coverage") and "79.8%" in page.inner_text("#coverage")
+    forecast(page, horizon=4, paths=8)
+    assert "calibrated" in page.inner_text("#how")
+    calibrated = page.inner_text("#table tbody tr >> nth=3")
+    page.select_option("#calibration", "none")
+    forecast(page)
+    assert "as drawn" in page.inner_text("#how") and page.inner_text("#table tbody tr >> nth=3") != calibrated
+    page.click("details:has(#seed) summary")
+    page.select_option("#calibration", "auto")
+    forecast(page, temperature=0.5)
+    assert "model's own temperature" in page.inner_text("#how")
+
+
+def test_a_rolling_holdout_scores_many_cut_offs_as_single_ones_are_scored(visit, server, tmp_path):
+    frame, file = bars(200), tmp_path / "prices.csv"
+    frame.to_csv(file, index=False)
+    page = visit(server.url)
+    read_file(page, file)
+    for name, value in {"horizon": 8, "paths": 10, "windows": 5, "lookback": 100}.items():
+        page.fill(f"#{name}", str(value))
+    page.click("#roll")
+    page.wait_for_selector("#rolling:not([hidden])")
+    assert "5 windows, 40 bars" in page.inner_text("#rolling-words")
+    figure = lambda number: page.inner_text(f"#rolling-figures dd >> nth={number}").replace(",", "")
+    maes = []
+    with server.client() as client:
+        for at in range(192, 152, -8):
+            asked = {"bars": columns(frame.iloc[: at + 8]), "horizon": 8, "holdout": 8, "paths": 10, "lookback": 100}
+            maes.append(client.post("/v1/forecast", json=asked).json()["score"]["mae"])
+    assert float(figure(0)) == pytest.approx(np.mean(maes), rel=1e-3, abs=2e-5)
+    assert figure(4).endswith("of 5")
+    assert page.locator("#reliability .dot").count() == 6
+    shot(page, "rolling")
+    page.fill("#horizon", "100")
+    page.click("#roll")
+    assert "Only 1 windows of 100 bars fit" in page.inner_text("#alert-text")
+
+
+def test_the_address_keeps_settings_sample_and_now_and_the_browser_the_last_file(visit, server, tmp_path):
+    page = visit(server.url)
+    open_sample(page)
+    page.fill("#horizon", "7")
+    page.select_option("#scale", "log")
+    move_now(page, 4000)
+    assert "sample=sp500" in page.url and "horizon=7" in page.url and "scale=log" in page.url
+    other = visit(page.url)
+    other.wait_for_selector("#run:not([disabled])")
+    other.wait_for_function("() => document.getElementById('now').value === '4000'")
+    assert (other.input_value("#horizon"), drawn(other)["scale"]) == ("7", "log")
+    file = tmp_path / "prices.csv"
+    bars(200).to_csv(file, index=False)
+    read_file(other, file)
+    other.wait_for_selector("#forget:not([hidden])")
+    other.goto(server.url)
+    other.wait_for_selector("#run:not([disabled])")
+    assert "prices.csv" in other.inner_text("#source-name")
+    other.click("#forget")
+    other.wait_for_selector("#forget", state="hidden")
+    other.goto(f"{server.url}/?horizon=3")
+    other.wait_for_selector("html[data-ready=yes]")
+    assert other.is_visible("#drop-big") and other.input_value("#horizon") == "3"
 
 
 def test_wrong_numbers_are_named_before_anything_is_sent(visit, server):
@@ -506,6 +625,7 @@ def test_the_same_in_python_on_the_command_line_and_by_curl_gives_the_same_numbe
     read_file(page, file)
     if back:
         move_now(page, 300 - back)
+        page.select_option("#calibration", "none")
     page.click("details:has(#seed) summary")
     forecast(page, horizon=12, paths=10, seed=3)
     shown = page.evaluate("() => [...document.querySelectorAll('#table tbody tr')].map(r => r.cells[4].textContent)")

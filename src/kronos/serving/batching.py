@@ -43,6 +43,7 @@ class Job:
     Attributes:
         model: the name of the predictor. series: of `KronosPredictor.prepare`.
         deadline: on time.monotonic, after which nobody waits.
+        calibrated: whether the model's own calibration is put on the paths, where it has one.
         watched: whether the bars are wanted as they are drawn, in ``bars``, [paths, 6] each.
         done: how much of it the engine has done, 0 to 1.
         future: the paths, float32 [paths, horizon, 6].
@@ -55,6 +56,7 @@ class Job:
     seed: int
     sampling: Sampling
     deadline: float
+    calibrated: bool = True
     future: Future[np.ndarray] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
     cancelled: bool = False
@@ -73,6 +75,7 @@ class Job:
         return (
             self.model == other.model
             and self.sampling == other.sampling
+            and self.calibrated == other.calibrated
             and _alike(self.horizon, other.horizon)
             and _alike(self.paths, other.paths)
         )
@@ -267,6 +270,7 @@ class Batcher:
             batch[0].sampling,
             max(job.paths for job in batch),
             [job.seed for job in batch],
+            calibration="auto" if batch[0].calibrated else None,
             progress=progress,
             on_bar=on_bar if any(job.watched for job in batch) else None,
         )

@@ -77,6 +77,7 @@ class About(BaseModel):
     seed: int
     temperature: float
     top_p: float | None
+    calibration: str | None = Field(description="by what the paths are calibrated; null: as drawn")
     last: str = Field(description="time of the last bar that was seen")
     summary: Summary
     score: Score | None
@@ -120,12 +121,23 @@ class InspectionAnswer(BaseModel):
     faults: list[FieldFault]
 
 
+class CalibrationFacts(BaseModel):
+    """``covers``: the share of outcomes inside the 80 % interval, as drawn and calibrated, on windows that were not fitted on."""
+
+    name: str
+    until: str | None = Field(description="the last bar that it was fitted on")
+    covers: list[float] | None
+    windows: int | None
+
+
 class ModelFacts(BaseModel):
     name: str
     context: int
     parameters: int
     temperature: float
     top_p: float | None
+    top_k: int | None
+    calibration: CalibrationFacts | None
 
 
 class ModelsAnswer(BaseModel):

@@ -134,6 +134,7 @@ def about(work: Work, paths: np.ndarray, options: RequestOptions) -> dict[str, A
         "seed": work.job.seed,
         "temperature": work.job.sampling.temperature,
         "top_p": work.job.sampling.top_p,
+        "calibration": work.calibration,
         "last": work.past["timestamps"].iloc[-1].isoformat(),
         "summary": figures(paths, last),
         "score": None if truth is None else score(paths[:, :, CLOSE], truth, last),

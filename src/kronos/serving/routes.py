@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -23,6 +23,9 @@ from kronos.serving.responses import ADVICE, about, answer, long_rows
 from kronos.serving.schemas import RequestOptions
 from kronos.serving.state import State, in_thread
 from kronos.serving.work import Work
+
+if TYPE_CHECKING:
+    from kronos.calibration.calibration import Calibration
 
 router = APIRouter()
 Made = TypeVar("Made")
@@ -107,6 +110,8 @@ async def models(request: Request) -> Response:
                     "parameters": sum(p.numel() for p in offered.predictor.model.parameters()),
                     "temperature": offered.predictor.sampling.temperature,
                     "top_p": offered.predictor.sampling.top_p,
+                    "top_k": offered.predictor.sampling.top_k,
+                    "calibration": _calibration_facts(offered.predictor.calibration),
                 }
                 for offered in state.offered.values()
             ],
@@ -116,6 +121,18 @@ async def models(request: Request) -> Response:
             "advice": ADVICE,
         }
     )
+
+
+def _calibration_facts(how: Calibration | None) -> dict[str, Any] | None:
+    if how is None:
+        return None
+    told = how.verdict
+    return {
+        "name": how.name,
+        "until": how.fitted_on.get("last"),
+        "covers": told.get("covers"),
+        "windows": told.get("windows"),
+    }
 
 
 @router.get("/healthz", responses=documents.PROBE)

@@ -94,6 +94,10 @@ class RequestOptions(_Strict):
         description="keep every path within the daily price limit: cn (by the board of the stock's code in the id), or a share of "
         "the close of the day before, such as 0.1",
     )
+    calibration: Literal["auto", "none"] = Field(
+        "auto",
+        description="auto: the model's own, where it has one and is sampled as it was fitted for; none: paths as drawn",
+    )
     samples: int = Field(0, ge=0, le=200, description="closes of this many of the paths come with the answer")
     timeout: float | None = Field(None, gt=0, description="seconds until an answer; after that 504")
 

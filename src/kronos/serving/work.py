@@ -63,6 +63,12 @@ class Work:
             return paths
         return limited_paths(paths, self.future[: paths.shape[1]], self.past.set_index("timestamps"), self.limit)[0]
 
+    @property
+    def calibration(self) -> str | None:
+        """By what the paths are calibrated, in a few words; None where they are as drawn."""
+        how = self.offered.predictor.calibration_of("auto" if self.job.calibrated else None, self.job.sampling)
+        return None if how is None else how.name
+
 
 def chosen_model(offered: Mapping[str, LoadedModel], name: str | None) -> LoadedModel:
     """The model of a request; the first where it names none."""
@@ -118,7 +124,8 @@ def work_of(bars: pd.DataFrame, options: RequestOptions, id: str, offered: Loade
     limit = series_limit(options.price_limit, id, past, future)
     values = past[[name for name in FEATURES if name in past.columns]]
     series = offered.predictor.prepare(values, past["timestamps"], future)
-    job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline)
+    calibrated = options.calibration == "auto"
+    job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline, calibrated)
     notes = tuple(str(bars.attrs[name]) for name in ("cleaning", "validation") if name in bars.attrs)
     notes += (
         *series.doubts_of_prices().values(),

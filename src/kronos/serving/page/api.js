@@ -40,9 +40,12 @@ export async function inspectFile(file, fields) {
   return (await send("/v1/inspect", { method: "POST", body: form })).json();
 }
 
-// Gives every event to `told`, and the forecast at the end.
-export async function streamForecast(body, told, signal) {
-  const response = await send("/v1/forecast", {
+// Give every event to `told`, and the forecast at the end.
+export const streamForecast = (body, told, signal) => stream("/v1/forecast", body, told, signal);
+export const streamBatch = (body, told, signal) => stream("/v1/forecast/batch", body, told, signal);
+
+async function stream(path, body, told, signal) {
+  const response = await send(path, {
     method: "POST",
     body: JSON.stringify(body),
     headers: { "Content-Type": "application/json", Accept: "text/event-stream" },

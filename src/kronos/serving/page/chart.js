@@ -212,8 +212,8 @@ const ahead = () => view.forecast?.times.length || Math.min(view.options.horizon
 function keepView({ from, to }, before) {
   chart.timeScale().setVisibleLogicalRange({ from, to });
   const end = view.now + ahead() + 1, begins = view.forecast && !before.forecast;
-  if (!begins || view.now < from || view.now > to || to >= end) return;
-  if (end - view.now > (to - from) / 2) reset();
+  if (!begins || (view.now > from && to >= end)) return;
+  if (view.now < from || view.now > to || end - view.now > (to - from) / 2) reset();
   else chart.timeScale().setVisibleLogicalRange({ from: from + end - to, to: end });
 }
 

@@ -2,12 +2,13 @@
 import { getJson, Gone, Problem, setToken, streamForecast, whenBack } from "./api.js";
 import { draw, onNow, pinColour, savePng, showSpan } from "./chart.js";
 import { read, showFacts, wireInputs } from "./data.js";
-import { count, currentLanguage, setDecimals, setLanguage, t, timeLabels } from "./i18n.js";
+import { count, currentLanguage, percent, setDecimals, setLanguage, t, timeLabels } from "./i18n.js";
 import { forgetFile, keepFile, keptFile, readAddress, writeAddress } from "./kept.js";
 import { headerOf, missingColumns, showMapping } from "./mapping.js";
 import { problemText } from "./problems.js";
 import { command, curl, python } from "./recipes.js";
-import { saveCsv, showFigures, showScore, showTable } from "./results.js";
+import { cutOffs, LEAST_WINDOWS, rollingHoldout, showRolling } from "./rolling.js";
+import { fill, saveCsv, showFigures, showScore, showTable } from "./results.js";
 import { decimalsOf } from "./scale.js";
 import { calendars } from "./texts.js";
 
@@ -83,6 +84,9 @@ function showAdvice() {
   const model = state.service.models.find(({ name }) => name === node("model").value);
   node("temperature").placeholder = model.temperature;
   node("top-p").placeholder = model.top_p ?? 1;
+  const how = model.calibration;
+  node("calibration-row").hidden = !how;
+  node("coverage").textContent = how?.covers ? t("coverage", { windows: count(how.windows), before: percent(how.covers[0], 1), after: percent(how.covers[1], 1) }) : "";
 }
 
 // ---- wiring
@@ -96,10 +100,11 @@ function wire() {
   node("read-again").addEventListener("click", () => state.chosen?.file &&
     open({ ...state.chosen, fields: { ...state.chosen.fields, tz: node("tz").value.trim(), columns: node("columns").value.trim() } }));
   for (const id of ["show-paths", "show-truth", "scale", "shape", "averages"]) node(id).addEventListener("change", () => { redraw(); remember(); });
-  for (const id of ["horizon", "lookback", "paths", "model", "calendar", "temperature", "top-p", "seed"]) node(id).addEventListener("change", remember);
+  for (const id of ["horizon", "lookback", "paths", "model", "calendar", "temperature", "top-p", "seed", "calibration", "windows"]) node(id).addEventListener("change", remember);
   for (const button of document.querySelectorAll("[data-span]")) button.addEventListener("click", () => showSpan(button.dataset.span));
   onNow((now) => moveNow(now));
   node("now-date").addEventListener("change", () => node("now-date").value && moveNowTo(node("now-date").value));
+  node("roll").addEventListener("click", roll);
   node("pin").addEventListener("click", pin);
   node("forget").addEventListener("click", async () => { await forgetFile(); node("forget").hidden = true; });
   node("now").addEventListener("input", () => moveNow(Number(node("now").value)));
@@ -134,6 +139,8 @@ function keep(name, value) {
     showLanguageButton();
     showCalendars();
     showPins();
+    if (state.service) showAdvice();
+    if (state.rolled) showRolled();
     if (state.source) { showSource(); showFacts(state.source, readWith); }
   }
   redraw();
@@ -174,7 +181,7 @@ async function open(source) {
   setDecimals(decimalsOf(answer.bars));
   for (const id of ["chart", "chart-tools", "legend", "now-row"]) node(id).hidden = false;
   node("empty").hidden = true;
-  node("run").disabled = false;
+  node("run").disabled = node("roll").disabled = false;
   document.documentElement.dataset.loaded = "yes";
   if (!node("calendar").value && source.sample in SAMPLE_CALENDARS) node("calendar").value = SAMPLE_CALENDARS[source.sample];
   Object.assign(node("now"), { min: Math.min(LEAST, bars), max: bars });
@@ -191,11 +198,11 @@ async function open(source) {
 
 // Nothing of the file before may stand beside the next one.
 function forgetBars() {
-  Object.assign(state, { source: null, answer: null, partial: null, pins: [] });
+  Object.assign(state, { source: null, answer: null, partial: null, pins: [], rolled: null });
   if (Object.values(SAMPLE_CALENDARS).includes(node("calendar").value) && !(state.chosen.sample in SAMPLE_CALENDARS)) node("calendar").value = "";
-  for (const id of ["results", "chart", "chart-tools", "legend", "now-row", "faults-big", "faults", "mapping", "data-facts", "symbol-row", "forget"]) node(id).hidden = true;
+  for (const id of ["results", "rolling", "chart", "chart-tools", "legend", "now-row", "faults-big", "faults", "mapping", "data-facts", "symbol-row", "forget"]) node(id).hidden = true;
   node("empty").hidden = node("drop-big").hidden = false;
-  node("run").disabled = true;
+  node("run").disabled = node("roll").disabled = true;
   delete document.documentElement.dataset.loaded;
   showSource();
   showPins();
@@ -235,7 +242,8 @@ function moveNow(wanted) {
   state.answer = null;
   state.partial = null;
   node("now").value = now;
-  node("results").hidden = true;
+  state.rolled = null;
+  node("results").hidden = node("rolling").hidden = true;
   showNow();
   remember();
   requestAnimationFrame(redraw);
@@ -267,29 +275,32 @@ function showNow() {
 
 // ---- the forecast
 
+// What stands in a field, null where it is empty.
+function numberIn(id, least, most, name) {
+  const input = node(id), text = input.value.trim();
+  input.removeAttribute("aria-invalid");
+  if (text === "") return null;
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < least || value > most) {
+    input.setAttribute("aria-invalid", "true");
+    input.closest("details")?.setAttribute("open", "");
+    input.focus();
+    throw new Problem({ detail: t("needNumber", { name, least, most: count(most) }) });
+  }
+  return value;
+}
+
 function settings() {
   const { limits } = state.service, bars = state.source.answer.bars.timestamps.length;
-  const number = (id, least, most, name) => {
-    const input = node(id), text = input.value.trim();
-    input.removeAttribute("aria-invalid");
-    if (text === "") return null;
-    const value = Number(text);
-    if (!Number.isFinite(value) || value < least || value > most) {
-      input.setAttribute("aria-invalid", "true");
-      input.closest("details")?.setAttribute("open", "");
-      input.focus();
-      throw new Problem({ detail: t("needNumber", { name, least, most: count(most) }) });
-    }
-    return value;
-  };
   return {
-    horizon: number("horizon", 1, limits.horizon, t("horizon")) ?? 24,
-    lookback: number("lookback", 2, Math.min(limits.lookback, state.now), t("lookback")),
-    paths: number("paths", 1, limits.paths, t("paths")) ?? 100,
-    seed: number("seed", 0, Number.MAX_SAFE_INTEGER, t("seed")) ?? 0,
-    temperature: number("temperature", 0, 100, t("temperature")),
-    top_p: number("top-p", 0.0001, 1, "top-p"),
+    horizon: numberIn("horizon", 1, limits.horizon, t("horizon")) ?? 24,
+    lookback: numberIn("lookback", 2, Math.min(limits.lookback, state.now), t("lookback")),
+    paths: numberIn("paths", 1, limits.paths, t("paths")) ?? 100,
+    seed: numberIn("seed", 0, Number.MAX_SAFE_INTEGER, t("seed")) ?? 0,
+    temperature: numberIn("temperature", 0, 100, t("temperature")),
+    top_p: numberIn("top-p", 0.0001, 1, "top-p"),
     model: node("model").value,
+    calibration: node("calibration").value,
     calendar: node("calendar").value.trim() || null,
     bars,
   };
@@ -314,17 +325,12 @@ async function run() {
   } catch (problem) {
     return failed(problem, null);
   }
-  state.running?.abort();
-  const running = new AbortController();
-  state.running = running;
   Object.assign(state, { answer: null, partial: null }); // no old figures under a new forecast
   node("results").hidden = true;
   node("pin").disabled = true;
   redraw();
   remember();
-  showProgress(null);
-  if (matchMedia("(max-width: 860px)").matches) node("stage-title").parentElement.scrollIntoView({ block: "start" });
-  try {
+  await during(run, async (running) => {
     const answer = await streamForecast(requestOf(asked), (name, data) => state.running === running && told(name, data), running.signal);
     if (state.running !== running) return;
     state.answer = answer;
@@ -332,16 +338,61 @@ async function run() {
     state.asked = asked;
     redraw();
     showAnswer();
+  });
+}
+
+// One thing at a time is asked of the service; the button beside the progress stops it.
+async function during(again, work) {
+  state.running?.abort();
+  const running = new AbortController();
+  state.running = running;
+  showProgress(null);
+  if (matchMedia("(max-width: 860px)").matches) node("stage-title").parentElement.scrollIntoView({ block: "start" });
+  try {
+    await work(running);
   } catch (error) {
-    if (error.name !== "AbortError" && state.running === running) failed(error, run);
+    if (error.name !== "AbortError" && state.running === running) failed(error, again);
   } finally {
     if (state.running === running) {
       state.running = null;
       if (state.partial) { state.partial = null; redraw(); }
       node("progress-row").hidden = true;
-      node("run").disabled = false;
+      node("run").disabled = node("roll").disabled = false;
     }
   }
+}
+
+async function roll() {
+  if (!state.source?.answer.ok) return;
+  hideAlert();
+  const { bars } = state.source.answer, { limits, models } = state.service;
+  let asked, ats;
+  try {
+    asked = settings();
+    ats = cutOffs(state.now, asked.horizon, numberIn("windows", LEAST_WINDOWS, 50, t("windows")) ?? 12, LEAST);
+    if (ats.length < LEAST_WINDOWS) throw new Problem({ detail: t("tooFewWindows", { count: count(ats.length), horizon: count(asked.horizon), least: LEAST_WINDOWS }) });
+  } catch (problem) {
+    return failed(problem, null);
+  }
+  const { bars: _, calendar: __, lookback, ...options } = asked, { tz } = state.source.answer;
+  const body = { ...options, lookback: lookback && Math.min(lookback, ats.at(-1)), quantiles: LEVELS, tz: tz && !/^UTC[+-]/.test(tz) ? tz : null };
+  const kept = lookback ?? Math.min(limits.lookback, models.find(({ name }) => name === asked.model).context);
+  state.rolled = null;
+  node("rolling").hidden = true;
+  remember();
+  await during(roll, async (running) => {
+    const wanted = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
+    const found = await rollingHoldout(wanted, bars, ats, kept, (name, data) => state.running === running && name === "progress" && showProgress(data), running.signal);
+    if (state.running !== running) return;
+    state.rolled = found;
+    showRolled();
+    node("rolling").scrollIntoView({ block: "nearest" });
+  });
+}
+
+function showRolled() {
+  const [first, last] = timeLabels([state.rolled.first, state.rolled.last]);
+  showRolling(state.rolled, fill, `${first} – ${last}`);
 }
 
 // Bars are drawn as they come.
@@ -357,7 +408,7 @@ function told(name, data) {
 
 function showProgress(data) {
   node("progress-row").hidden = false;
-  node("run").disabled = true;
+  node("run").disabled = node("roll").disabled = true;
   const bar = node("progress");
   if (!data || !data.done) bar.removeAttribute("value");
   else bar.value = data.done / data.total;
@@ -420,7 +471,7 @@ function showPins() {
 // Of what, by what, from when: for tables and pictures that leave the page.
 function aboutAnswer() {
   const { source, answer } = state;
-  return { symbol: source.answer.symbol ?? source.answer.name, model: answer.model, seed: answer.seed, forecast_from: answer.last, note: t("advice") };
+  return { symbol: source.answer.symbol ?? source.answer.name, model: answer.model, seed: answer.seed, calibration: answer.calibration ?? "none", forecast_from: answer.last, note: t("advice") };
 }
 
 function pictureTitle() {
@@ -431,6 +482,8 @@ function pictureTitle() {
 function showAnswer() {
   node("results").hidden = false;
   node("pin").disabled = false;
+  const { calibration } = state.answer, own = state.service.models.find(({ name }) => name === state.answer.model).calibration;
+  node("how").textContent = t(calibration ? "isCalibrated" : own && state.asked.calibration === "auto" ? "isDrawnOther" : "isDrawn", { name: calibration });
   showFigures(state.answer);
   showScore(state.answer);
   const rows = state.answer.forecast.filter((row) => row.target_name === "close");

@@ -4,7 +4,7 @@ import { t } from "./i18n.js";
 const quoted = (text) => JSON.stringify(text);
 const shell = (text) => (/^[\w./:=,+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
-// told: {name, sample, symbol, tz, clean, columns, bars, now, horizon, lookback, paths, model, calendar, seed, temperature, topP, asked}
+// told: {name, sample, symbol, tz, clean, columns, bars, now, horizon, lookback, paths, model, calendar, seed, temperature, topP, calibration, asked}
 export function python(told) {
   const reading = [
     told.sample ? null : quoted(told.name),
@@ -31,7 +31,7 @@ export function python(told) {
     'values = [c for c in ("open", "high", "low", "close", "volume", "amount") if c in bars]',
     `predictor = kronos.load(${quoted(told.model)})`,
     "forecast = predictor.forecast(",
-    `    past[values], past["timestamps"], future, T=${told.temperature}, top_p=${told.topP}, sample_count=${told.paths}, seed=${told.seed}`,
+    `    past[values], past["timestamps"], future, T=${told.temperature}, top_p=${told.topP}, sample_count=${told.paths}, seed=${told.seed}${told.calibration === "none" ? ", calibration=None" : ""}`,
     ")",
     "print(forecast.summary().T)",
     'print(forecast.to_frame(quantiles=[0.1, 0.25, 0.5, 0.75, 0.9]))',
@@ -54,6 +54,7 @@ export function command(told) {
   if (told.calendar && held < told.horizon) words.push(`--calendar ${shell(told.calendar)}`);
   if (told.asked.temperature) words.push(`--temperature ${told.temperature}`);
   if (told.asked.topP) words.push(`--top-p ${told.topP}`);
+  if (told.calibration === "none") words.push("--calibration none");
   words.push("--quantiles 0.1,0.25,0.5,0.75,0.9", "--plot forecast.html", "--out forecast.csv");
   if (held === told.horizon) words.splice(2, 0, "--holdout");
   const note = held === 0 || held === told.horizon ? [] : [t("onlyEnd", { horizon: told.horizon })];
@@ -76,6 +77,7 @@ export function curl(told) {
   add("calendar", told.calendar);
   if (told.asked.temperature) add("temperature", told.temperature);
   if (told.asked.topP) add("top_p", told.topP);
+  if (told.calibration === "none") add("calibration", "none");
   add("quantiles", "0.1,0.25,0.5,0.75,0.9");
   const words = ["curl", ...(told.token ? ['-H "Authorization: Bearer $KRONOS_TOKEN"'] : []), ...fields.map((field) => `-F ${shell(field)}`)];
   return wrapped([...words, shell(`${location.origin}/v1/forecast`)]);

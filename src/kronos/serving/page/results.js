@@ -5,7 +5,7 @@ import { count, percent, price, t, timeLabels } from "./i18n.js";
 const node = (id) => document.getElementById(id);
 const LEVELS = ["0.1", "0.25", "0.5", "0.75", "0.9"];
 
-function fill(list, rows) {
+export function fill(list, rows) {
   list.replaceChildren(...rows.map(([name, value, kind, help]) => {
     const box = document.createElement("div"), term = document.createElement("dt"), figure = document.createElement("dd");
     term.textContent = name;

@@ -720,7 +720,7 @@ class KronosPredictor:
 
         Returns:
             For each series its paths of valid candles, float32 [sample_count, H_i, 6] in prices; those of a smaller
-            ``sample_count`` are the first of them.
+            ``sample_count`` are the first of them where they are not calibrated.
         """
 
         how = self.calibration_of(calibration, sampling, anchor)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,6 @@ def offered(golden, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "tiny"
     shutil.copytree(golden / "tiny", folder)
     (folder / "pair.json").write_text(json.dumps({"max_context": 64, "temperature": 0.9, "top_p": 0.95}))
-    shutil.copy(Path(kronos.__file__).parent / "hub" / "nano" / "calibration.json", folder)
     return {"tiny": LoadedModel("tiny", kronos.load(folder))}
 
 
@@ -238,24 +238,41 @@ def test_models_samples_and_probes_are_told(client):
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
-def test_paths_are_calibrated_by_the_models_own_or_left_as_drawn(client, offered):
-    frame, predictor = bars(), offered["tiny"].predictor
-    drawn = ask(client, bars=columns(frame), calibration="none")
-    calibrated = ask(client, bars=columns(frame))
-    other = ask(client, bars=columns(frame), temperature=0.5)  # it was fitted for the model's own
-    assert [each["calibration"] for each in (drawn, calibrated, other)] == [None, predictor.calibration.name, None]
-    assert_close(drawn["forecast"], with_times(long_table(predictor, frame, calibration=None), drawn))
-    assert_close(calibrated["forecast"], with_times(long_table(predictor, frame), calibrated))
-    assert drawn["forecast"][0]["mean"] != calibrated["forecast"][0]["mean"]
-    told = client.get("/v1/models").json()["models"][0]["calibration"]
-    assert told == {
-        "name": predictor.calibration.name,
-        "until": "2024-06-30",
-        "covers": [0.7788, 0.7983],
-        "windows": 764,
-    }
-    refused = client.post("/v1/forecast", json={"bars": columns(frame), "calibration": "mine"})
+@pytest.fixture(scope="module")
+def calibrated(golden, tmp_path_factory):
+    """The same pair with a calibration of its own."""
+    folder = tmp_path_factory.mktemp("calibrated") / "tiny"
+    shutil.copytree(golden / "tiny", folder)
+    (folder / "pair.json").write_text(json.dumps({"max_context": 64, "temperature": 0.9, "top_p": 0.95}))
+    shutil.copy(Path(kronos.__file__).parent / "hub" / "nano" / "calibration.json", folder)
+    return kronos.load(folder)
+
+
+def test_paths_are_calibrated_by_the_models_own_or_left_as_drawn(calibrated):
+    frame = bars()
+    with Server({"tiny": LoadedModel("tiny", calibrated)}) as running, running.client() as client:
+        drawn = ask(client, bars=columns(frame), calibration="none")
+        own = ask(client, bars=columns(frame))
+        other = ask(client, bars=columns(frame), temperature=0.5)  # it was fitted for the model's own
+        facts = client.get("/v1/models").json()["models"][0]["calibration"]
+        refused = client.post("/v1/forecast", json={"bars": columns(frame), "calibration": "mine"})
+    name = calibrated.calibration.name
+    assert [each["calibration"] for each in (drawn, own, other)] == [None, name, None]
+    for answer, how in ((drawn, None), (own, "auto")):
+        assert_close(answer["forecast"], with_times(long_table(calibrated, frame, calibration=how), answer))
+    assert drawn["forecast"][0]["mean"] != own["forecast"][0]["mean"]
+    assert facts == {"name": name, "until": "2024-06-30", "covers": [0.7788, 0.7983], "windows": 764}
     assert refused.status_code == 422 and "calibration" in refused.json()["detail"]
+
+
+def test_calibrated_paths_do_not_depend_on_who_else_asks(calibrated):
+    wanted = [{"bars": columns(bars(40, i)), "horizon": 5, "paths": 4 + 4 * i, "seed": i} for i in range(3)]
+    running = Server({"tiny": LoadedModel("tiny", calibrated)}, Settings(port=0, window=0.5))
+    with running, running.client() as client, ThreadPoolExecutor(3) as pool:
+        alone = [client.post("/v1/forecast", json=body).json() for body in wanted]
+        together = list(pool.map(lambda body: client.post("/v1/forecast", json=body).json(), wanted))
+    for one, other in zip(alone, together, strict=True):
+        assert_close(one["forecast"], other["forecast"])
 
 
 def test_metrics_count_requests_batches_and_bars(client):

@@ -43,7 +43,7 @@ class Job:
     Attributes:
         model: the name of the predictor. series: of `KronosPredictor.prepare`.
         deadline: on time.monotonic, after which nobody waits.
-        calibrated: whether the model's own calibration is put on the paths, where it has one.
+        calibrated: whether the model's own calibration is put on the paths.
         watched: whether the bars are wanted as they are drawn, in ``bars``, [paths, 6] each.
         done: how much of it the engine has done, 0 to 1.
         future: the paths, float32 [paths, horizon, 6].
@@ -56,7 +56,7 @@ class Job:
     seed: int
     sampling: Sampling
     deadline: float
-    calibrated: bool = True
+    calibrated: bool = False
     future: Future[np.ndarray] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
     cancelled: bool = False
@@ -71,13 +71,16 @@ class Job:
         return not self.cancelled and time.monotonic() < self.deadline
 
     def goes_with(self, other: Job) -> bool:
-        """Whether both can be in one batch without one of them paying for the other."""
+        """Whether both can be in one batch without one of them paying for the other.
+
+        A calibration reads all paths of a series, so that calibrated series go only with as many.
+        """
         return (
             self.model == other.model
             and self.sampling == other.sampling
-            and self.calibrated == other.calibrated
             and _alike(self.horizon, other.horizon)
-            and _alike(self.paths, other.paths)
+            and self.calibrated == other.calibrated
+            and (self.paths == other.paths if self.calibrated else _alike(self.paths, other.paths))
         )
 
 

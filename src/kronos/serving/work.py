@@ -124,8 +124,8 @@ def work_of(bars: pd.DataFrame, options: RequestOptions, id: str, offered: Loade
     limit = series_limit(options.price_limit, id, past, future)
     values = past[[name for name in FEATURES if name in past.columns]]
     series = offered.predictor.prepare(values, past["timestamps"], future)
-    calibrated = options.calibration == "auto"
-    job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline, calibrated)
+    how = offered.predictor.calibration_of("auto" if options.calibration == "auto" else None, sampling)
+    job = Job(offered.name, series, horizon, options.paths, options.seed, sampling, deadline, how is not None)
     notes = tuple(str(bars.attrs[name]) for name in ("cleaning", "validation") if name in bars.attrs)
     notes += (
         *series.doubts_of_prices().values(),

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from kronos.calendars import CalendarWarning, describe_calendar, future_timestamps, infer_frequency
+from kronos.calendars.beyond import last_announced
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the market data beside the project (../shared/data)")
@@ -245,6 +246,31 @@ def test_a_history_after_the_last_known_session_goes_on_by_weekdays():
         result = future_timestamps(weekdays("2028-05-01", "2028-05-26"), 5, "XSHG")
     # 28 May 2028 is the Dragon Boat Festival, a Sunday, and 29 May its day off
     same(result, pd.DatetimeIndex(["2028-05-30", "2028-05-31", "2028-06-01", "2028-06-02", "2028-06-05"]))
+
+
+def test_announced_holidays_count_up_to_the_last_year_that_is_listed_whole():
+    days = [pd.Timestamp(year, month, 5) for year in range(2010, 2026) for month in range(1, 9)]
+    easters = [pd.Timestamp(year, 4, 2) for year in range(2026, 2050)]
+    assert last_announced([*days, *easters]) == np.datetime64("2025-12-31", "D").astype(int)
+    assert last_announced(easters) is None and last_announced([]) is None
+
+
+def test_bars_after_the_announced_holidays_and_an_old_package_are_said(monkeypatch):
+    monkeypatch.setattr("kronos.calendars.future._SAID_STALE", set())
+    history = weekdays("2040-02-01", "2040-02-24")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        future_timestamps(history, 5, "XIDX")
+        future_timestamps(history, 5, "XIDX")
+        future_timestamps(history, 5, "XNYS")
+    texts = [str(one.message) for one in said]
+    listed = [text for text in texts if "calendar XIDX lists the holidays" in text]
+    assert len(listed) == 2 and all("5 of the 5 bars come after it" in text for text in listed)
+    stale = [text for text in texts if text.startswith("exchange_calendars ")]
+    assert [("XIDX" in text, "XNYS" in text) for text in stale] == [(True, False), (False, True)]
+    assert all(
+        "the history goes on to 2040-02-24" in text and "pip install -U exchange_calendars" in text for text in stale
+    )
 
 
 def test_a_history_before_the_first_known_session_is_refused():

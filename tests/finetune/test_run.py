@@ -17,7 +17,8 @@ from kronos.cli import main
 from kronos.finetune import comparison
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.datasets import open_parts
-from kronos.finetune.run import prepare_files
+from kronos.finetune.run import prepare_files, read_series
+from kronos.klines import ReadOptions, read_klines
 from kronos.loading import load, load_model, load_tokenizer
 from kronos.nn import save_checkpoint
 from kronos.training.distributed import World
@@ -276,3 +277,16 @@ def test_tokens_of_a_window_that_comes_again_are_looked_up_and_the_same(pair, mo
     large = KnownTokens(encode, windows=6, length=25)
     large(bars, np.arange(6)), large(bars, np.arange(6))
     assert asked == [6, 6, 6]
+
+
+def test_a_zone_that_is_told_gives_the_clock_that_other_commands_read(tmp_path):
+    times = pd.date_range("2024-01-02 01:30", periods=6, freq="h", tz="UTC")
+    table = pd.DataFrame({"timestamps": times, "open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5, "volume": 5.0})
+    table.to_csv(tmp_path / "zoned.csv", index=False)
+    table.assign(timestamps=times.tz_localize(None)).to_csv(tmp_path / "naive.csv", index=False)
+    options = ReadOptions(tz="Asia/Shanghai")
+    for name, hour in (("zoned", 9), ("naive", 1)):
+        got = read_series([tmp_path / f"{name}.csv"], 2, None, print, options)["timestamp"]
+        same = read_klines(tmp_path / f"{name}.csv", options=options)["timestamps"]
+        assert got.tolist() == same.dt.tz_localize(None).tolist()
+        assert got.iloc[0] == pd.Timestamp(2024, 1, 2, hour, 30)

@@ -5,7 +5,10 @@ The package ``holidays`` knows those; days off that are announced from year to y
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+import pandas as pd
 
 from kronos.calendars.history import DAY, Micros
 from kronos.errors import KronosWarning
@@ -44,6 +47,27 @@ def days_beyond(name: str, days: Micros, last_day: int) -> Micros:
     return ahead if off is None else ahead[~np.isin(ahead, off)]
 
 
+FEW_ANNOUNCED = 4
+"""Announced days off in a usual year, from which on a calendar lives by such lists."""
+
+
+def last_announced(days: Iterable[pd.Timestamp]) -> int | None:
+    """Last day (number since 1970) of the years whose announced days off are listed whole; None for calendars that need no lists.
+
+    A year with less than half of what the ten years before the newest list had is not whole yet: some days of later years,
+    such as an Easter, are listed long before.
+    """
+    years, counts = np.unique([day.year for day in days], return_counts=True)
+    of = dict(zip(years.tolist(), counts.tolist(), strict=True))
+    if not of:
+        return None
+    usual = float(np.median([of.get(year, 0) for year in range(2015, 2025)]))
+    if usual < FEW_ANNOUNCED:
+        return None
+    whole = max(year for year, count in of.items() if count >= usual / 2)
+    return int(np.datetime64(f"{whole}-12-31", "D").astype(np.int64))
+
+
 def usual_hours(days: Micros, parts: Micros, ahead: Micros) -> Micros:
     """Hours (n, 2, 2) for the days ``ahead``: those that their weekday had most often among the last sessions."""
     recent, hours = days[-RECENT:], (parts - (days * DAY)[:, None, None])[-RECENT:]
@@ -54,6 +78,23 @@ def usual_hours(days: Micros, parts: Micros, ahead: Micros) -> Micros:
         rows = (ahead + 3) % 7 == weekday
         result[rows] = kinds[int(np.argmax(counts))] + (ahead[rows] * DAY)[:, None, None]
     return result
+
+
+def stale_text(name: str, known: int, last: int, version: str) -> str:
+    """One sentence for a history that goes on after the holidays that the installed exchange_calendars can know."""
+    known_to, last_bar = (str(np.datetime64(day, "D")) for day in (known, last))
+    return (
+        f"exchange_calendars {version} has holidays that were announced up to {known_to}, and the history goes on to {last_bar}: "
+        f"days off of {name} since then may be forecast; update it: pip install -U exchange_calendars"
+    )
+
+
+def announced_text(name: str, known: int, beyond: int, horizon: int) -> str:
+    """One sentence for bars after the announced holidays that a calendar lists."""
+    return (
+        f"calendar {name} lists the holidays that are announced from year to year until {np.datetime64(known, 'D')}: {beyond} of "
+        f"the {horizon} bars come after it, and may fall on such a holiday; update exchange_calendars"
+    )
 
 
 def warning_text(name: str, base: str, end: str, beyond: int, horizon: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from kronos.calendars.beyond import days_beyond, usual_hours
+from kronos.calendars.beyond import days_beyond, last_announced, usual_hours
 from kronos.calendars.history import DAY, HOUR, LAST_YEAR, History, Micros, utc_of, wall_of
 from kronos.calendars.night_sessions import CN_FUTURES, HK_FUTURES, NIGHT_MARKETS, night_parts, split_name
 from kronos.calendars.pattern import after_change_of_labels, fill_holes, make_table, share, usual
@@ -56,6 +56,9 @@ class Sessions:
     parts: Micros
     limit: int | None = (
         None  # last day of which the calendar knows whether it is a session; later ones are its usual days
+    )
+    announced: int | None = (
+        None  # last day of the years whose announced holidays the calendar lists; None: as far as it goes
     )
 
     @property
@@ -194,7 +197,7 @@ def _night_sessions(market: str, end: int | None, first_day: int, last_day: int)
     kept = base.days <= last_day
     days = base.days[kept]
     parts = night_parts(hours, days, early[kept], end, int(following[0]) if len(following) else last_day + 1)
-    return Sessions(market, base.zone, days, parts, base.limit)
+    return Sessions(market, base.zone, days, parts, base.limit, base.announced)
 
 
 def base_of(name: str) -> str:
@@ -221,7 +224,7 @@ def _known_sessions(name: str, first_year: int, last_year: int) -> Sessions:
 
     start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
     try:
-        schedule, zone, limit = _schedule(name, start, end)
+        schedule, zone, limit, announced = _schedule(name, start, end)
     except (ValueError, NotImplementedError) as error:
         try:
             default = exchange_calendars.get_calendar(name)  # some calendars know only a range of years: ask which
@@ -241,7 +244,7 @@ def _known_sessions(name: str, first_year: int, last_year: int) -> Sessions:
                 Argument("calendar", None),
                 " to continue the history's own pattern",
             ) from None
-        schedule, zone, limit = _schedule(name, start, end)
+        schedule, zone, limit, announced = _schedule(name, start, end)
 
     def wall(times: pd.Series) -> Micros:
         local = pd.DatetimeIndex(times).tz_convert(zone).tz_localize(None)
@@ -253,18 +256,32 @@ def _known_sessions(name: str, first_year: int, last_year: int) -> Sessions:
     pauses, resumes = np.where(whole, closes, pauses), np.where(whole, closes, resumes)
     parts = np.stack([np.stack([opens, pauses], axis=1), np.stack([resumes, closes], axis=1)], axis=1)
     days = np.asarray(pd.DatetimeIndex(schedule.index).as_unit("us").asi8, dtype=np.int64) // DAY
-    return Sessions(name, zone, days, parts, limit)
+    return Sessions(name, zone, days, parts, limit, announced)
 
 
-def _schedule(name: str, start: pd.Timestamp, end: pd.Timestamp) -> tuple[pd.DataFrame, Any, int | None]:
-    """The table of sessions (open, break_start, break_end, close in UTC), the exchange's zone and the last day known."""
+def _schedule(name: str, start: pd.Timestamp, end: pd.Timestamp) -> tuple[pd.DataFrame, Any, int | None, int | None]:
+    """The table of sessions (open, break_start, break_end, close in UTC), the exchange's zone, and the last days known:
+    of the calendar, and of the years whose announced holidays it lists."""
     import exchange_calendars
 
     if name == "XTAE":
-        return *_tel_aviv(start, end), None
+        return *_tel_aviv(start, end), None, None
     calendar = exchange_calendars.get_calendar(name, start=start, end=end)
     bound = calendar.bound_max()
-    return calendar.schedule, calendar.tz, None if bound is None else int(np.datetime64(bound, "D").astype(np.int64))
+    if bound is not None:
+        return calendar.schedule, calendar.tz, _day_number(bound), None
+    return calendar.schedule, calendar.tz, None, last_announced(calendar.adhoc_holidays)
+
+
+def newest_holidays() -> int:
+    """Day number since 1970 up to which the installed exchange_calendars has holidays announced from year to year: Shanghai's."""
+    from exchange_calendars.exchange_calendar_xshg import XSHGExchangeCalendar
+
+    return _day_number(XSHGExchangeCalendar.bound_max())
+
+
+def _day_number(day: pd.Timestamp) -> int:
+    return int(np.datetime64(day, "D").astype(np.int64))
 
 
 def _tel_aviv(start: pd.Timestamp, end: pd.Timestamp) -> tuple[pd.DataFrame, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars import exchange
-from kronos.calendars.beyond import CalendarWarning, warning_text
+from kronos.calendars.beyond import CalendarWarning, announced_text, stale_text, warning_text
 from kronos.calendars.history import DAY, HOUR, LAST_YEAR, PERIODS, History, Micros, Timestamps, read_history, utc_of
 from kronos.calendars.night_sessions import NIGHT_MARKETS, variant_of
 from kronos.calendars.pattern import MARKET_CLOCKS, WEEK, WeekPattern, disagreement, learn_clock, learn_week
@@ -67,15 +67,33 @@ def _warn_beyond(past: History, stamps: Micros, name: str | None) -> None:
     if name in (None, exchange.ALWAYS, exchange.WEEKDAYS, exchange.FX):
         return
     last = int(stamps[-1] // DAY)
-    limit = exchange.sessions_between(str(name), last, last).limit
-    beyond = 0 if limit is None else int((stamps // DAY > limit).sum())
-    if beyond and limit is not None:
-        end = str(np.datetime64(limit, "D"))
-        warnings.warn(
-            warning_text(str(name), exchange.base_of(str(name)), end, beyond, len(stamps)),
-            CalendarWarning,
-            stacklevel=3,
-        )
+    sessions = exchange.sessions_between(str(name), last, last)
+    for limit in (sessions.limit, sessions.announced):
+        beyond = 0 if limit is None else int((stamps // DAY > limit).sum())
+        if limit is None or not beyond:
+            continue
+        if limit == sessions.limit:
+            end = str(np.datetime64(limit, "D"))
+            said = warning_text(str(name), exchange.base_of(str(name)), end, beyond, len(stamps))
+        else:
+            said = announced_text(str(name), limit, beyond, len(stamps))
+        warnings.warn(said, CalendarWarning, stacklevel=3)
+    if sessions.limit is None:
+        _warn_stale(str(name), int(past.utc[-1] // DAY))
+
+
+_SAID_STALE: set[str] = set()
+"""Calendars of which it was said that the installed package is older than the history."""
+
+
+def _warn_stale(name: str, last: int) -> None:
+    """Say once a calendar that the installed exchange_calendars is too old to know the holidays of the history."""
+    from importlib.metadata import version
+
+    known = exchange.newest_holidays()
+    if last > known and name not in _SAID_STALE:
+        _SAID_STALE.add(name)
+        warnings.warn(stale_text(name, known, last, version("exchange_calendars")), CalendarWarning, stacklevel=4)
 
 
 def describe_calendar(history: Timestamps, calendar: str | None = None) -> str:

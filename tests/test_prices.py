@@ -1,5 +1,7 @@
 """Prices that are not around 100: tiny units, collapses and splits."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -168,3 +170,38 @@ def test_aligned_opens_of_tiny_prices_beside_large_ones_stay_positive():
     found = align_opens(bars, np.array([1e4]), gaps)[..., 0]
     assert (found > 0).all()
     assert found[0, 0] > 1e-20
+
+
+CASES = Path(__file__).parents[2] / "shared" / "cases"
+needs_cases = pytest.mark.skipif(not CASES.exists(), reason=f"the shared cases are not at {CASES}")
+
+
+def forecast_of(nano, bars: pd.DataFrame, horizon: int = 8):
+    future = kronos.future_timestamps(bars["timestamps"], horizon)
+    return nano.forecast(
+        bars.drop(columns="timestamps"), bars["timestamps"], future, sample_count=400, seed=0, verbose=False
+    )
+
+
+@needs_cases
+def test_shared_collapse_is_forecast_above_zero_and_warned_of(nano):
+    bars = kronos.read_klines(CASES / "luna_crash.csv")
+    with pytest.warns(KlineWarning, match="more than the last price"):
+        made = forecast_of(nano, bars)
+    assert (made.paths[..., :4] > 0).all()
+    assert (made.mean()[PRICES] > 0).all(axis=None)
+    quantiles = made.quantile([0.01, 0.5, 0.99]).filter(regex="^(open|high|low|close)_")
+    assert quantiles.shape[1] == 12 and (quantiles > 0).all(axis=None)
+
+
+@needs_cases
+def test_shared_tiny_prices_have_the_band_of_the_same_bars_times_a_million(nano):
+    tiny = kronos.read_klines(CASES / "tiny_price_shib_5m.csv")
+    large = tiny.assign(**{name: tiny[name] * 1e6 for name in PRICES})
+    made = forecast_of(nano, tiny)
+    assert (made.paths[..., :4] > 0).all()
+    spreads = []
+    for bars, forecast in ((tiny, made), (large, forecast_of(nano, large))):
+        closes = forecast.paths[0, :, :, 3].astype(np.float64)
+        spreads.append(closes.std(axis=0).mean() / bars["close"].iloc[-1])
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.05)

@@ -38,7 +38,7 @@ class Argument(NamedTuple):
 
 
 Spelling = Callable[[Argument], str]
-"""How a front end spells an argument."""
+"""Function that spells an argument for a front end."""
 
 
 class Message(str):
@@ -88,7 +88,7 @@ def _literal(value: Any) -> str:
 
 
 class KronosError(ValueError):
-    """What was given cannot be used.
+    """Error for input that cannot be used.
 
     Args:
         parts: of the message: what was found, where, and what to do.
@@ -109,7 +109,7 @@ class KronosError(ValueError):
 
 
 class KronosWarning(UserWarning):
-    """A result that may be poor, and why."""
+    """Warning that a result may be poor, with the reason."""
 
 
 def spell(text: str, spelling: Spelling) -> str:

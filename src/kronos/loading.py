@@ -1,4 +1,4 @@
-"""`load`: from a name to a predictor that is ready to forecast."""
+"""`load`: make a predictor from a model's name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def pair_settings(name: str | os.PathLike[str]) -> GenerationConfig:
-    """Context and recommended sampling of a zoo name, a Hub id or a local pair."""
+    """Return context and recommended sampling of a short name, a Hub id or a local pair."""
     entry = entry_of(str(name))
     if entry is not None and entry.folder is None:
         return GenerationConfig(max_context=entry.context)
@@ -31,7 +31,7 @@ def pair_settings(name: str | os.PathLike[str]) -> GenerationConfig:
 
 
 def pair_calibration(name: str | os.PathLike[str]) -> Calibration | None:
-    """The calibration that lies beside a local pair, or the embedded one's; None where there is none."""
+    """Return the calibration in the folder of a local pair, or of the built-in pair; None where there is none."""
     from kronos.calibration.calibration import Calibration
 
     entry = entry_of(str(name))
@@ -62,10 +62,10 @@ def load(
     memory: int | None = None,
     **hub_options: Any,
 ) -> KronosPredictor:
-    """A ready predictor: the right tokenizer, the right context, eval mode, the best device there is.
+    """Load a predictor with the model's tokenizer and context, in eval mode, on the best device.
 
     Args:
-        name_or_path: "nano" (embedded, needs no network), "mini", "small", "base"; a Hub id; or a local folder that holds
+        name_or_path: "nano" (built in, needs no network), "mini", "small", "base"; a Hub id; or a local folder that holds
             the folders ``model`` and ``tokenizer``, or a model alone if ``tokenizer`` is given.
         tokenizer: Hub id or folder of the tokenizer, where it does not follow from the name.
         device: None takes cuda, else mps, else cpu.
@@ -113,12 +113,12 @@ def load(
 
 
 def load_tokenizer(name_or_path: str | os.PathLike[str], **hub_options: Any) -> KronosTokenizer:
-    """The tokenizer of a zoo name, of a folder (a pair's or its own) or of a Hub id, in eval mode; raises as `load`."""
+    """Load the tokenizer of a short name, of a folder (a pair's or its own) or of a Hub id, in eval mode; raises as `load`."""
     return _network(KronosTokenizer, "tokenizer", name_or_path, hub_options)
 
 
 def load_model(name_or_path: str | os.PathLike[str], **hub_options: Any) -> Kronos:
-    """The model of a zoo name, of a folder (a pair's or its own) or of a Hub id, in eval mode; raises as `load`."""
+    """Load the model of a short name, of a folder (a pair's or its own) or of a Hub id, in eval mode; raises as `load`."""
     return _network(Kronos, "model", name_or_path, hub_options)
 
 

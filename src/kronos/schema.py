@@ -7,7 +7,7 @@ OPTIONAL_COLUMNS: tuple[str, ...] = ("volume", "amount")
 FEATURES: tuple[str, ...] = PRICE_COLUMNS + OPTIONAL_COLUMNS
 """Columns of a bar in the order of every array [..., 6]."""
 OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(len(FEATURES))
-"""Where each column stands in an array [..., 6]."""
+"""Index of each column in an array [..., 6]."""
 TIME_FIELDS: tuple[str, ...] = ("minute", "hour", "weekday", "day", "month")
 """Fields of a time in the order of every array [..., 5]."""
 PICKLE_FEATURES: tuple[str, ...] = (*PRICE_COLUMNS, "vol", "amt")

@@ -1,4 +1,4 @@
-"""The timestamps of the future: when the next bars of a market will be stamped.
+"""Timestamps of the next bars of a market.
 
 ``future_timestamps`` continues a history of timestamps, either by the pattern that the history itself shows (sessions,
 lunch breaks, weekends, the clock that the market keeps) or by a named exchange calendar (holidays, early closes).

@@ -1,6 +1,6 @@
-"""Sessions past the last day that an exchange calendar knows: its weekdays, without the public holidays of the country.
+"""Sessions past the last day of an exchange calendar: its weekdays, without the public holidays of the country.
 
-The package ``holidays`` knows those; days off that are announced from year to year are known to neither.
+The package ``holidays`` gives those; holidays that are announced from year to year are in neither.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ RECENT = 60  # sessions whose weekdays and hours are continued
 
 
 class CalendarWarning(KronosWarning):
-    """Timestamps lie past what the named exchange calendar knows."""
+    """Warning that timestamps lie past the last day of the named exchange calendar."""
 
 
 def holidays_of(name: str, first_year: int, last_year: int) -> Micros | None:
-    """Public holidays of the exchange's country, as day numbers since 1970; None where they are not known."""
+    """Return the public holidays of the exchange's country, as day numbers since 1970; None where they are not known."""
     country = COUNTRIES.get(name)
     if country is None:
         return None
@@ -36,7 +36,7 @@ def holidays_of(name: str, first_year: int, last_year: int) -> Micros | None:
 
 
 def days_beyond(name: str, days: Micros, last_day: int) -> Micros:
-    """Days after the last of ``days`` up to ``last_day`` that fall on a weekday of the last sessions and are no public holiday."""
+    """Return the days after the last of ``days`` up to ``last_day`` on weekdays of the last sessions, without public holidays."""
     ahead = np.arange(days[-1] + 1, last_day + 1, dtype=np.int64)
     weekdays = np.unique((days[-RECENT:] + 3) % 7)
     ahead = ahead[np.isin((ahead + 3) % 7, weekdays)]
@@ -69,7 +69,7 @@ def last_announced(days: Iterable[pd.Timestamp]) -> int | None:
 
 
 def usual_hours(days: Micros, parts: Micros, ahead: Micros) -> Micros:
-    """Hours (n, 2, 2) for the days ``ahead``: those that their weekday had most often among the last sessions."""
+    """Return hours (n, 2, 2) for the days ``ahead``: the most frequent ones of their weekday among the last sessions."""
     recent, hours = days[-RECENT:], (parts - (days * DAY)[:, None, None])[-RECENT:]
     result = np.empty((len(ahead), *parts.shape[1:]), dtype=np.int64)
     for weekday in np.unique((ahead + 3) % 7):

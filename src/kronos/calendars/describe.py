@@ -1,4 +1,4 @@
-"""A calendar in words, read off the timestamps that it produces: so the sentence cannot differ from the behaviour."""
+"""Description of a calendar in words, from the timestamps that it produces, so that it agrees with the behaviour."""
 
 from __future__ import annotations
 

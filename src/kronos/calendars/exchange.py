@@ -1,4 +1,4 @@
-"""Named calendars: which sessions an exchange holds (``exchange_calendars``), and where its bars lie within them."""
+"""Named calendars: sessions of an exchange (``exchange_calendars``), and the timestamps of its bars within them."""
 
 from __future__ import annotations
 
@@ -308,7 +308,7 @@ def _day(bound: pd.Timestamp | None) -> str:
 
 
 def learn_rule(history: History, wall: Micros, sessions: Sessions) -> Rule:
-    """Where bars lie within sessions: of the ways to build them, the one that rebuilds the recent history best.
+    """Choose the rule of the bars' timestamps within sessions that reproduces the recent history best.
 
     The times of day that the history shows win ties once three sessions have been seen. Bars cut on the round times of
     another clock (4-hour bars in UTC) and short histories need the ways that start from the opening hours.
@@ -383,9 +383,9 @@ def _learn_slots(wall: Micros, position: Micros, lived: Sessions, ahead: Session
 
 
 def _overlap(rebuilt: Micros, wall: Micros, reach: int) -> float:
-    """Share of bars in common (Jaccard) within the history and ``reach`` before it.
+    """Return the share of bars in common (Jaccard index) within the history and ``reach`` before it.
 
-    The reach is one step: a history that begins one bar after the opening speaks for labels on the right edge.
+    The reach is one step: a history that begins one bar after the opening indicates labels at the end of bars.
     """
     rebuilt = rebuilt[(rebuilt >= wall[0] - reach) & (rebuilt <= wall[-1])]
     common = len(np.intersect1d(rebuilt, wall))

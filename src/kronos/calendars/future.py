@@ -1,4 +1,4 @@
-"""Continuing a history of timestamps, and saying in words what its calendar is."""
+"""Continue a history of timestamps, and describe its calendar in words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 
 
 def future_timestamps(history: Timestamps, horizon: int, calendar: str | None = None) -> pd.DatetimeIndex:
-    """The stamps of the next ``horizon`` bars after the last one of ``history``.
+    """Return the timestamps of the next ``horizon`` bars after the last one of ``history``.
 
     history: timestamps of past bars, ascending, without duplicates: a Series, DatetimeIndex, list or array of datetimes
         or strings, naive or of one zone. Read only. Of more than 20,000 bars the last 20,000 are used.
@@ -56,14 +56,14 @@ def future_timestamps(history: Timestamps, horizon: int, calendar: str | None = 
 
 
 def _as_utc_where_only_that_fits(past: History, name: str | None) -> History:
-    """The history as it is, or naive times that lie in the exchange's sessions only as UTC as times in UTC."""
+    """Return the history, as UTC where its naive times lie in the exchange's sessions only when read as UTC."""
     if name is None or past.tz is not None or past.frequency.kind != "intraday" or not fit_only_as_utc(past.wall, name):
         return past
     return replace(past, tz=timezone.utc)
 
 
 def _warn_beyond(past: History, stamps: Micros, name: str | None) -> None:
-    """Say how many stamps come after the last day that the exchange calendar knows."""
+    """Warn how many timestamps come after the last day of the exchange calendar."""
     if name in (None, exchange.ALWAYS, exchange.WEEKDAYS, exchange.FX):
         return
     last = int(stamps[-1] // DAY)
@@ -97,7 +97,7 @@ def _warn_stale(name: str, last: int) -> None:
 
 
 def describe_calendar(history: Timestamps, calendar: str | None = None) -> str:
-    """One sentence on the calendar that ``future_timestamps`` would use for this history, in the history's own zone.
+    """Return a sentence on the calendar that ``future_timestamps`` would use for this history, in the history's time zone.
 
     For example "5-minute bars, 48 a day, 09:35-11:30 and 13:05-15:00, Monday to Friday". Times are the first and last
     labels of each run of bars. Raises ValueError as ``future_timestamps`` does.

@@ -1,7 +1,7 @@
-"""Reading a history of timestamps: checks, the frequency of its bars, and its wall clock in any time zone.
+"""Read a history of timestamps: checks, the frequency of its bars, and its local times in any time zone.
 
-Inside this package times are int64 microseconds since 1970, either absolute (``utc``) or as a clock on a wall shows
-them (``wall``). Microseconds and not nanoseconds, because nanoseconds end in the year 2262.
+Inside this package times are int64 microseconds since 1970, either absolute (``utc``) or local (``wall``: the time that a clock
+in the zone shows). Microseconds and not nanoseconds, because nanoseconds end in the year 2262.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PERIODS = {
 
 @dataclass(frozen=True)
 class Frequency:
-    """How far apart bars are: ``kind`` is "intraday", "day", "W", "M", "Q", "Y" or "step" (any other even spacing)."""
+    """Spacing of bars: ``kind`` is "intraday", "day", "W", "M", "Q", "Y" or "step" (any other even spacing)."""
 
     kind: str
     step: int  # microseconds; nominal for the calendar periods
@@ -75,12 +75,12 @@ class History:
 
 
 def wall_of(utc: Micros, zone: tzinfo) -> Micros:
-    """Absolute microseconds -> what a wall clock in ``zone`` shows, in microseconds."""
+    """Convert absolute microseconds to local microseconds of ``zone``."""
     return _micros(pd.DatetimeIndex(utc.view("datetime64[us]")).tz_localize("UTC").tz_convert(zone).tz_localize(None))
 
 
 def utc_of(wall: Micros, zone: tzinfo) -> Micros:
-    """Wall clock of ``zone`` -> absolute microseconds; an hour that comes twice means the first, a skipped one none."""
+    """Convert local microseconds of ``zone`` to absolute ones; a repeated hour means the first, a skipped hour has none."""
     first = np.ones(len(wall), dtype=bool)
     local = pd.DatetimeIndex(wall.view("datetime64[us]")).tz_localize(zone, ambiguous=first, nonexistent="NaT")
     return _micros(local[local.notna()].tz_convert("UTC").tz_localize(None))
@@ -105,7 +105,7 @@ def read_history(history: Timestamps, calendar_named: bool = False) -> History:
 
 
 def infer_frequency(history: Timestamps) -> pd.Timedelta:
-    """The spacing of a history's bars: the most common step inside its sessions.
+    """Return the spacing of a history's bars: the most common step inside its sessions.
 
     Daily bars give one day although weekends are absent. Weekly, monthly, quarterly and yearly bars give their nominal
     length of 7, 30, 91 and 365 days. Raises ValueError as ``future_timestamps`` does for a history that it cannot use.

@@ -1,6 +1,6 @@
-"""Learning a market's week from the timestamps it has: which weekdays, which times of day, on which clock.
+"""Infer a market's weekly pattern from its timestamps: weekdays, times of day and time zone.
 
-The picture: a table of days x times of day, True where a bar is. Recent days weigh more. A time of day stays when it
+The data are a table of days x times of day, True where a bar is. Recent days weigh more. A time of day stays when it
 was seen on most recent comparable days, so a holiday, an early close or a minute without trades does not remove it.
 """
 
@@ -214,7 +214,7 @@ def _never_at(table: Table, rows: Bools, pooled: Floats) -> Bools:
 
 
 def learn_clock(history: History) -> tzinfo | None:
-    """The clock that the market keeps: None for the history's own, or the one on which its days agree clearly better.
+    """Infer the market's time zone: None for the history's own, or the one in which its days agree clearly better.
 
     Bars stamped in UTC move by an hour when New York or Europe change their clocks; on the market's own clock they do
     not. Where the history shows no change of clocks, two well-known weeks still tell: FX opens on Sunday at 17:00 in
@@ -237,7 +237,7 @@ def learn_clock(history: History) -> tzinfo | None:
 
 
 def disagreement(wall: Micros, step: int) -> float:
-    """How much the days of the same weekday differ: 0 when every week is alike. Variance of presence, per bar."""
+    """Return how much the days of the same weekday differ: variance of presence, per bar; 0 when all weeks are equal."""
     wall = wall - _start_of_day(wall, step)
     table = make_table(wall // DAY, wall % DAY)
     weekday = (table.days + 3) % 7

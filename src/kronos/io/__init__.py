@@ -1,1 +1,1 @@
-"""Reading and writing files and folders: atomic writes, local and object storage, resumable output folders."""
+"""Read and write files and folders: atomic writes, local and object storage, resumable output folders."""

@@ -1,4 +1,4 @@
-"""Writing files and folders whole or not at all."""
+"""Write files and folders atomically: whole or not at all."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def inputs_kept(paths: Iterable[str | Path]) -> Iterator[None]:
 
 
 def check_not_input(path: Path) -> None:
-    """Raises ValueError where ``path`` is a file that the running command reads."""
+    """Raise ValueError where ``path`` is a file that the running command reads."""
     if _inputs and path.exists():
         facts = path.stat()
         found = _inputs.get((facts.st_dev, facts.st_ino))
@@ -50,7 +50,7 @@ def check_not_input(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Into a temporary file beside it, then renamed: a reader sees the old file or the new one, never a half.
+    """Write a file atomically, by renaming a temporary file beside it: a reader sees the old content or the new one.
 
     Raises:
         ValueError: the file is an input of the running command.
@@ -71,7 +71,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder to write into, beside ``target``, whose place it takes at the end; after an error it is gone."""
+    """Give a temporary folder beside ``target`` to write into, which replaces ``target`` at the end; an error deletes it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for file in target.rglob("*") if _inputs and target.is_dir() else ():
         check_not_input(file)
@@ -88,12 +88,12 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def json_bytes(value: object) -> bytes:
-    """JSON to read and to compare: indented, with a newline at its end."""
+    """Return JSON bytes, indented, with a newline at the end."""
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """An Arrow table as a Parquet file; the same table gives the same bytes."""
+    """Return an Arrow table as the bytes of a Parquet file; the same table gives the same bytes."""
     from pyarrow import parquet
 
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Optional dependencies: see whether a library is there before it is used, and say which extra brings it.
+"""Optional dependencies: check that a library is installed before it is used, and name the extra that installs it.
 
 The base installation forecasts from files. Everything else is an extra of pyproject.toml: ``pip install 'kronos-forecast[NAME]'``.
 """

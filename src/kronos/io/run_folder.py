@@ -19,11 +19,11 @@ VALUE_WIDTH = 60
 """Characters of a setting's value in an error."""
 
 OTHER_FOLDER = Message("give another folder, or ", Argument("overwrite", True), " to begin anew")
-"""What an error about other settings advises."""
+"""Default advice of an error about other settings."""
 
 
 class RunFolder:
-    """The folder of one run, which goes on where it was stopped when it is opened again with the same settings.
+    """Resumable folder of one run: opened again with the same settings, the run goes on where it was stopped.
 
     A folder is opened in one of three states:
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StorageEntry(NamedTuple):
-    """A file: its name relative to the store, its bytes, and when it was last changed (ns)."""
+    """Entry of a file: its name relative to the store, its size in bytes, and the time of its last change (ns)."""
 
     name: str
     size: int
@@ -23,7 +23,7 @@ class StorageEntry(NamedTuple):
 
 
 class Storage:
-    """A folder on disk or in object storage, or one file as a folder that holds just it.
+    """Storage of files: a folder on disk or in object storage, or one file as a folder that holds only it.
 
     Args:
         place: a path or a URI.
@@ -52,11 +52,11 @@ class Storage:
         self.is_local = isinstance(self.fs, pa_fs.LocalFileSystem)
 
     def path(self, name: str) -> str:
-        """The full path of a file of the store, on `fs`."""
+        """Return the full path of a file of the store, on `fs`."""
         return self.root if name == self.file else f"{self.root}/{name}"
 
     def list(self, under: str = "") -> list[StorageEntry]:
-        """All files, those of folders too, by name; hidden ones (a part begins with . or _) are left out."""
+        """List all files, those of subfolders too, by name; hidden ones (a part begins with . or _) are left out."""
         import pyarrow.fs as pa_fs
 
         if self.file is not None:
@@ -72,7 +72,7 @@ class Storage:
         return sorted(e for e in entries if not any(part[:1] in "._" for part in e.name.split("/")))
 
     def read(self, name: str) -> bytes | None:
-        """The bytes of a file, None where there is none."""
+        """Return the bytes of a file, None where there is none."""
         try:
             with self.fs.open_input_stream(self.path(name), compression=None) as stream:
                 return bytes(stream.read())
@@ -80,7 +80,7 @@ class Storage:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Whole or not at all: by renaming on a disk; an object appears when its upload is complete."""
+        """Write a file, whole or not at all: by renaming on a disk; an object appears when its upload is complete."""
         target = self.path(name)
         self.fs.create_dir(target.rpartition("/")[0], recursive=True)
         if self.is_local:

@@ -1,4 +1,4 @@
-"""What a picture of a forecast shows, as plain data: candles, the fan of the paths, colours."""
+"""Data of a forecast's picture: candles, the fan of the paths, colours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Band = tuple[float | str, np.ndarray, np.ndarray]
 
 
 class Chart(NamedTuple):
-    """What is drawn of one series, on paper (`forecast_picture`) or on a page (`kronos.plotting.plotly_fan.chart_page`).
+    """Data of one series' chart, for a picture (`forecast_picture`) or a page (`kronos.plotting.plotly_fan.chart_page`).
 
     ``history``, ``forecast`` and ``truth`` are tables indexed by time with open, high, low, close and, optionally, volume;
     of ``truth``, the bars that really came, only the close is drawn, from the forecast's first bar on. ``median`` is one close
@@ -40,11 +40,11 @@ class Chart(NamedTuple):
         return [(*band, tint(FAN, float(share))) for band, share in zip(bands, tints, strict=True)]
 
     def is_fan(self) -> bool:
-        """A fan has its own line in the middle; the candles of the mean would only hide it."""
+        """Whether bands and median are drawn, in place of the candles of the mean, which would hide them."""
         return self.median is not None and len(self.bands) > 0
 
     def last_close(self) -> list[float]:
-        """The close that the fan opens from; empty without a history."""
+        """Last observed close, where the fan begins; empty without a history."""
         return [float(self.history["close"].iloc[-1])] if len(self.history) else []
 
     def has_volume(self) -> bool:
@@ -52,7 +52,7 @@ class Chart(NamedTuple):
         return "volume" in shown.columns and bool((shown["volume"] > 0).any())
 
     def times(self) -> pd.DatetimeIndex:
-        """Of history and forecast, bar by bar."""
+        """Times of history and forecast, bar by bar."""
         return self.history.index.append(self.forecast.index) if len(self.history) else self.forecast.index  # type: ignore[return-value,arg-type]
 
 
@@ -61,6 +61,6 @@ def band_label(name: float | str) -> str:
 
 
 def tint(colour: str, share: float) -> str:
-    """The colour as paint of that share in white; opaque, so that the legend shows what the chart does."""
+    """Mix a share of the colour with white, opaque, so that legend and chart have the same colour."""
     parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(255 - share * (255 - part)):02x}" for part in parts)

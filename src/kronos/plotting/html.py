@@ -12,7 +12,7 @@ from kronos.io.extras import need
 
 
 def render_page(template: str, **values: Any) -> str:
-    """The HTML of ``templates/{template}.html.j2`` with these values, escaped unless the template says otherwise.
+    """Render ``templates/{template}.html.j2`` with these values, escaped unless the template says otherwise.
 
     A value of a script (``charts``) is given as an object and written by `script_json`.
     """
@@ -24,14 +24,14 @@ def render_page(template: str, **values: Any) -> str:
 
 
 def trusted(markup: str) -> Any:
-    """Markup of our own making, which a template puts in as it is."""
+    """Mark HTML of this package as safe, so that a template does not escape it."""
     from markupsafe import Markup
 
     return Markup(markup)
 
 
 def plotly_script() -> Any:
-    """The library's own JavaScript, to stand in a script element of a template."""
+    """Return plotly's JavaScript, for a script element of a template."""
     need("plotly", "plot", "an HTML page with charts")
     from plotly.offline import get_plotlyjs
 
@@ -39,5 +39,5 @@ def plotly_script() -> Any:
 
 
 def script_json(value: object) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """Return JSON that cannot end the script element that holds it."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

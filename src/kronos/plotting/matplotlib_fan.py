@@ -1,4 +1,4 @@
-"""The picture of a forecast: candles of the history, the fan of the paths over the forecast's candles, the volume below."""
+"""Picture of a forecast by matplotlib: candles of the history, the fan of the paths, and the volume below."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMATS = ("png", "svg", "pdf")
 
 
 class Picture(bytes):
-    """The content of an image file, which a notebook shows as an image."""
+    """Content of an image file, which a notebook shows as an image."""
 
     kind: str = "png"
 
@@ -41,7 +41,7 @@ class Picture(bytes):
 
 
 def draw_candles(axes: Axes, at: np.ndarray, bars: pd.DataFrame, up: str, down: str) -> None:
-    """One candle a bar at the x positions ``at``: wick from low to high, body from open to close."""
+    """Draw a candle for each bar at the x positions ``at``: wick from low to high, body from open to close."""
     rising = (bars["close"] >= bars["open"]).to_numpy()
     colours = np.where(rising, up, down)
     axes.vlines(at, bars["low"].to_numpy(), bars["high"].to_numpy(), colors=list(colours), linewidth=0.9)
@@ -128,7 +128,7 @@ def forecast_picture(
 
 
 def figure_bytes(figure: Figure, kind: str = "png", dpi: int | Literal["figure"] = 120) -> bytes:
-    """A matplotlib figure as the content of a file."""
+    """Return a matplotlib figure as the content of a file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=dpi)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""A page of interactive charts of forecasts: candles, fan and volume drawn by plotly, in one file that works offline.
+"""Page of interactive charts of forecasts by plotly: candles, fan and volume, in one file that works offline.
 
 Names of series come from users' files. They are only ever put into the HTML, escaped; the charts themselves hold numbers, times
 and fixed labels.
@@ -22,7 +22,7 @@ NUMBER = ",.7~g"
 
 
 def chart_page(charts: Sequence[Chart], names: Sequence[str], title: str, summary: pd.DataFrame | None = None) -> str:
-    """The HTML of a page that shows one chart a time, of several chosen from a list; ``summary`` as of `Forecast.summary`."""
+    """Return the HTML of a page that shows one chart at a time, chosen from a list; ``summary`` as of `Forecast.summary`."""
     need("plotly", "plot", "an HTML page with charts")
     import plotly.graph_objects as go  # late: slow to import
 
@@ -38,7 +38,7 @@ def chart_page(charts: Sequence[Chart], names: Sequence[str], title: str, summar
 
 
 def _facts(row: pd.Series) -> list[tuple[str, str]]:
-    """What the summary says at the end of the horizon, name by name."""
+    """Return the figures of the summary at the end of the horizon, as (name, text)."""
     return [
         ("last close", f"{row['last_close']:,.6g}"),
         ("mean final close", f"{row['mean_close']:,.6g}"),
@@ -52,7 +52,7 @@ def _facts(row: pd.Series) -> list[tuple[str, str]]:
 
 
 def _labels(times: pd.DatetimeIndex) -> list[str]:
-    """A different label for every bar: on a category axis, bars of the same label would be one."""
+    """Return a unique label for every bar: on a category axis, bars of the same label would be merged."""
     daily = bool((times.normalize() == times).all())
     seconds = bool((times.second != 0).any())
     labels = times.strftime("%Y-%m-%d" if daily else "%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""Writing a Qlib data folder from files of bars, so that anything can be backtested with Qlib; Qlib itself is not needed.
+"""Write a Qlib data folder from files of bars, for backtests with Qlib; Qlib itself is not needed.
 
 The format: ``calendars/<freq>.txt`` has a time a line; ``instruments/<list>.txt`` an instrument, its first and its last time, with
 tabs between; ``features/<instrument>/<field>.<freq>.bin`` is little-endian float32: the position of the first value in the
@@ -30,16 +30,16 @@ FIELDS = (*FEATURES, "vwap", "change", "factor")
 OWNS = ("calendars/*.txt", "instruments/*.txt", "features/*/*.bin", "symbols.csv")
 """Files of a Qlib data folder."""
 MOST_TIMES = 2**24
-"""Larger positions are no exact float32."""
+"""Times at most in a calendar: larger positions cannot be represented exactly in float32."""
 WINDOWS_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
 BENCHMARK_START = 1000.0
 DAY = 1440
-"""Minutes."""
+"""Minutes of a day."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: symbols by their name in the files, and what was left out and why."""
+    """Result of an export: symbols by their name in the files, and those left out with the reason."""
 
     freq: str
     calendar: pd.DatetimeIndex
@@ -48,7 +48,7 @@ class Exported:
 
 
 def safe_names(symbols: Iterable[str]) -> dict[str, str]:
-    """A name for each symbol that is safe as a folder and different from the others', whatever the case."""
+    """Return for each symbol a name that is safe as a folder and unique, also without case."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for symbol in symbols:
@@ -68,7 +68,7 @@ def read_series(
     skipped: list[tuple[str, str]] | None = None,
     options: ReadOptions | None = None,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Every series of files and folders; those with faults are noted in ``skipped``."""
+    """Read every series of files and folders; those with faults are added to ``skipped``."""
     skipped = [] if skipped is None else skipped
     seen: set[str] = set()
     for file in [file for source in sources for file in table_files(source)]:
@@ -135,7 +135,7 @@ def export_qlib(
 
 
 def check_target(out: Path, overwrite: bool) -> None:
-    """Refuse to write over anything but an empty folder or, where told so, a Qlib data folder.
+    """Refuse to write over anything but an empty folder or, with ``overwrite``, a Qlib data folder.
 
     Raises:
         ValueError: it is a file, holds other files, or is a Qlib data folder and ``overwrite`` is not given.
@@ -153,7 +153,7 @@ def check_target(out: Path, overwrite: bool) -> None:
 
 
 def _minutes(bars: pd.DataFrame) -> float:
-    """The median step, in minutes; 0 where there is none."""
+    """Return the median step, in minutes; 0 where there is none."""
     steps = np.diff(bars["timestamps"].to_numpy().astype("datetime64[s]").astype(np.int64))
     return float(np.median(steps)) / 60 if len(steps) else 0.0
 
@@ -170,7 +170,7 @@ def _inferred(symbol: str, bars: pd.DataFrame) -> str:
 
 
 def _check_one_frequency(series: Mapping[str, pd.DataFrame], freq: str) -> None:
-    """A calendar holds one frequency: bars of others would lie between its times."""
+    """Check that all series have one frequency, since a calendar of Qlib holds one."""
     count, base = re.fullmatch(r"([0-9]*)([a-z]+)", freq).groups()  # type: ignore[union-attr]
     expected = int(count or 1) * {"min": 1, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}[base]
     for symbol, bars in series.items():
@@ -183,7 +183,7 @@ def _check_one_frequency(series: Mapping[str, pd.DataFrame], freq: str) -> None:
 
 
 def _on_calendar(symbol: str, bars: pd.DataFrame, daily: bool) -> pd.DataFrame:
-    """Indexed by local time, by the day where bars are daily."""
+    """Index bars by local time, daily bars by the day."""
     times = pd.DatetimeIndex(bars["timestamps"])
     times = times.tz_localize(None) if times.tz is not None else times
     times = (times.normalize() if daily else times).as_unit("ns")
@@ -199,7 +199,7 @@ def _on_calendar(symbol: str, bars: pd.DataFrame, daily: bool) -> pd.DataFrame:
 
 
 def fields_of(table: pd.DataFrame) -> pd.DataFrame:
-    """The fields of `FIELDS`, float32, of a table indexed by time."""
+    """Return the fields of `FIELDS`, float32, of a table indexed by time."""
     prices = table[list(PRICE_COLUMNS)].astype(np.float64)
     mean = prices.mean(axis=1)
     volume = table["volume"].astype(np.float64).fillna(0.0) if "volume" in table else pd.Series(0.0, table.index)
@@ -220,7 +220,7 @@ def fields_of(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_of(tables: Mapping[str, pd.DataFrame], calendar: pd.DatetimeIndex) -> pd.DataFrame:
-    """The equal-weighted benchmark: the mean change of all symbols that have one, compounded."""
+    """Compute the equal-weighted benchmark: the mean change of all symbols that have one, compounded."""
     closes = pd.DataFrame({symbol: table["close"] for symbol, table in tables.items()}, index=calendar)
     change = closes.ffill().pct_change().where(closes.notna()).mean(axis=1).fillna(0.0)
     level = BENCHMARK_START * (1 + change).cumprod()

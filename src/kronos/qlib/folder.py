@@ -1,6 +1,6 @@
-"""What is in a Qlib data folder, read from its files: enough to say what is wrong before Qlib is loaded.
+"""Read and check a Qlib data folder by its files, before Qlib is loaded.
 
-Qlib itself answers a missing list or field with an empty file or missing values, so everything is looked at first.
+Qlib itself gives an empty file or missing values for a missing list or field, so everything is checked first.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 FREQ = re.compile(r"([0-9]*)(month|mon|week|w|day|d|minute|min)")
 NEAREST_DAYS = 14
-"""Days that a range may reach beyond the calendar: holidays at either end are no fault."""
+"""Days that a range may extend past the calendar, since holidays may lie at either end."""
 
 
 def qlib_freq(text: str) -> str:
-    """A frequency as Qlib writes it in file names: day, week, 5min, ...
+    """Return a frequency as Qlib writes it in file names: day, week, 5min, ...
 
     Raises:
         ValueError: Qlib knows no such frequency.
@@ -42,10 +42,10 @@ def qlib_freq(text: str) -> str:
 
 @dataclass(frozen=True)
 class QlibFolder:
-    """A folder of calendars, instruments and features, at one frequency ("day", "5min").
+    """Qlib data folder with calendars, instruments and features, at one frequency ("day", "5min").
 
     Raises:
-        ValueError: the folder, or what makes it Qlib's, is not there.
+        ValueError: the folder does not exist, or lacks a part of a Qlib data folder.
     """
 
     path: Path
@@ -91,10 +91,10 @@ class QlibFolder:
         return sorted(file.stem for file in (self.path / "instruments").glob("*.txt"))
 
     def instruments(self, name: str) -> list[str]:
-        """The instruments of a list, each once.
+        """Return the instruments of a list, each once.
 
         Raises:
-            ValueError: there is no such list (those that there are are named), or it is empty.
+            ValueError: there is no such list (the message names the existing ones), or it is empty.
         """
         file = self.path / "instruments" / f"{name.lower()}.txt"
         if "/" in name or not file.is_file():
@@ -109,7 +109,7 @@ class QlibFolder:
         return (self.path / "features" / instrument.lower() / f"{field}.{self.freq}.bin").is_file()
 
     def near(self, instrument: str, most: int = 5) -> list[str]:
-        """Instruments with data whose name is like this one."""
+        """Return instruments with data whose names are similar to this one."""
         known = sorted(p.name.upper() for p in (self.path / "features").iterdir() if p.is_dir())
         return difflib.get_close_matches(instrument.upper(), known, most, 0.4) or known[:most]
 
@@ -124,12 +124,12 @@ class QlibFolder:
 def check_qlib(
     config: FinetuneConfig, names: tuple[str, ...] = ("dataset", "train", "val", "test", "backtest")
 ) -> QlibFolder:
-    """See that the data folder, the instrument list, the benchmark and the dates of a config exist, before any work starts.
+    """Check that the data folder, the instrument list, the benchmark and the dates of a config exist, before any work starts.
 
     ``names`` are the ranges that are needed.
 
     Raises:
-        ValueError: naming what is not there, and what is.
+        ValueError: one of them does not exist; the message names the existing ones.
     """
     folder = QlibFolder(Path(config.qlib_data_path), config.freq)
     folder.instruments(config.instrument)

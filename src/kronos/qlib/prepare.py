@@ -1,4 +1,4 @@
-"""Step 1 of the documented four: bars out of Qlib, cleaned, and split by time into the tables that training and backtest read.
+"""Step 1 of the fine-tuning workflow: read bars from Qlib, clean them, and split them by time for training and backtest.
 
 Written are ``train.parquet``, ``val.parquet`` and ``test.parquet`` (long tables: symbol, timestamp, open, high, low, close, volume,
 amount), the same as ``*_data.pkl`` for existing scripts (a dict of symbol -> DataFrame), ``report.json``, and ``settings.yaml`` for
@@ -45,10 +45,10 @@ CARRIED = [
 
 @dataclass(frozen=True)
 class Bars:
-    """Cleaned bars of all instruments, with what became of the rest.
+    """Cleaned bars of all instruments, with counts of the rows left out.
 
     Attributes:
-        table: the columns of `splits.COLUMNS`, sorted by symbol and time; float32.
+        table: the columns of `time_splits.COLUMNS`, sorted by symbol and time; float32.
         read: rows that Qlib gave.
         faulty: rows left out for a missing or infinite value or a price that is not above zero, by symbol.
         dropped: instruments left out altogether, with the reason.
@@ -63,10 +63,10 @@ class Bars:
 
 
 def prepare_qlib(config: FinetuneConfig, verbose: bool = True) -> dict[str, Any]:
-    """Do all of step 1 and write its files to ``config.dataset_path``; returns the report.
+    """Run step 1, write its files to ``config.dataset_path``, and return the report.
 
     Raises:
-        ValueError: data, list or dates are not there, nothing is left, or a bar is a target of two parts.
+        ValueError: data, list or dates do not exist, no bar is left, or a bar is a target of two parts.
     """
     folder = check_qlib(config, ("dataset", "train", "val", "test", "backtest"))
     target = Path(config.dataset_path)
@@ -97,7 +97,7 @@ def prepare_qlib(config: FinetuneConfig, verbose: bool = True) -> dict[str, Any]
 
 
 def carried_settings(config: FinetuneConfig) -> bytes:
-    """YAML for --yaml of the steps after this one."""
+    """Return the YAML that the later steps take by ``--yaml``."""
     import yaml
 
     values = {name: getattr(config, name) for name in CARRIED}
@@ -106,12 +106,12 @@ def carried_settings(config: FinetuneConfig) -> bytes:
 
 
 def least_rows(config: FinetuneConfig) -> int:
-    """Rows a symbol needs: a training window has one bar more than lookback and horizon."""
+    """Return the rows that a symbol needs: a training window has one bar more than lookback and horizon."""
     return config.lookback_window + config.predict_window + 1
 
 
 def load_bars(config: FinetuneConfig, folder: QlibFolder, verbose: bool = True) -> Bars:
-    """Read the instrument list through Qlib, from a lookback before the first date to a horizon after the last."""
+    """Read the bars of the instrument list by Qlib, from a lookback before the first date to a horizon after the last."""
     from qlib.data import D
     from tqdm.auto import tqdm
 
@@ -164,7 +164,7 @@ def load_bars(config: FinetuneConfig, folder: QlibFolder, verbose: bool = True) 
 
 
 def clean_rows(raw: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The sound rows of one instrument, timestamp and the six features, and where the amount comes from.
+    """Return the valid rows of one instrument, timestamp and the six features, and the source of its amounts.
 
     ``raw`` has the index (instrument, datetime) and the columns open, high, low, close, volume and perhaps vwap and amount.
     """
@@ -185,7 +185,7 @@ def clean_rows(raw: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def as_pickle(table: pd.DataFrame) -> bytes:
-    """A plain dict of symbol -> DataFrame (index datetime; open, high, low, close, vol, amt), as existing scripts load it."""
+    """Pickle a dict of symbol -> DataFrame (index datetime; open, high, low, close, vol, amt), as existing scripts load it."""
     frames = {}
     names = pd.Index(list(PICKLE_FEATURES), dtype=object)  # text columns of pandas 3 cannot be read by pandas 2
     for symbol, rows in table.groupby("symbol", sort=True):
@@ -195,7 +195,7 @@ def as_pickle(table: pd.DataFrame) -> bytes:
 
 
 def report_of(config: FinetuneConfig, bars: Bars, splits: Splits) -> dict[str, Any]:
-    """What was kept, what was left out and why; no times of writing, so that the same data gives the same report."""
+    """Return the report: bars kept, and bars left out with the reason; without times, so that equal data give equal reports."""
     reasons: dict[str, list[str]] = {}
     for entry in [*bars.dropped, *splits.dropped]:
         where = "all parts" if entry.part == "all" else entry.part

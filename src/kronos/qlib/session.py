@@ -1,4 +1,4 @@
-"""Starting Qlib: one process, no network, no folder of experiments in the working directory, no messages that are not for users."""
+"""Initialise Qlib: one process, no network, no folder of experiments in the working directory, no internal messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kronos.io.extras import need
 
 
 def require_qlib() -> None:
-    """See that pyqlib is installed, without importing it.
+    """Check that pyqlib is installed, without importing it.
 
     Raises:
         ValueError: it is not; the message says how to install it.
@@ -20,7 +20,7 @@ def require_qlib() -> None:
 
 
 def start_qlib(path: Path, region: str = "cn") -> None:
-    """Point Qlib at a data folder; it may be called again with another one."""
+    """Initialise Qlib with a data folder; it may be called again with another one."""
     require_qlib()
     # mlflow, which Qlib imports to record experiments, would report its use over the network.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

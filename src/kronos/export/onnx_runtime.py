@@ -78,8 +78,8 @@ class OnnxKronos:
         stamp = stamp.astype(np.int64)
         coarse, context, *caches = self._run("prefill", s1, s2, np.ascontiguousarray(stamp[:, :length]))
         for step in range(steps):
-            new1 = _pick(coarse, temperature, top_p, rng)
-            new2 = _pick(self._run("fine", new1, context, *caches[2:])[0], temperature, top_p, rng)
+            new1 = _sample_top_p(coarse, temperature, top_p, rng)
+            new2 = _sample_top_p(self._run("fine", new1, context, *caches[2:])[0], temperature, top_p, rng)
             s1, s2 = np.concatenate([s1, new1[:, None]], 1), np.concatenate([s2, new2[:, None]], 1)
             if step + 1 < steps:
                 at = np.ascontiguousarray(stamp[:, length + step])
@@ -146,7 +146,7 @@ def units(bars: np.ndarray) -> np.ndarray:
     return result
 
 
-def _pick(logits: np.ndarray, temperature: float, top_p: float, rng: np.random.Generator) -> np.ndarray:
+def _sample_top_p(logits: np.ndarray, temperature: float, top_p: float, rng: np.random.Generator) -> np.ndarray:
     """Draw one code for each row of logits [B, V] from the likeliest codes that hold ``top_p`` of the probability."""
     if temperature == 0:
         return logits.argmax(-1)

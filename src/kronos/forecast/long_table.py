@@ -218,9 +218,9 @@ def _given(
                 f"future_df lacks the column {column!r} of df; its columns are {', '.join(map(str, future_df.columns))}"
             )
     groups = _split(future_df, name, time, "future_df")
-    strangers = [key for key in groups if key not in series]
-    if strangers:
-        raise ValueError(f"future_df has {name} {strangers[0]!r}, which df has not")
+    unknown = [key for key in groups if key not in series]
+    if unknown:
+        raise ValueError(f"future_df has {name} {unknown[0]!r}, which df has not")
     result = []
     for key, rows in series.items():
         if key not in groups:

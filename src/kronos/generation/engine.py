@@ -125,12 +125,12 @@ class Prefix:
 
     Attributes:
         caches: one for each block.
-        hidden: padding mask [S, L], True at left padding, or None.
+        padding_mask_SL: True at left padding, or None.
         rotary_freqs: rotary angles of the window and the bars after it, complex [1 or S, 1, L + max_new_bars, E / 2].
     """
 
     caches: list[Cache]
-    hidden: Tensor | None
+    padding_mask_SL: Tensor | None
     rotary_freqs: Tensor
 
     @property
@@ -205,7 +205,7 @@ def extend_blocks(blocks: FusedBlocks, x_SPTD: Tensor, prefix: Prefix) -> Tensor
     for block, cache in zip(blocks.blocks, prefix.caches, strict=True):
         q, k, v = block.qkv(x_SPTD, rotary_freqs)
         cache.append(k, v)
-        x_SPTD = block.output_and_mlp(x_SPTD, cache.attend(q, prefix.hidden))
+        x_SPTD = block.output_and_mlp(x_SPTD, cache.attend(q, prefix.padding_mask_SL))
     return x_SPTD
 
 
@@ -243,7 +243,7 @@ class ModelWindow:
         key, value = key.transpose(1, 2), value.transpose(1, 2)
         self.dependency = Cache(key[:, :, :-1], value[:, :, :-1], paths, max_new_bars + 1)
         self.dependency.append(*(t[:, :, None, -1:].expand(-1, -1, paths, -1, -1) for t in (key, value)))
-        self.hidden = None if padding_mask_SL is None else padding_mask_SL[:, :-1]
+        self.padding_mask_SL = None if padding_mask_SL is None else padding_mask_SL[:, :-1]
         self.last_SPD = context[:, -1:].expand(-1, paths, -1).contiguous()
         self.coarse_SPV, _, _ = model.coarse_logits_and_kv(context[:, -1:])
         self.coarse_SPV = self.coarse_SPV.expand(-1, paths, -1)
@@ -258,7 +258,7 @@ class ModelWindow:
         q = F.embedding(s1_SP, self.model.query_VD).unflatten(-1, (self.model.heads, -1))
         if self.rotary_freqs is not None:
             q = rotate(q, bars_of(self.rotary_freqs, self.dependency.next - 1)[:, :, 0])
-        out = self.dependency.attend(q.transpose(1, 2)[:, :, :, None], self.hidden)
+        out = self.dependency.attend(q.transpose(1, 2)[:, :, :, None], self.padding_mask_SL)
         return self.model.fine_logits(self.last_SPD, out[:, :, :, 0].transpose(1, 2).flatten(2))
 
     @torch.inference_mode()
@@ -325,24 +325,26 @@ class Drawing:
         if i == 0 or self.recorded is None:
             if i > 0:
                 self.window.step(self.new[0][..., i - 1], self.new[1][..., i - 1], self.time_emb[:, :, i - 1])
-            for new, drawn in zip(self.new, self._draw(self.uniforms[:, :, i]), strict=True):
+            for new, drawn in zip(self.new, self._sample_tokens(self.uniforms[:, :, i]), strict=True):
                 new[..., i] = drawn
         else:
             if i == 1:
                 self.window.count_on_device()
                 self.at = torch.zeros(1, dtype=torch.long, device=self.uniforms.device)
-            self.recorded(self._counted)
+            self.recorded(self._step_on_device)
         self.step += 1
 
-    def _counted(self) -> None:
+    def _step_on_device(self) -> None:
         """Take one step at the position ``at``, a tensor on the device."""
         s1, s2 = (new.index_select(2, self.at)[..., 0] for new in self.new)
         self.window.step(s1, s2, self.time_emb.index_select(2, self.at)[:, :, 0])
         self.at.add_(1)
-        for new, drawn in zip(self.new, self._draw(self.uniforms.index_select(2, self.at)[:, :, 0]), strict=True):
+        for new, drawn in zip(
+            self.new, self._sample_tokens(self.uniforms.index_select(2, self.at)[:, :, 0]), strict=True
+        ):
             new.index_copy_(2, self.at, drawn[..., None])
 
-    def _draw(self, uniform_SP2: Tensor) -> tuple[Tensor, Tensor]:
+    def _sample_tokens(self, uniform_SP2: Tensor) -> tuple[Tensor, Tensor]:
         s1 = sample_from_uniform(self.window.coarse_logits(), self.sampling, uniform_SP2[..., 0])
         return s1, sample_from_uniform(self.window.fine_logits(s1), self.sampling, uniform_SP2[..., 1])
 

@@ -33,7 +33,7 @@ from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import Attention, Block, RMSNorm
 
 
-def _by_amd() -> bool:
+def _is_amd() -> bool:
     """Whether the processor is AMD's, where the system says so."""
     try:
         return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
@@ -92,7 +92,7 @@ class ProductSettings:
         avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
         amx = avx512 and getattr(torch.cpu, "_is_amx_tile_supported", bool)()
         amx = amx and onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        settings = cls.of_processor(avx512, amx, _by_amd())
+        settings = cls.of_processor(avx512, amx, _is_amd())
         return settings if onednn else replace(settings, onednn_max_rows=0)
 
     @property
@@ -235,7 +235,7 @@ def _has_onednn() -> bool:
     )
 
 
-def _pairs_side_by_side(x_O: Tensor, heads: int) -> Tensor:
+def _interleave_pairs(x_O: Tensor, heads: int) -> Tensor:
     """Reorder rows [O, ...] of queries or keys from (first half, second half) of every head to adjacent pairs."""
     return x_O.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2)
 
@@ -276,7 +276,7 @@ class FusedBlock:
         attention, ffn = block.self_attn, block.ffn
         self.heads, width = attention.n_heads, attention.q_proj.in_features
         self.eps1, self.eps2 = _epsilon(block.norm1), _epsilon(block.norm2)
-        q, k = ([_pairs_side_by_side(t, self.heads) for t in _parts(p)] for p in (attention.q_proj, attention.k_proj))
+        q, k = ([_interleave_pairs(t, self.heads) for t in _parts(p)] for p in (attention.q_proj, attention.k_proj))
         v = _parts(attention.v_proj)
         scale = (width // self.heads) ** -0.5
         weight, bias = (torch.cat((query * scale, key, value)) for query, key, value in zip(q, k, v, strict=True))
@@ -351,7 +351,7 @@ class FusedKronos:
         self.fine_VD = F.linear(table2, weight[:, self.d_model :])
         q, k, v = (_parts(p) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
         if self.rotary:
-            q, k = ((_pairs_side_by_side(w, self.heads), _pairs_side_by_side(b, self.heads)) for w, b in (q, k))
+            q, k = ((_interleave_pairs(w, self.heads), _interleave_pairs(b, self.heads)) for w, b in (q, k))
         scale = (self.d_model // self.heads) ** -0.5
         self.query_VD = F.linear(embedding.emb_s1.weight, q[0] * scale, q[1] * scale)
         in_cache = self.blocks.in_cache

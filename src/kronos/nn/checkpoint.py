@@ -74,7 +74,7 @@ def locate(name: str | os.PathLike[str], filename: str, **hub_options: Any) -> P
         return path
     try:
         if not hub_options.get("local_files_only"):
-            _knock(str(name), filename, **hub_options)
+            _check_reachable(str(name), filename, **hub_options)
         return Path(hf_hub_download(repo_id=str(name), filename=filename, **hub_options))
     except Exception as error:  # the client's many errors share no base class
         reason = " ".join(str(error).split())[:300]
@@ -84,7 +84,7 @@ def locate(name: str | os.PathLike[str], filename: str, **hub_options: Any) -> P
         ) from error
 
 
-def _knock(
+def _check_reachable(
     repo: str,
     filename: str,
     revision: str | None = None,

@@ -131,7 +131,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: flo
     steps = q.shape[2]
     fits = q.shape[0] * q.shape[1] * steps * steps * 2 <= MOST_WEIGHTS
     if short and causal and dropout_p == 0 and k.shape[2] == steps and fits:
-        return _in_pieces(q, k, v)
+        return _attend_in_blocks(q, k, v)
     q = q.float() if short else q  # in bfloat16 its backward pass takes four times as long on a CPU
     with torch.autocast("cpu", enabled=False) if short else nullcontext():
         return F.scaled_dot_product_attention(
@@ -139,7 +139,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: flo
         )
 
 
-def _in_pieces(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention by bfloat16 products, for a block of queries at a time with the keys up to its last query.
 
     PyTorch's own attention has no fast bfloat16 products on a CPU, and takes more than twice the time.

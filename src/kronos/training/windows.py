@@ -70,11 +70,11 @@ class Sampler:
         if not usable:
             raise ValueError(f"no segment of the store has {settings.length} bars, the length of a window")
         self.start = np.array([s.start for s in usable])
-        self.room = np.array([s.stop - s.start - settings.length + 1 for s in usable])
+        self.start_count = np.array([s.stop - s.start - settings.length + 1 for s in usable])
         self.group = np.array([s.group for s in usable])
-        bars_of_group = np.bincount(self.group, weights=self.room)
+        bars_of_group = np.bincount(self.group, weights=self.start_count)
         share = np.power(bars_of_group, settings.balance - 1, where=bars_of_group > 0, out=np.zeros_like(bars_of_group))
-        weight = self.room * share[self.group]
+        weight = self.start_count * share[self.group]
         self.cumulative = np.cumsum(weight) / weight.sum()
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> TrainingBatch:
@@ -83,7 +83,7 @@ class Sampler:
         chosen = np.searchsorted(self.cumulative, rng.random(settings.batch), side="right").clip(
             max=len(self.start) - 1
         )
-        first = self.start[chosen] + (rng.random(settings.batch) * self.room[chosen]).astype(np.int64)
+        first = self.start[chosen] + (rng.random(settings.batch) * self.start_count[chosen]).astype(np.int64)
         draw_B = rng.random(settings.batch)
         no_volume = draw_B < settings.hide_volume
         no_amount = draw_B < settings.hide_volume + settings.hide_amount

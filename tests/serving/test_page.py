@@ -224,6 +224,8 @@ def test_sample_paths_and_log_scale_change_the_chart(visit, server):
     assert drawn(page)["paths"] == 12
     page.select_option("#scale", "log")
     assert drawn(page)["scale"] == "log"
+    page.select_option("#scale", "percent")
+    assert drawn(page)["last"] == 0  # of "now"
     page.select_option("#shape", "candles")
     assert drawn(page)["forecast"] == 8
     page.fill("#averages", "5, 20")

@@ -87,7 +87,9 @@ function make() {
   return made;
 }
 
-const axisPrice = (value) => (view?.options.scale === "percent" ? percent(value / view.data.bars.close[view.now - 1] - 1, 2, true) : price(value));
+// A price as it is drawn: itself, or its change since "now" in per cent, so that the axis has round marks.
+const scaled = (value) => (view.options.scale === "percent" ? 100 * (value / view.data.bars.close[view.now - 1] - 1) : value);
+const axisPrice = (value) => (view?.options.scale === "percent" ? percent(value / 100, 2, true) : price(value));
 
 function style() {
   const [bg, line, text, muted, up, down, truth, fan] = ["bg", "line", "text", "muted", "up", "down", "truth", "fan"].map((name) => css(`--${name}`));
@@ -113,14 +115,14 @@ function style() {
 
 const rowsOf = (from, to) => {
   const { open, high, low, close } = view.data.bars, rows = [];
-  for (let i = from; i < to; i++) rows.push({ time: view.times[i], open: open[i], high: high[i], low: low[i], close: close[i] });
+  for (let i = from; i < to; i++) rows.push({ time: view.times[i], open: scaled(open[i]), high: scaled(high[i]), low: scaled(low[i]), close: scaled(close[i]) });
   return rows;
 };
 
 function drawBars(before) {
   const { now, data, options, times, forecast, last } = view;
   const until = Math.min(last, times.length);
-  const key = [now, options.truth, times.length, times.at(-1), Boolean(forecast), options.averages, css("--up"), css("--muted")].join();
+  const key = [now, options.truth, options.scale === "percent", times.length, times.at(-1), Boolean(forecast), options.averages, css("--up"), css("--muted")].join();
   if (before?.data === data && before.key === key) { view.key = key; drawVolume(); return; }
   view.key = key;
   series.candles.setData(rowsOf(0, now));
@@ -156,7 +158,7 @@ function drawAverages() {
     let sum = 0;
     for (let i = 0; i < now; i++) {
       sum += values[i] - (i >= period ? values[i - period] : 0);
-      if (i >= period - 1) rows.push({ time: view.times[i], value: sum / period });
+      if (i >= period - 1) rows.push({ time: view.times[i], value: pane ? sum / period : scaled(sum / period) });
     }
     made.setData(rows);
     return made;
@@ -169,12 +171,12 @@ const LEVEL_ORDER = (levels) => Object.keys(levels).sort((a, b) => a - b);
 
 // It opens from the last close that was seen.
 function fanItems(forecast, now, paths) {
-  const close = view.data.bars.close[now - 1], names = LEVEL_ORDER(forecast.levels), samples = paths ? forecast.samples ?? [] : [];
+  const close = scaled(view.data.bars.close[now - 1]), names = LEVEL_ORDER(forecast.levels), samples = paths ? forecast.samples ?? [] : [];
   const items = [{ time: view.times[now - 1], levels: names.map(() => close), samples: samples.map(() => close) }];
   const count = forecast.levels[names[0]].length;
   for (let step = 0; now + step < view.times.length && step < (forecast.times?.length ?? count); step++) {
     const time = view.times[now + step];
-    items.push(step < count ? { time, levels: names.map((name) => forecast.levels[name][step]), samples: samples.map((path) => path[step]) } : { time });
+    items.push(step < count ? { time, levels: names.map((name) => scaled(forecast.levels[name][step])), samples: samples.map((path) => scaled(path[step])) } : { time });
   }
   return items;
 }
@@ -183,7 +185,8 @@ function drawForecast() {
   const { forecast, now, options, times } = view;
   series.fan.setData(forecast ? fanItems(forecast, now, options.paths) : []);
   const candles = forecast && options.shape === "candles" ? forecast.candles : [];
-  series.forecast.setData(candles.map((bar, step) => ({ time: times[now + step], ...bar })).filter((bar) => bar.time !== undefined));
+  const row = ({ open, high, low, close }, step) => ({ time: times[now + step], open: scaled(open), high: scaled(high), low: scaled(low), close: scaled(close) });
+  series.forecast.setData(candles.map(row).filter((bar) => bar.time !== undefined));
 }
 
 function drawPins() {
@@ -253,7 +256,7 @@ function point(bar) {
   view.cursor = Math.max(0, Math.min(view.times.length - 1, bar));
   const step = view.cursor - view.now, known = view.data.bars.close[view.cursor];
   const middle = step < 0 ? known : view.forecast?.levels["0.5"][step] ?? known;
-  if (middle !== undefined) chart.setCrosshairPosition(middle, view.times[view.cursor], series.candles);
+  if (middle !== undefined) chart.setCrosshairPosition(scaled(middle), view.times[view.cursor], series.candles);
   readout(view.cursor);
 }
 
@@ -313,7 +316,7 @@ function report() {
     candles: series.candles.data().length, truth: series.truth.data().length, volume: series.volume.data().length,
     fan: series.fan.data().filter((item) => item.levels).length, forecast: series.forecast.data().length,
     paths: view.options.paths && view.forecast ? view.forecast.samples.length : 0, averages: series.averages.length, pins: series.pins.length,
-    scale: view.options.scale,
+    scale: view.options.scale, last: series.candles.data().at(-1)?.close,
   };
   node().nowX = () => nowLine.x;
   node().range = () => chart.timeScale().getVisibleLogicalRange();

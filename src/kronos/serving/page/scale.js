@@ -27,7 +27,7 @@ export function tickLabel(time, kind) {
 }
 
 const SINGLE = 6e-8; // prices that were kept in single precision: 2498.939941 is 2498.94
-const MOST_DECIMALS = 8, LOOKED_AT = 2000;
+const MOST_DECIMALS = 12, LOOKED_AT = 2000;
 
 // Decimals of the data's tick: as many as nearly all prices need; six figures where prices are not rounded at all.
 export function decimalsOf(bars) {
@@ -42,7 +42,7 @@ export function decimalsOf(bars) {
 
 function figures(values) {
   const size = Math.max(...values.map(Math.abs));
-  return Math.min(MOST_DECIMALS + 4, Math.max(0, 5 - Math.floor(Math.log10(size || 1))));
+  return Math.min(MOST_DECIMALS, Math.max(0, 5 - Math.floor(Math.log10(size || 1))));
 }
 
 // The first bar of a span that ends at the bar `last`: 1M, 6M, YTD, 1Y, All.

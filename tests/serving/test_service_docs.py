@@ -27,6 +27,7 @@ from kronos.cli import main
 from kronos.client import Client, ServiceError
 from kronos.klines.samples import sample_path
 from kronos.serving.config import Limits, Settings
+from kronos.serving.metrics import Metrics
 from kronos.serving.server import listen
 from tests.serving.test_api import offered  # noqa: F401
 from tests.serving_server import Server, bars
@@ -51,6 +52,17 @@ def folder(tmp_path):
 
 def test_the_document_has_examples():
     assert len(CURLS) == 6 and len(PYTHON) == 1
+
+
+def test_the_document_tells_every_limit_with_its_value_and_every_metric():
+    limits, told = Limits(), DOCS.split("### Limits, log and metrics")[1].split("## Measured")[0]
+    for name in limits.__dataclass_fields__:
+        row = next(line for line in told.splitlines() if line.startswith("|") and f"`{name}`" in line)
+        value = getattr(limits, name)
+        forms = [f"{value:,.0f}", f"{value / 2**20:g} MiB", f"{value / 2**10:g} KiB"]
+        assert any(re.search(rf"(?<!\d)(?<!\d,){form}(?!,?\d)", row) for form in forms), (name, row)
+    own = {metric.name for metric in Metrics().registry.collect() if metric.name.startswith("kronos_")}
+    assert own == {name.removesuffix("_total") for name in re.findall(r"`(kronos_\w+)`", told)}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

@@ -114,6 +114,8 @@ def csv(frame):
         (b"\x1f\x8bnonsense", "a.csv.gz", 422, "damaged .gz"),
         (gzip.compress(b"0" * 3 * 2**20), "a.csv.gz", 413, "unpacks to more than 2 MiB"),
         (b"1,2\n" * 6000, "a.csv", 413, "5,000 are allowed"),
+        (b"1,2\r" * 6000, "a.csv", 413, "5,000 are allowed"),
+        (gzip.compress(b"a," * 500_000), "a.csv.gz", 413, "500,001 columns; 2,000 are allowed"),
         (b"x" * (2**20 + 1), "a.csv", 413, "1 MiB"),
     ],
 )
@@ -130,6 +132,15 @@ def test_a_parquet_file_that_says_it_is_small_and_is_not_is_refused_by_its_foote
     assert len(buffer.getvalue()) < 2**20
     answer = upload(client, buffer.getvalue(), "a.parquet")
     assert answer.status_code == 413 and "2,000,000 rows" in answer.json()["detail"]
+
+
+def test_a_parquet_file_of_too_many_columns_is_refused_by_its_footer(client):
+    buffer = io.BytesIO()
+    wide = pd.DataFrame(np.ones((1, 2001)), columns=[f"c{i}" for i in range(2001)])
+    wide.to_parquet(buffer, index=False, write_statistics=False, use_dictionary=False)
+    assert len(buffer.getvalue()) < 2**20
+    answer = upload(client, buffer.getvalue(), "a.parquet")
+    assert answer.status_code == 413 and "2,001 columns" in answer.json()["detail"]
 
 
 class Bomb:

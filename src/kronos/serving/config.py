@@ -14,7 +14,7 @@ class Limits:
 
     Attributes:
         body: bytes of a request. unpacked: bytes of a .gz or Parquet file once it is unpacked.
-        rows: bars of one series. series: series of one request. horizon, lookback, paths: of one series.
+        rows: bars of one series. columns: of a file. series: of one request. horizon, lookback, paths: of one series.
         work: bars to generate in one request, over all series and paths.
         waiting: requests that are being worked on or wait; one more is refused with 503.
         timeout: seconds until an answer, the most that can be asked for and the default. reading: seconds a body may take, and
@@ -26,6 +26,7 @@ class Limits:
     body: int = 16 * MIB
     unpacked: int = 64 * MIB
     rows: int = 100_000
+    columns: int = 2_000
     series: int = 256
     horizon: int = 1_000
     lookback: int = 4_096

@@ -16,6 +16,7 @@ from kronos.serving.problems import Problem
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".tab")
 PARQUET_ENDINGS = (".parquet", ".pq")
+SEPARATORS = (b",", b";", b"\t", b"|", b" ")
 SHOWN = 80
 
 
@@ -55,12 +56,28 @@ def _judged(content: bytes, name: str, limits: Limits) -> tuple[str, bytes]:
         raise Problem(422, "Feather files are not taken over HTTP: send CSV or Parquet", "unfit")
     if content[:4] == b"PK\x03\x04":
         raise Problem(422, "an Excel or zip file: save the sheet as CSV", "unfit")
-    rows = content.count(b"\n")
+    rows = content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
     if rows > limits.rows + 10:
         raise Problem(
             413, f"the file has about {rows:,} rows; {limits.rows:,} are allowed: send the latest", "too-many-rows"
         )
+    _check_columns(_widest(content, limits.columns), limits)
     return next((ending for ending in TEXT_ENDINGS if name.endswith(ending)), ".csv"), content
+
+
+def _widest(content: bytes, columns: int) -> int:
+    """Cells of the line that has most, by whichever sign stands between them; a line that is shorter than that has no more."""
+    lines = (line for line in content.splitlines() if len(line) > columns)
+    return max((max(line.count(sign) for sign in SEPARATORS) + 1 for line in lines), default=0)
+
+
+def _check_columns(count: int, limits: Limits) -> None:
+    if count > limits.columns:
+        raise Problem(
+            413,
+            f"the file has {count:,} columns; {limits.columns:,} are allowed: send those of one series",
+            "too-many-columns",
+        )
 
 
 def _unpacked(content: bytes, most: int) -> bytes:
@@ -92,6 +109,7 @@ def _check_parquet(file: Path, limits: Limits) -> None:
         size = sum(facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
         raise Problem(422, "a damaged Parquet file", "unfit") from error
+    _check_columns(facts.num_columns, limits)
     if facts.num_rows > limits.rows:
         raise Problem(
             413, f"the file has {facts.num_rows:,} rows; {limits.rows:,} are allowed: send the latest", "too-many-rows"

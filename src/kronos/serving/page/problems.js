@@ -4,7 +4,7 @@ import { currentLanguage, roleName } from "./i18n.js";
 // Names of problems, as in "type": "urn:kronos:queue-full".
 const byCode = {
   "queue-full": "服务正忙，请稍后重试。", deadline: "未能在规定时间内完成：请减少路径数或预测根数。", stopping: "服务正在停止。",
-  internal: "服务器内部出错，原因见其日志。", "too-many-rows": "文件的行数超过本服务的上限，请只发送最近的行。", "too-large": "内容超过本服务的上限。",
+  internal: "服务器内部出错，原因见其日志。", "too-many-rows": "文件的行数超过本服务的上限，请只发送最近的行。", "too-many-columns": "文件的列数超过本服务的上限，请只发送一个序列的列。", "too-large": "内容超过本服务的上限。",
   "faulty-bars": "数据有错误。", "unknown-model": "本服务没有这个模型。", "beyond-limits": "请求超过本服务的上限。",
 };
 

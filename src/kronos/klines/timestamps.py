@@ -41,13 +41,21 @@ def parse_timestamps(series: pd.Series, name: str) -> pd.Series:
         return pd.Series(pd.NaT, index=series.index, dtype="datetime64[ns]")
     if not all(map(str.isascii, cells.head(20))):
         cells = cells.str.normalize("NFKC")  # digits of full width
-    if cells.str.fullmatch(r"[+-]?\d+(\.\d*)?").all():
+    if _all_match(_NUMBER, cells):
         times = _from_digits(cells, series, name)
-    elif cells.str.fullmatch(r"[+-]?\d+(\.\d*)?(?:[eE][+-]?\d{1,3})?").all():
+    elif _all_match(_SCIENTIFIC, cells):
         times = _from_digits(_spelled_out(cells, series, name), series, name)
     else:
         times = _from_texts(cells, series, name)
     return _to_ns(times, name).reindex(series.index)
+
+
+_NUMBER, _SCIENTIFIC = r"[+-]?\d+(\.\d*)?", r"[+-]?\d+(\.\d*)?(?:[eE][+-]?\d{1,3})?"
+
+
+def _all_match(pattern: str, cells: pd.Series) -> bool:
+    """Whether every cell is of a form; quick where the first one is not."""
+    return re.fullmatch(pattern, cells.iloc[0]) is not None and bool(cells.str.fullmatch(pattern).all())
 
 
 MOST_CUT = 6

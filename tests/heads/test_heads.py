@@ -188,6 +188,23 @@ def test_loaded_pair_answers_as_the_heads_that_were_saved(pair, windows, planted
     np.testing.assert_allclose(alone[0], quantiles[3, :, :2], rtol=1e-5)
 
 
+def test_evaluate_scores_a_head_as_its_quantiles(pair, golden):
+    from kronos.evaluation.forecasters.models import forecaster_of
+    from kronos.evaluation.run import evaluate
+    from kronos.evaluation.tasks import TASKS as PRESETS
+
+    bars = noise(5, 90).assign(timestamps=pd.date_range("2024-01-01", periods=90))
+    task = PRESETS["forecast"].with_(lookback=BACK, horizon=AHEAD, n_windows=2, step_size=AHEAD)
+    found = evaluate({"a": bars}, [f"head:{pair}"], task=task, baselines=(), progress=False).forecasts
+    times = pd.DatetimeIndex(bars["timestamps"])
+    past, future = bars.iloc[-BACK - AHEAD : -AHEAD].drop(columns="timestamps"), times[-AHEAD:]
+    own = kronos.load(pair, device="cpu").quantiles_direct(past, past.index.map(times.__getitem__), future, (0.1, 0.5))
+    last = found[found["cutoff"] == times[-AHEAD - 1]]
+    np.testing.assert_allclose(last["mean"], own[0, 1], rtol=1e-5)
+    with pytest.raises(ValueError, match="has no head for distribution: train one with kronos heads train"):
+        forecaster_of(f"head:{golden / 'tiny'}", task)
+
+
 def test_still_close_gets_the_last_price(pair, windows):
     one = windows[0]
     still = one.bars.assign(open=5.0, high=5.0, low=5.0, close=5.0)

@@ -28,7 +28,7 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
     "models",
     multiple=True,
     metavar="NAME",
-    help="nano, mini, small, base, a Hub id, a folder; chronos:ID, timesfm:ID; python:module:attribute. Repeatable.  "
+    help="nano, mini, small, base, a Hub id, a folder; head:FOLDER; chronos:ID, timesfm:ID; python:module:attribute. Repeatable.  "
     "[default: nano]",
 )
 @click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")

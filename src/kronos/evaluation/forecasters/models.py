@@ -93,6 +93,29 @@ class PairForecaster:
 
 
 @dataclass
+class HeadForecaster:
+    """The distribution head of a Kronos pair: quantiles of close in one pass, without sampling."""
+
+    name: str
+    predictor: KronosPredictor
+
+    def forecast(self, windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction:
+        from kronos.heads.head import LEVELS
+
+        quantiles_SQH = self.predictor.quantiles_direct(
+            [w.bars for w in windows], [w.times for w in windows], [w.future for w in windows], LEVELS
+        )
+        return Prediction.of_quantiles(np.moveaxis(quantiles_SQH, 1, 2), LEVELS)
+
+    @property
+    def fingerprint(self) -> str:
+        content = hashlib.sha256(PairForecaster(self.name, self.predictor).fingerprint.encode())
+        for key, value in sorted(self.predictor.heads["distribution"].network.state_dict().items()):
+            content.update(key.encode() + value.contiguous().numpy().tobytes())
+        return content.hexdigest()
+
+
+@dataclass
 class CallableForecaster:
     """Forecaster of any function, or of any object that has the protocol's ``forecast``."""
 
@@ -148,7 +171,8 @@ def as_forecaster(name: str, model: Any, task: Task | None = None) -> Forecaster
 def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device: str | None = None) -> Forecaster:
     """Return the model of a name.
 
-    A baseline (see `kronos.evaluation.forecasters.BASELINES`); ``chronos:ID`` or ``timesfm:ID`` (their libraries, ID a Hub id or a
+    A baseline (see `kronos.evaluation.forecasters.BASELINES`); ``head:FOLDER`` (the distribution head of a
+    pair); ``chronos:ID`` or ``timesfm:ID`` (their libraries, ID a Hub id or a
     folder); ``python:module:attribute`` (a callable or an object with the protocol, imported from Python's path); else a
     Kronos pair, as `kronos.load` takes it, with the task's sampling.
     """
@@ -165,6 +189,13 @@ def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device
         return as_forecaster(rest.replace(":", "."), _imported(rest))
     from kronos.loading import load
 
+    if colon and kind == "head":
+        predictor = load(rest, tokenizer=tokenizer, device=device)
+        if "distribution" not in predictor.heads:
+            raise ValueError(
+                f"{rest} has no head for distribution: train one with kronos heads train DATA --task distribution --out {rest}"
+            )
+        return HeadForecaster(spec, predictor)
     predictor = load(spec, tokenizer=tokenizer, device=device)
     return PairForecaster(spec, predictor, task.temperature, task.top_p, task.anchor)
 

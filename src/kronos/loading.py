@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
 
     from kronos.calibration.calibration import Calibration
-    from kronos.generation.fused import Precision
     from kronos.generation.paths import Sliding
+    from kronos.generation.precision import Precision
     from kronos.heads.head import Head
     from kronos.predictor import KronosPredictor
 

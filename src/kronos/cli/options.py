@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kronos.calibration import Calibration
     from kronos.cli.window import SeriesWindow
     from kronos.forecast.price_limits import PriceLimit
-    from kronos.generation.fused import Precision
+    from kronos.generation.precision import Precision
     from kronos.klines.read_options import ReadOptions
 
 TABLE_ENDINGS = (".csv", ".parquet", ".json")

@@ -98,8 +98,9 @@ def serve(
         threads=threads,
         limits=Limits(waiting=waiting, timeout=timeout),
     )
-    from kronos.serving.server import address_of, listen, load_models, suited
     from kronos.serving.server import serve as run
+    from kronos.serving.server import suited
+    from kronos.serving.startup import address_of, listen, load_models
 
     bound = listen(host, port)
     if sys.stderr.isatty():

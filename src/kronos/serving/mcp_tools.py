@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from kronos.calendars import describe_calendar
 from kronos.klines import KlineError, validate
 from kronos.klines.formats import is_table
 from kronos.klines.notes import notes_of
 from kronos.klines.read_options import ReadOptions
 from kronos.serving.config import Limits
-from kronos.serving.inputs import CALENDARS, describe_calendar, from_file, from_json
+from kronos.serving.inputs import CALENDARS, from_file, from_json
 from kronos.serving.problems import Problem, faults_of, late, unfit
 from kronos.serving.responses import ADVICE, answer, check_levels
 from kronos.serving.schemas import Bar, Columns, RequestOptions

@@ -123,7 +123,7 @@ def _moments(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, 
     return {f"{name}|{key}": value for name, values in state.items() for key, value in values.items()}
 
 
-def _nested(tensors: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> dict:
+def _nested(tensors: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     state: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         parameter, key = name.split("|")

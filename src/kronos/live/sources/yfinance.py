@@ -141,7 +141,7 @@ def _session(base_url: str) -> Any:
     """Make a session of yfinance's own kind that sends every request to another host."""
     from curl_cffi import requests
 
-    class Session(requests.Session):
+    class Session(requests.Session):  # type: ignore[type-arg]
         def request(self, method: Any, url: str, *args: Any, **kwargs: Any) -> Any:
             return super().request(method, base_url.rstrip("/") + urlsplit(url).path, *args, **kwargs)
 

@@ -5,9 +5,9 @@ Legend: S series, P paths, L lookback, H horizon, 6 features.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 
 from kronos.calibration.calibration import Calibration
-from kronos.errors import KronosError, message_of
 from kronos.forecast.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
 from kronos.forecast.checks import fractions
 from kronos.forecast.forecast import Forecast
@@ -25,9 +24,10 @@ from kronos.forecast.forecast import valid_candles as make_valid
 from kronos.generation.batch_plan import Window
 from kronos.generation.hidden_states import read_windows, score_windows
 from kronos.generation.module_path import evaluating, special_part, unwrapped
+from kronos.generation.overridden import contents, draw_by_generate, draw_copies
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
 from kronos.generation.precision import PRECISIONS, Precision
-from kronos.generation.prepared import KlineWarning, PreparedSeries, Timestamps
+from kronos.generation.prepared import PreparedSeries, Timestamps, prepare_series
 from kronos.generation.sampling import Sampling
 from kronos.heads.direct import inputs_of, price_quantiles
 from kronos.heads.head import Head, HeadTask, write_heads
@@ -308,7 +308,8 @@ class KronosPredictor:
         ]
         if any(window.horizon < pred_len for window in windows):
             raise ValueError(f"y_stamp must have {pred_len} steps (pred_len), found {min(w.horizon for w in windows)}")
-        drawn = self._draw_copies(windows, _contents(windows), sampling, sample_count, self._seed(None), verbose)
+        draw = partial(self._draw, sampling=sampling, seed=self._seed(None), verbose=verbose)
+        drawn = draw_copies(draw, windows, contents(windows), sample_count)
         return np.stack([paths.mean(axis=0) for paths, _ in drawn])
 
     def predict_samples(
@@ -746,39 +747,9 @@ class KronosPredictor:
         strict: bool = True,
     ) -> list[PreparedSeries]:
         """The series checked and normalised; what is doubtful about their times is refused if ``strict``, else warned of."""
-        if isinstance(frames, pd.DataFrame):
-            raise ValueError("expected a list of DataFrames, found one DataFrame; use predict() for one series")
-        if not len(frames) == len(pasts) == len(futures) or not len(frames):
-            raise ValueError(
-                f"a list of tables and as many lists of timestamps are needed, found {len(frames)} tables, "
-                f"{len(pasts)} x_timestamps and {len(futures)} y_timestamps"
-            )
-        windows: list[PreparedSeries] = []
-        doubtful: dict[str, list[tuple[int, str]]] = {}
-        for number, (frame, past, future) in enumerate(zip(frames, pasts, futures, strict=True)):
-            try:
-                one = PreparedSeries(frame, past, future, pred_len, self.clip)
-                times = one.doubts_of_times()
-                if strict:
-                    for text in times.values():
-                        raise ValueError(text)
-            except ValueError as error:
-                raise KronosError(f"series {number}: " if len(frames) > 1 else "", message_of(error)) from error
-            windows.append(one)
-            for kind, text in (one.doubts_of_prices() if strict else times).items():
-                doubtful.setdefault(kind, []).append((number, text))
-            if self.trained_bars is not None and one.window.lookback > self.trained_bars[1]:
-                text = (
-                    f"a lookback of {one.window.lookback:,} bars is longer than the {self.trained_bars[1]:,} that the model was "
-                    "trained on, and the forecast poorer for it: look back on fewer"
-                )
-                doubtful.setdefault("lookback", []).append((number, text))
-        for found in doubtful.values():  # one warning a kind, however many series
-            (number, text), more = found[0], len(found) - 1
-            others = f" (and {more} more of {len(frames)})" if more else ""
-            which = f"series {number}{others}: " if len(frames) > 1 else ""
-            warnings.warn(which + text, KlineWarning, stacklevel=3)
-        return windows
+        return prepare_series(
+            frames, pasts, futures, pred_len, self.clip, self.trained_bars, strict=strict, stacklevel=4
+        )
 
     def calibration_of(
         self, given: Calibrating, sampling: Sampling, anchor: Anchor | None = DEFAULT_ANCHOR
@@ -851,13 +822,25 @@ class KronosPredictor:
         else:
             seeds = None if seed is None and overridden else self._seed(seed)
         if overridden:
-            drawn = self._draw_by_generate(windows, sampling, sample_count, seeds, verbose, batch)
+            drawn = draw_by_generate(
+                self.generate,
+                self._reconstructed,
+                windows,
+                sampling,
+                sample_count,
+                seeds if isinstance(seeds, list) else [seeds] * len(windows),
+                torch.device(self.device),
+                verbose=verbose,
+                mean=batch,
+            )
         elif isinstance(seeds, int) and batch:
-            keys = [one.content + content for one, content in zip(series, _contents(windows), strict=True)]
-            drawn = self._draw_copies(windows, keys, sampling, sample_count, seeds, verbose)
+            keys = [one.content + content for one, content in zip(series, contents(windows), strict=True)]
+            drawn = draw_copies(
+                partial(self._draw, sampling=sampling, seed=seeds, verbose=verbose), windows, keys, sample_count
+            )
         else:
             assert seeds is not None
-            drawn = self._draw(windows, sampling, sample_count, seeds, verbose, progress, on_bar)
+            drawn = self._draw(windows, sample_count, sampling, seeds, verbose, progress, on_bar)
         return [
             _in_prices(one, paths, anchor, projected, calibration)[1] for one, paths in zip(series, drawn, strict=True)
         ]
@@ -868,8 +851,8 @@ class KronosPredictor:
     def _draw(
         self,
         windows: Sequence[Window],
-        sampling: Sampling,
         sample_count: int,
+        sampling: Sampling,
         seed: int | Sequence[int],
         verbose: bool,
         progress: Callable[[int, int], None] | None = None,
@@ -892,63 +875,6 @@ class KronosPredictor:
             on_bar=on_bar,
         )
 
-    def _draw_copies(
-        self,
-        windows: Sequence[Window],
-        keys: Sequence[bytes],
-        sampling: Sampling,
-        sample_count: int,
-        seed: int,
-        verbose: bool,
-    ) -> list[Drawn]:
-        """As `_draw`; the k-th window of a key takes the path numbers that follow those of the windows of this key before it."""
-        same: dict[bytes, list[int]] = {}
-        for number, key in enumerate(keys):
-            same.setdefault(key, []).append(number)
-        by_count: dict[int, list[list[int]]] = {}
-        for numbers in same.values():
-            by_count.setdefault(len(numbers), []).append(numbers)
-        found: dict[int, Drawn] = {}
-        for copies, groups in by_count.items():
-            firsts = [windows[numbers[0]] for numbers in groups]
-            drawn = self._draw(firsts, sampling, copies * sample_count, seed, verbose)
-            for numbers, (paths, known) in zip(groups, drawn, strict=True):
-                found |= {i: Drawn(part, known) for i, part in zip(numbers, np.split(paths, copies), strict=True)}
-        return [found[i] for i in range(len(windows))]
-
-    def _draw_by_generate(
-        self,
-        windows: Sequence[Window],
-        sampling: Sampling,
-        sample_count: int,
-        seed: int | list[int] | None,
-        verbose: bool,
-        mean: bool,
-    ) -> list[Drawn]:
-        """Paths by an overridden `generate`: windows of one lookback, horizon and seed together, a copy of each for each path.
-
-        ``mean``: one path each, the mean of ``sample_count``.
-        """
-        copies, count = (1, sample_count) if mean else (sample_count, 1)
-        seeds = seed if isinstance(seed, list) else [seed] * len(windows)
-        groups: dict[tuple[int, int, int | None], list[int]] = {}
-        for number, (window, own) in enumerate(zip(windows, seeds, strict=True)):
-            groups.setdefault((window.lookback, window.horizon, own), []).append(number)
-        found: dict[int, Drawn] = {}
-        for (_, horizon, own), numbers in groups.items():
-            parts = zip(*(windows[i] for i in numbers), strict=True)
-            x, past, future = (np.repeat(np.stack(part).astype(np.float32), copies, axis=0) for part in parts)
-            settings = (sampling.temperature, sampling.top_k or 0, sampling.top_p or 1.0, count, verbose)
-            with _seeded(own, torch.device(self.device)):
-                drawn = np.asarray(self.generate(x, past, future, horizon, *settings), np.float32)
-            if drawn.shape != (len(x), horizon, len(FEATURES)):
-                raise ValueError(
-                    f"generate() must return an array of shape {[len(x), horizon, len(FEATURES)]}, found {list(drawn.shape)}"
-                )
-            for i, paths in zip(numbers, np.split(drawn, len(numbers)), strict=True):
-                found[i] = Drawn(paths, self._reconstructed(windows[i]))
-        return [found[i] for i in range(len(windows))]
-
     @torch.no_grad()
     def _reconstructed(self, window: Window) -> np.ndarray:
         """What the tokenizer makes of the last observed bars, normalised [k, 6]."""
@@ -961,20 +887,6 @@ class KronosPredictor:
 
 PUBLISHED_GENERATE = KronosPredictor.generate
 """Told apart from what a subclass, an instance or a patch of the class has in its place."""
-
-
-@contextmanager
-def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """PyTorch's global stream begun anew from a seed, and given back as it was; None leaves it alone."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        yield
-
-
-def _contents(windows: Sequence[Window]) -> list[bytes]:
-    """What makes windows the same: their bytes."""
-    return [b"|".join(np.ascontiguousarray(part).tobytes() for part in window) for window in windows]
 
 
 def _in_prices(

@@ -5,13 +5,14 @@ Legend: L lookback, H horizon, 6 features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kronos.errors import KronosWarning
+from kronos.errors import KronosError, KronosWarning, message_of
 from kronos.generation.batch_plan import Window
 from kronos.klines.features import as_timestamps, time_features, to_matrix
 from kronos.klines.jumps import find_jumps
@@ -124,3 +125,59 @@ def _same_local_time(past: pd.DatetimeIndex, future: pd.DatetimeIndex) -> bool:
     if past.tz is None or future.tz is None:
         return past.tz is future.tz
     return future.tz_convert(past.tz).tz_localize(None).equals(future.tz_localize(None))
+
+
+def prepare_series(
+    frames: Sequence[pd.DataFrame],
+    pasts: Sequence[Timestamps],
+    futures: Sequence[Timestamps],
+    pred_len: int | None,
+    clip: float,
+    trained_bars: tuple[int, int] | None,
+    *,
+    strict: bool,
+    stacklevel: int,
+) -> list[PreparedSeries]:
+    """Check and normalise series; warn once of each kind of doubt.
+
+    Args:
+        trained_bars: the least and the most bars that the model was trained on; None where that is not known.
+        strict: doubtful times are refused, not warned of.
+        stacklevel: of the warnings, counted from here.
+
+    Raises:
+        ValueError: lists of different lengths, or a series that cannot be forecast from; it says which.
+    """
+    if isinstance(frames, pd.DataFrame):
+        raise ValueError("expected a list of DataFrames, found one DataFrame; use predict() for one series")
+    if not len(frames) == len(pasts) == len(futures) or not len(frames):
+        raise ValueError(
+            f"a list of tables and as many lists of timestamps are needed, found {len(frames)} tables, "
+            f"{len(pasts)} x_timestamps and {len(futures)} y_timestamps"
+        )
+    windows: list[PreparedSeries] = []
+    doubtful: dict[str, list[tuple[int, str]]] = {}
+    for number, (frame, past, future) in enumerate(zip(frames, pasts, futures, strict=True)):
+        try:
+            one = PreparedSeries(frame, past, future, pred_len, clip)
+            times = one.doubts_of_times()
+            if strict:
+                for text in times.values():
+                    raise ValueError(text)
+        except ValueError as error:
+            raise KronosError(f"series {number}: " if len(frames) > 1 else "", message_of(error)) from error
+        windows.append(one)
+        for kind, text in (one.doubts_of_prices() if strict else times).items():
+            doubtful.setdefault(kind, []).append((number, text))
+        if trained_bars is not None and one.window.lookback > trained_bars[1]:
+            text = (
+                f"a lookback of {one.window.lookback:,} bars is longer than the {trained_bars[1]:,} that the model was "
+                "trained on, and the forecast poorer for it: look back on fewer"
+            )
+            doubtful.setdefault("lookback", []).append((number, text))
+    for found in doubtful.values():  # one warning a kind, however many series
+        (number, text), more = found[0], len(found) - 1
+        others = f" (and {more} more of {len(frames)})" if more else ""
+        which = f"series {number}{others}: " if len(frames) > 1 else ""
+        warnings.warn(which + text, KlineWarning, stacklevel=stacklevel)
+    return windows

@@ -181,7 +181,7 @@ def cutoff_label(text: str) -> str:
         moment = pd.Timestamp(text)
     except ValueError as error:
         raise ValueError(f"the cut-off {text!r} is no date or time such as 2024-07-01 or 2024-07-01T15:00") from error
-    if moment is pd.NaT or moment.tz is not None:
+    if pd.isna(moment) or moment.tz is not None:
         raise ValueError(f"the cut-off {text!r} must be a date or time without a zone: it is in the data's own zone")
     return f"{moment:%Y-%m-%d}" if _DATE.fullmatch(text.strip()) else f"{moment:%Y-%m-%dT%H%M%S}"
 

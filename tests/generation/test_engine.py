@@ -191,8 +191,10 @@ def test_strided_sliding_evaluates_the_model_on_the_context_it_says(pair, stride
     assert sum(after < before for before, after in zip(widths, widths[1:], strict=False)) <= horizon / (stride + 1)
 
 
+@pytest.mark.parametrize("rows", [18, 1000], ids=["in pieces", "at once"])
 @pytest.mark.parametrize(("lookback", "horizon", "context"), [(20, 10, 32), (28, 14, 32), (45, 8, 32), (6, 12, 16)])
-def test_decoded_bars_equal_those_of_the_reference(pair, lookback, horizon, context):
+def test_decoded_bars_equal_those_of_the_reference(pair, monkeypatch, lookback, horizon, context, rows):
+    monkeypatch.setattr(engine, "DECODED_ROWS", {"cpu": rows})
     tokenizer, _ = pair
     s1, s2, _ = history(pair, 2, lookback, horizon)
     new1, new2, _ = history(pair, 6, horizon, 1, seed=5)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kronos.generation import engine
-from kronos.generation.batch_plan import Window, bytes_of, memory_budget, plan
+from kronos.generation.batch_plan import Window, bytes_of, memory_budget, plan, planned_bytes
 from kronos.generation.paths import sample_paths, stride_of, uniforms
 from kronos.generation.sampling import Sampling
 from kronos.nn import Kronos, KronosTokenizer
@@ -84,6 +84,24 @@ def test_every_path_of_every_series_is_in_exactly_one_batch_and_batches_fit(pair
         need = len(batch.members) * bytes_of(model, lookback, horizon, batch.paths.stop - batch.paths.start)
         assert need <= memory or len(batch.members) == 1
     assert (seen == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("lookback", "horizon", "stride", "window"),
+    [
+        (256, 10, 32, (119, 10, 20)),  # the first window has room for all bars once the stride is dropped
+        (128, 1, 0, (128, 1, 20)),
+        (90, 38, 0, (90, 38, 20)),
+    ],
+)
+def test_a_window_that_is_read_once_is_planned_with_shared_keys(pair, lookback, horizon, stride, window):
+    assert planned_bytes(pair[1], lookback, horizon, 20, 128, stride) == bytes_of(pair[1], *window)
+
+
+@pytest.mark.parametrize(("stride", "longest", "steps"), [(0, 128, 1), (32, 122, 7)])
+def test_a_window_that_is_read_again_is_planned_for_every_path(pair, stride, longest, steps):
+    planned = planned_bytes(pair[1], 90, 39 + 33 + 33 + 7, 20, 128, stride)
+    assert planned == 20 * bytes_of(pair[1], longest, steps, 1)
 
 
 def test_more_memory_means_fewer_batches(pair, universe):

@@ -52,15 +52,36 @@ def memory_budget(device: torch.device) -> int:
 
 
 def bytes_of(model: Kronos, lookback: int, horizon: int, paths: int) -> int:
-    """Estimate the bytes that one series takes in a batch: caches, activations of the prefill, scores and logits of a step."""
+    """Estimate the bytes that one series takes in a batch whose window does not slide (checked by `benchmarks/memory.py`).
+
+    Keys and values of the window and of every path, and the larger of what the prefill and what a step compute with: for a bar of
+    the window ten vectors and the three of the feed-forward layer, for a path three times its scores and ten numbers a code.
+    """
     config = model.config
     per_bar = (config.n_layers + 1) * 2 * config.d_model
-    prefill = lookback * (per_bar + 4 * config.ff_dim + 8 * config.d_model)
-    scores = 4 * max(config.n_heads, 4) * (lookback + horizon)
-    return 4 * (prefill + paths * (horizon * per_bar + scores + 6 * 2 ** max(config.s1_bits, config.s2_bits)))
+    prefill = lookback * (10 * config.d_model + 3 * config.ff_dim)
+    scores = 3 * max(config.n_heads, 4) * (lookback + horizon)
+    step = paths * (scores + 10 * 2 ** max(config.s1_bits, config.s2_bits))
+    return 4 * (per_bar * (lookback + paths * horizon) + max(prefill, step))
 
 
-def plan(model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int) -> Iterator[PlannedBatch]:
+def planned_bytes(model: Kronos, lookback: int, horizon: int, paths: int, max_context: int, stride: int = 0) -> int:
+    """Estimate the bytes that one series takes in a batch: those of its largest window; one that slides has several.
+
+    Args:
+        stride: bars that are dropped beyond need when the window slides (see `generation.engine`).
+    """
+    steps = min(horizon, max(max_context - lookback, stride) + 1)
+    first = bytes_of(model, min(lookback, max_context - steps + 1), steps, paths)
+    if horizon <= steps:
+        return first
+    fewest = (horizon - steps) % (stride + 1) or stride + 1  # the longest window has the fewest steps
+    return max(first, paths * bytes_of(model, max_context - fewest + 1, fewest, 1))  # each path reads one of its own
+
+
+def plan(
+    model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int, stride: int = 0
+) -> Iterator[PlannedBatch]:
     """Cut the work into batches: series inside the context are padded together, those past it share a lookback.
 
     A single series that does not fit with all its paths is split into batches of some paths each.
@@ -69,7 +90,8 @@ def plan(model: Kronos, windows: Sequence[Window], paths: int, max_context: int,
         windows: the series.
         paths: paths of each series.
         max_context: bars that the model sees at most.
-        memory: bytes that a batch may take, by the estimate of `bytes_of`.
+        memory: bytes that a batch may take, by the estimate of `planned_bytes`.
+        stride: bars that are dropped beyond need when the window slides (see `generation.engine`).
     """
 
     def slides(i: int) -> bool:
@@ -77,9 +99,7 @@ def plan(model: Kronos, windows: Sequence[Window], paths: int, max_context: int,
 
     def need(first: int, last: int, count: int, horizon: int) -> int:
         """Memory of ``count`` series, the last of which has the longest lookback."""
-        if slides(first):  # every path reads a window of its own
-            return count * paths * bytes_of(model, max_context, 0, 0)
-        return count * bytes_of(model, windows[last].lookback, horizon, paths)
+        return count * planned_bytes(model, windows[last].lookback, horizon, paths, max_context, stride)
 
     def belong_together(first: int, last: int, horizon: int) -> bool:
         one, other = windows[first], windows[last]

@@ -422,7 +422,12 @@ def generate_tokens(
             if progress is not None:
                 progress(1)
         done += steps
+        del window, draw  # before the next window is read, or memory would hold both
     return new1.flatten(0, 1), new2.flatten(0, 1)
+
+
+DECODED_ROWS = {"cpu": 2**10, "cuda": 2**16}
+"""Bars of all paths that are decoded at a time: more take more memory than the paths themselves, and gain nothing on a CPU."""
 
 
 class SuffixDecoder:
@@ -478,5 +483,7 @@ def decode_suffix(
     series = s1_SL.shape[0]
     paths, horizon = new1_NK.shape[0] // series, new1_NK.shape[1]
     decoder = SuffixDecoder(tokenizer, s1_SL, s2_SL, horizon, paths, max_context, padding_mask_SL)
-    bars = decoder.decode(new1_NK.unflatten(0, (series, paths)), new2_NK.unflatten(0, (series, paths)))
+    together = max(1, DECODED_ROWS.get(new1_NK.device.type, horizon * len(new1_NK)) // len(new1_NK))
+    new = (tokens.unflatten(0, (series, paths)).split(together, dim=2) for tokens in (new1_NK, new2_NK))
+    bars = torch.cat([decoder.decode(s1, s2) for s1, s2 in zip(*new, strict=True)], dim=2)
     return bars.flatten(0, 1), decoder.known_SL6

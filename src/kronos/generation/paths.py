@@ -200,7 +200,7 @@ def sample_paths(
     budget = memory_budget(next(model.parameters()).device) if memory is None else memory
     seeds = [seed] * len(windows) if isinstance(seed, int) else list(seed)
     cut = plan if found is None else _one_by_one
-    todo = list(cut(model, windows, paths, max_context, budget))
+    todo = list(cut(model, windows, paths, max_context, budget, stride))
     log.info("%d series in %d batches of at most %.2f GiB", len(windows), len(todo), budget / 2**30)
     steps = lambda batch: max(windows[i].horizon for i in batch.members)
     what = "forecasting" if len(todo) == 1 else f"forecasting, {len(todo)} batches of {budget / 2**30:.2g} GiB"
@@ -256,7 +256,7 @@ def sample_paths(
 
 
 def _one_by_one(
-    model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int
+    model: Kronos, windows: Sequence[Window], paths: int, max_context: int, memory: int, stride: int
 ) -> Iterator[PlannedBatch]:
     """Plan batches as `batch_plan.plan` does, for generation without caches: one series a batch, a window for every path."""
     for i, window in enumerate(windows):

@@ -7,7 +7,8 @@
 
 The reference recomputes the window at every step and for every path, so its cost for P paths is reckoned as P times that of one,
 and that of many series from a batch of some of them. The floor of a step is what memory allows: bytes of weights and caches that
-it must touch, over the copy bandwidth measured in the same run. Times are medians over repeats; the last line is JSON.
+it must touch, over the copy bandwidth measured in the same run. Times are medians over repeats. The table is that of
+docs/generation.md; before it stand processor, instructions and threads, and the last line is JSON.
 """
 
 from __future__ import annotations
@@ -278,35 +279,58 @@ def measure(case: Case, repeats: int, copy_bytes: float, with_reference: bool) -
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
 
 
-COLUMNS = {
-    "model": "model",
-    "series": "series",
-    "paths": "paths",
-    "lookback": "lookback",
-    "horizon": "horizon",
-    "context": "context",
-    "stride": "stride",
-    "precision": "weights",
-    "reference_s": "reference s",
-    "engine_s": "engine s",
-    "spread_s": "spread s",
-    "ratio": "ratio",
-    "prefill_ms": "prefill ms",
-    "step_ms": "step ms",
-    "floor_ms": "floor ms",
-    "step_over_floor": "step/floor",
-    "paths_per_s": "paths/s",
-    "peak_gib": "peak GiB",
-}
+COLUMNS = (
+    *("model", "series x lookback -> horizon", "paths", "weights", "reference", "engine (spread)", "ratio"),
+    *("prefill", "step", "over the floor", "peak memory"),
+)
+"""As in docs/generation.md, so that the printed table can be pasted there."""
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A row's cells under `COLUMNS`, empty where nothing was measured."""
+    shape = f"{row['series']} x {row['lookback']} -> {row['horizon']}"
+    if row["lookback"] + row["horizon"] > row["context"]:
+        shape += ", sliding strided" if row["stride"] else ", sliding exact"
+    figure = lambda name, unit="": f"{row[name]:.3g}{unit}" if name in row else ""
+    engine_s = f"{row['engine_s']:.3g} ({row['spread_s']:.2g}) s"
+    ratio = f"**{row['ratio']:.3g}**" if "ratio" in row else ""
+    return [
+        *(row["model"], shape, str(row["paths"]), row["precision"], figure("reference_s", " s"), engine_s, ratio),
+        *(
+            figure("prefill_ms", " ms"),
+            figure("step_ms", " ms"),
+            figure("step_over_floor"),
+            f"{row['peak_gib']:.1f} GiB",
+        ),
+    ]
+
+
+INSTRUCTIONS = (
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "bf16",
+    "i8mm",
+)
+"""Flags of /proc/cpuinfo that decide which products are fast."""
 
 
 def where(device: torch.device) -> str:
-    """The processor with its instructions and threads, or the GPU."""
+    """The processor with its instructions, what PyTorch uses of them, and threads; or the GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    flags = {flag for line in _cpuinfo() if line.startswith(("flags", "Features")) for flag in line.split()}
+    has = " ".join(flag for flag in INSTRUCTIONS if flag in flags)
+    used = torch.backends.cpu.get_cpu_capability()
+    return f"{name} ({has}; PyTorch uses {used}), {torch.get_num_threads()} threads"
 
 
 def _cpuinfo() -> list[str]:
@@ -318,15 +342,10 @@ def _cpuinfo() -> list[str]:
 
 def report(cases: list[Case], repeats: int, copy_bytes: float, with_reference: bool) -> Iterator[dict[str, Any]]:
     """Measure and print, row by row."""
-    columns = [c for c in COLUMNS if with_reference or c not in ("reference_s", "ratio")]
-    print("\n| " + " | ".join(COLUMNS[c] for c in columns) + " |\n|" + " --- |" * len(columns))
+    print("\n| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
     for case in cases:
         row = measure(case, repeats, copy_bytes, with_reference)
-        cells = [row.get(c, "") for c in columns]
-        print(
-            "| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in cells) + " |",
-            flush=True,
-        )
+        print("| " + " | ".join(cells(row)) + " |", flush=True)
         yield row
 
 

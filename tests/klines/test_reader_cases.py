@@ -284,6 +284,30 @@ def test_times_of_spreadsheets_and_other_calendars_are_read(tmp_path, cells, wan
     assert any(f"{cells[0]!r} is read as" in note for note in got.attrs.get("notes", ())) == odd
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(638_397_846_000_000_000, id=".NET, 2024-01-02 09:30"),
+        pytest.param(133_486_614_000_000_000, id="Windows, 2024-01-02 09:30"),
+    ],
+)
+def test_ticks_of_100_ns_are_times_since_their_own_year(tmp_path, first):
+    rows = "".join(f"{first + i * 600_000_000},10,11,9,10\n" for i in range(3))
+    got = read_klines(write(tmp_path / "a.csv", "date,open,high,low,close\n" + rows))
+    assert (
+        got["timestamps"].dt.tz_localize(None).tolist()
+        == pd.date_range("2024-01-02 09:30", periods=3, freq="min").tolist()
+    )
+
+
+def test_epochs_in_minutes_are_refused_and_old_ones_in_seconds_read(tmp_path):
+    table = "date,open,high,low,close\n{},10,11,9,10\n{},10,11,9,10\n"
+    with pytest.raises(KlineError, match=r"28440001, an epoch of 1971 in seconds, or of another unit"):
+        read_klines(write(tmp_path / "a.csv", table.format(28440000, 28440001)))
+    got = read_klines(write(tmp_path / "b.csv", table.format(28425600, 28512000)))
+    assert got["timestamps"].dt.tz_localize(None).tolist() == [pd.Timestamp("1970-11-26"), pd.Timestamp("1970-11-27")]
+
+
 def test_epochs_in_scientific_form_are_read_where_no_digit_is_cut(tmp_path):
     lines = "date,open,high,low,close\n{},10,11,9,10\n{},10,11,9,10\n"
     got = read_klines(write(tmp_path / "a.csv", lines.format("1.7040672E+12", "1.7041536E+12")))
@@ -482,6 +506,7 @@ def test_prices_one_level_down_in_json_are_read(tmp_path):
         ("成交額/億元", "amount", 1_230_000_000.0),
         ("Amount (USD mn)", "amount", 12_300_000.0),
         ("Amount (₹ Cr)", "amount", 123_000_000.0),
+        ("Amount (HK$ mn)", "amount", 12_300_000.0),
     ],
 )
 def test_a_unit_in_the_name_of_a_column_is_its_factor(tmp_path, name, column, number):

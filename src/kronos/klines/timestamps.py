@@ -140,11 +140,27 @@ def _from_digits(cells: pd.Series, series: pd.Series, name: str) -> pd.Series:
     return pd.Series(_epoch_to_ns(values, name), index=cells.index).dt.tz_localize("UTC")
 
 
+_HUNDREDS_OF_NS = (
+    (621_355_968_000_000_000, 630_000_000_000_000_000, 648_000_000_000_000_000),
+    (116_444_736_000_000_000, 125_000_000_000_000_000, 143_000_000_000_000_000),
+)
+"""Ticks of .NET (since the year 1) and of Windows (since 1601): of 1970-01-01, and of about 1997 and 2054."""
+
+
 def _epoch_to_ns(values: np.ndarray, name: str) -> np.ndarray:
     """Epoch numbers of an unstated unit -> datetime64[ns] (n,)."""
     size = np.abs(values.astype("float64"))
     if size.max() < 1e7:
         raise KlineError(f"column {name!r} holds small numbers like {values[-1]}: expected dates or an epoch")
+    if size.max() < 1e8 and (size % 3600).any():
+        raise KlineError(
+            f"column {name!r} holds {values[-1]}, an epoch of {1970 + size.max() / 3.156e7:.0f} in seconds, or of another unit: "
+            "write dates such as 2024-07-31 09:35"
+        )
+    if values.dtype.kind == "i" and (values % 60_000_000_000).any():
+        for since_1970, first, last in _HUNDREDS_OF_NS:
+            if first <= values.min() and values.max() <= last and not (values % 10_000).any():
+                return ((values - since_1970) * 100).astype("datetime64[ns]")
     ns_per = np.select([size < 1e11, size < 1e14, size < 1e17], [_NS_PER["s"], _NS_PER["ms"], _NS_PER["us"]], 1)
     years = 1970 + size * ns_per / 3.156e16
     # Binance changed from ms to us in 2025, so one file may mix units: each row by its own magnitude where that

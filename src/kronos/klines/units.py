@@ -90,6 +90,7 @@ def _factor(unit: str) -> float | None:
         if base.startswith("10^"):
             return float(10.0 ** int(base[3:]))
         return float(base) if "e" in base else float(re.sub(r"\D", "", base))
+    text = re.sub(r"(?:us|hk|nt|sg|[sacr])?[$€£¥₹₩₽]", " ", text).strip()
     factor = _chinese(text)
     if factor is not None:
         return factor

@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 
 def test_there_are_commands_and_code_and_both_readmes_have_the_same():
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 11
     assert len(PYTHON) == 1
     assert blocks(READMES[0], "bash") == blocks(READMES[1], "bash")
 
@@ -65,3 +65,55 @@ def test_example_of_the_readme_runs_without_network_and_display_and_writes_a_pic
 def test_python_of_the_readme(code, folder):
     check = "\nassert forecast.ids == ('prices',) and forecast.paths.shape == (1, 100, 24, 6)\nprint('done')"
     assert "done" in run_code(code + check, folder)
+
+
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.py"))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_as_a_script(notebook, tmp_path):
+    output = run_script(notebook, tmp_path)
+    said = {"quickstart": "the same forecast: True", "evaluate_own_data": "no advice"}
+    assert said[notebook.stem] in output
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_in_a_kernel(notebook, tmp_path):
+    jupytext = pytest.importorskip("jupytext", reason="needs jupytext")
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel, which nbmake brings")
+    pytest.importorskip("ipykernel")
+    book = jupytext.read(notebook)
+    nbclient.NotebookClient(book, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs if "data" in output]
+    if notebook.stem == "quickstart":
+        assert any("<svg" in output.data.get("text/html", "") for output in shown)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_and_pictures_of_the_readme_lead_to_files_and_pictures_are_small(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    own = [link for link in links if not link.startswith("http")]
+    assert [link for link in own if not (ROOT / link).exists()] == []
+    pictures = [ROOT / link for link in own if link.endswith(".png")]
+    assert len(pictures) == 2 and all(picture.stat().st_size < 200_000 for picture in pictures)
+
+
+def results(text: str) -> dict[str, list[str]]:
+    """The first figures of each row of tables by the row's name: the error and the CRPS."""
+    rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
+    return {cells[0]: cells[1:] for cells in reversed(rows)}  # of a name, the first
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_results_of_the_readme_are_those_of_the_page_of_results(name):
+    part = re.split(r"\n## ", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))[1]
+    page, readme = (
+        results(part),
+        results(re.search(r"\n## (?:Results|结果)\n(.*?)\n## ", (ROOT / name).read_text(encoding="utf-8"), re.S)[1]),
+    )
+    rows = list(readme.values())[::-1][2:]  # after the header and its line
+    for cells, model in zip(rows, ("nano calibrated", "nano", "last", "garch", "bootstrap", "lightgbm"), strict=True):
+        error, _, _, crps, interval, _, _, covers = page[model][:8]
+        assert cells[:2] == [error, crps] and cells[3] == covers
+        assert re.findall(r"[\d.]+", cells[2]) == re.findall(r"[\d.]+", interval)

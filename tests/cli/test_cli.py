@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import kronos
 from kronos import Forecast
 from kronos.cli import main
-from kronos.cli.output import show_forecast
+from kronos.cli.output import show_forecast, show_table
 from tests.processes import run_process, started
 
 
@@ -446,3 +446,14 @@ def test_what_has_no_room_on_a_terminal_is_named(monkeypatch, capsys, long_numbe
 def test_prices_of_little_are_written_without_powers_of_ten(monkeypatch, capsys, long_numbers):
     output = on_a_terminal(monkeypatch, capsys, 120, long_numbers[["close"]] * 1e-9)
     assert "0.00000248637" in output and "e-" not in output
+
+
+@pytest.mark.parametrize(("width", "headers"), [(40, 3), (80, 2), (200, 1)])
+def test_a_table_that_is_too_wide_goes_on_below(monkeypatch, capsys, width, headers):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    show_table(["model", *(f"column number {i}" for i in range(6))], [["nano", *(f"{i}.123456" for i in range(6))]])
+    output = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, output.splitlines())) <= width and output.count("model") == output.count("nano") == headers
+    assert re.findall(r"\d\.123456", output) == [f"{i}.123456" for i in range(6)]

@@ -109,27 +109,18 @@ def backtest_command(
 
 def show_report(report: dict[str, Any]) -> None:
     """The verdict, the risk analysis, and the scores of every signal."""
-    from rich.console import Console
-    from rich.table import Table
-
     from kronos.backtest.simulate import FIGURES
+    from kronos.cli.output import show_table
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
     for name, result in report["strategy"].items():
-        table = Table(title=f"risk analysis, traded by {name}", title_justify="left", box=None, pad_edge=False)
-        for heading in ("", *FIGURES):
-            table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
-        for curve, risk in result["risk"].items():
-            table.add_row(curve, *(f"{risk[figure]:.6f}" for figure in FIGURES))
-        console.print(table)
-    table = Table(title="scores by day", title_justify="left", box=None, pad_edge=False)
-    for heading in ("signal", "return over", "IC", "ICIR", "RankIC", "RankICIR", "t", "days"):
-        table.add_column(heading, justify="left" if heading == "signal" else "right", no_wrap=True)
+        rows = [[curve, *(f"{risk[figure]:.6f}" for figure in FIGURES)] for curve, risk in result["risk"].items()]
+        show_table(["", *FIGURES], rows, f"risk analysis, traded by {name}")
+    rows = []
     for name, horizons in report["ic"].items():
         for days, score in horizons.items():
             figures = [f"{score[figure]:.4f}" for figure in ("ic", "icir", "rank_ic", "rank_icir")]
-            table.add_row(name, days, *figures, f"{score['t']:.1f}", f"{score['days']:,}")
-    console.print(table)
+            rows.append([name, str(days), *figures, f"{score['t']:.1f}", f"{score['days']:,}"])
+    header = ["signal", "return over", "IC", "ICIR", "RankIC", "RankICIR", "t", "days"]
+    show_table(header, rows, "scores by day")
     for line in report["verdict"]:
         click.echo(line)

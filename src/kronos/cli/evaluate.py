@@ -175,20 +175,12 @@ def _forecasts(
 
 
 def _show(result: Evaluation, scores: Scores) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    from kronos.cli.output import show_table
     from kronos.evaluation.report.sentences import headline
     from kronos.evaluation.report.write import facts, leaderboard_rows, shown_models
 
     header, rows, _ = leaderboard_rows(scores, result.task.kind)
-    table = Table(box=None, pad_edge=False, header_style="bold", title=facts(result, scores), title_justify="left")
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
-    for cells in rows:
-        table.add_row(*cells)
-    console = Console()
-    (console if console.is_terminal else Console(width=180)).print(table)
+    show_table(header, rows, facts(result, scores), wide=180)
     for line in headline(scores, shown_models(result)):
         click.echo(line)
 

@@ -56,18 +56,9 @@ def models() -> None:
     Any Hub id or local folder can be given instead of a name. Downloads go to the Hugging Face cache (HF_HOME); HF_ENDPOINT
     names a mirror of the Hub.
     """
-    from rich.console import Console
-    from rich.table import Table
-
+    from kronos.cli.output import show_table
     from kronos.hub.registry import ZOO
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "parameters", "size", "context", "from", "tokenizer", "in cache"):
-        table.add_column(column, no_wrap=True)
-    for entry in ZOO.values():
-        table.add_row(*_row(entry))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)
-    console.print(table)
-    console.print("parameters: model + tokenizer; context: how many bars the model sees", style="dim")
+    header = ["name", "parameters", "size", "context", "from", "tokenizer", "in cache"]
+    show_table(header, [list(_row(entry)) for entry in ZOO.values()], left=tuple(header))
+    click.echo("parameters: model + tokenizer; context: how many bars the model sees")

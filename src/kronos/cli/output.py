@@ -52,6 +52,39 @@ def show_forecast(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) 
         )
 
 
+def show_table(
+    header: list[str], rows: list[list[str]], title: str | None = None, *, wide: int = WIDE, left: tuple[str, ...] = ()
+) -> None:
+    """Print a table of texts; what is wider than the terminal goes on below, with the first column again. Nothing is cut.
+
+    Args:
+        header, rows: texts, as many in each row as in the header.
+        wide: columns of text where there is no terminal.
+        left: columns besides the first that begin at the left.
+    """
+    from rich.table import Table
+
+    console = console_of(wide)
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    blocks: list[list[int]] = [[]]
+    for at in range(1, len(header)):
+        if blocks[-1] and widths[0] + sum(2 + widths[i] for i in [*blocks[-1], at]) > console.width:
+            blocks.append([])
+        blocks[-1].append(at)
+    for number, block in enumerate(blocks):
+        table = Table(
+            title=None if number else title, title_justify="left", box=None, pad_edge=False, header_style="bold"
+        )
+        for at in (0, *block):
+            justify = "left" if at == 0 or header[at] in left else "right"
+            table.add_column(header[at], justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        for row in rows:
+            table.add_row(*(row[at] for at in (0, *block)))
+        if number:
+            console.print()
+        console.print(table)
+
+
 def show_chart(forecast: Forecast, truth: pd.DataFrame | None, coverages: list[float]) -> None:
     """Draw the one series of a forecast in the terminal, as wide as it is."""
     from kronos.forecast.charts import charts_of

@@ -76,17 +76,14 @@ def qlib_command(
 
 def show_report(report: dict[str, Any]) -> None:
     """The parts as a table, then what was left out and why."""
-    from rich.console import Console
-    from rich.table import Table
+    from kronos.cli.output import show_table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("part", "symbols", "rows", "targets", "first target", "last target", "symbols dropped"):
-        table.add_column(heading, justify="left" if heading == "part" else "right", no_wrap=True)
+    header = ["part", "symbols", "rows", "targets", "first target", "last target", "symbols dropped"]
+    rows = []
     for part in report["parts"]:
         figures = [f"{part[name]:,}" for name in ("symbols", "rows", "targets")]
-        table.add_row(part["part"], *figures, part["first"][:10], part["last"][:10], f"{part['dropped']:,}")
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
+        rows.append([part["part"], *figures, part["first"][:10], part["last"][:10], f"{part['dropped']:,}"])
+    show_table(header, rows)
     sources = ", ".join(f"{source} ({count})" for source, count in report["amount_from"].items())
     click.echo(
         f"{report['rows_kept']:,} of {report['rows_read']:,} rows of {report['symbols_kept']:,} symbols kept; "

@@ -287,6 +287,7 @@ def test_a_notebook_gets_a_well_formed_picture_and_every_bar(forecast):
     assert len(picture.findall("{*}polygon")) == 3, "a band of each coverage"
     assert page.count("<tr>") == 1 + 10
     assert f"{forecast.mean()['close'].iloc[-1]:.3f}" in page
+    assert "color:inherit" in re.search(r"<table[^>]*>", page).group(), "or it is black on black in old pages"
     assert len(page) < 40_000 and "<script" not in page and "http" not in page.replace("http://www.w3.org/2000/svg", "")
 
 
@@ -323,7 +324,7 @@ def test_a_notebook_shows_a_forecast_of_little(history, volume, paths):
 
 def test_a_notebook_shows_several_series_as_rows_and_charts_the_first():
     page = make([f"S{i}" for i in range(15)])._repr_html_()
-    assert "3 more The chart shows S0." in page and ">S11<" in page and ">S12<" not in page
+    assert "3 series more. The chart shows S0." in page and ">S11<" in page and ">S12<" not in page
 
 
 def test_a_forecast_without_names_is_not_called_0():

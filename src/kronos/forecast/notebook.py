@@ -25,7 +25,10 @@ def notebook_html(forecast: Forecast) -> str:
     name = first._names()[0]
     several = len(forecast) > 1
     header, rows, left_out = _figures(forecast) if several else _bars(forecast)
-    notes = [f"{left_out} more" if left_out else "", f"The chart shows {name}." if several else ""]
+    notes = [
+        f"{left_out} {'series' if several else 'bars'} more." if left_out else "",
+        f"The chart shows {name}." if several else "",
+    ]
     return render_page(
         "notebook",
         title=repr(forecast)[1:-1] if several else f"Forecast of {name}",

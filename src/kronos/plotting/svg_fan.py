@@ -83,7 +83,7 @@ def _line(chart: Chart) -> np.ndarray:
     return np.asarray(chart.median if chart.median is not None else chart.forecast["close"], np.float64)
 
 
-def _ticks(low: float, high: float, about: int = 5) -> np.ndarray:
+def _ticks(low: float, high: float, about: int = 6) -> np.ndarray:
     """Round numbers between two values."""
     raw = (high - low) / about
     size = 10.0 ** np.floor(np.log10(raw))

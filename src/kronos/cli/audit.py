@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from kronos.cli.errors import option_of
-from kronos.cli.options import calibration_option, calibration_told, device_option, read_options, reading_options
+from kronos.cli.options import (
+    calibration_option,
+    calibration_told,
+    clean_option,
+    device_option,
+    read_options,
+    reading_options,
+    tz_option,
+)
 
 
 @click.command(short_help="Look for leaks of the future into a model's forecasts.")
@@ -27,8 +35,8 @@ from kronos.cli.options import calibration_option, calibration_told, device_opti
 @calibration_option
 @click.option("--probes", type=int, default=8, show_default=True, help="Windows whose future is changed.")
 @device_option
-@click.option("--tz", help="Time zone of the files' timestamps.")
-@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@tz_option
+@clean_option
 @reading_options
 def audit(model: str, data: str, **options: Any) -> None:
     """Change the bars after a cutoff and see that no token, logit, normalisation or forecast of the past moves; and see that test,

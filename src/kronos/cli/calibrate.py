@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import device_option, read_options, reading_options
+from kronos.cli.options import clean_option, device_option, read_options, reading_options, tz_option
 from kronos.cli.past_series import past_series, spread_windows
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ HELD_OUT = 0.3
 )
 @click.option("--paths", type=click.IntRange(10), default=24, show_default=True, help="Paths of each.")
 @click.option("--until", help="Use no bars after this day: the beginning of what you will test on.")
-@click.option("--tz", help="Time zone of the files' timestamps, such as Asia/Shanghai.")
-@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@tz_option
+@clean_option
 @reading_options
 @device_option
 @click.option("--quiet", is_flag=True, help="No progress.")

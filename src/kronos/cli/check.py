@@ -9,7 +9,7 @@ import click
 
 from kronos.cli.errors import as_options
 from kronos.cli.given import given_file, shown
-from kronos.cli.options import close_only_option, read_options, reading_options, url_option
+from kronos.cli.options import close_only_option, read_options, reading_options, tz_option, url_option
 
 if TYPE_CHECKING:
     from kronos.klines.read_options import ReadOptions
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Say what is in a file of K-lines and what is wrong with it.")
 @click.argument("file", type=click.Path())
 @click.option("--symbol", help="Which series of a table that holds several.")
-@click.option("--tz", help="Time zone of the timestamps, such as Asia/Shanghai.")
+@tz_option
 @reading_options
 @close_only_option
 @url_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import calibration_told, device_option, read_options, reading_options
+from kronos.cli.options import calibration_told, clean_option, device_option, read_options, reading_options, tz_option
 from kronos.cli.settings import time_range
 from kronos.io.extras import need
 
@@ -79,12 +79,8 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
 @click.option("--jobs", type=int, default=2, show_default=True, help="Processes for the slow baselines.")
 @device_option
-@click.option("--tz", help="Time zone of the files' timestamps.")
-@click.option(
-    "--clean",
-    type=click.Choice(["drop", "split", "sort"]),
-    help="What to do with faulty rows (see: kronos check FILE).",
-)
+@tz_option
+@clean_option
 @reading_options
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder made with other settings.")
 @click.option("--quiet", is_flag=True, help="No table, no progress.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from kronos.cli.errors import as_options
-from kronos.cli.options import read_options, reading_options
+from kronos.cli.options import clean_option, read_options, reading_options, tz_option
 
 
 @click.command("export-qlib", short_help="Write a Qlib data folder from files of bars.")
@@ -20,10 +20,8 @@ from kronos.cli.options import read_options, reading_options
     "--name", default="mine", show_default=True, help="Name of the list of all symbols (instruments/NAME.txt)."
 )
 @click.option("--benchmark", help="Add an instrument of this name: the equal-weighted mean of all symbols.")
-@click.option("--tz", help="Time zone of the files' timestamps, such as Asia/Shanghai.")
-@click.option(
-    "--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows (see: kronos check)."
-)
+@tz_option
+@clean_option
 @reading_options
 @click.option("--overwrite", is_flag=True, help="Replace a Qlib data folder that is there.")
 @click.option("--quiet", is_flag=True, help="No progress.")

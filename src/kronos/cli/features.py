@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kronos.cli.options import read_options, reading_options
+from kronos.cli.options import clean_option, read_options, reading_options, tz_option
 
 
 @click.command(short_help="Write embeddings of thousands of series at many dates.")
@@ -43,8 +43,8 @@ from kronos.cli.options import read_options, reading_options
 @click.option(
     "--part", type=int, default=512, show_default=True, help="Rows that are written, and if stopped lost, together."
 )
-@click.option("--tz", help="Time zone of the data's timestamps, such as Asia/Shanghai.")
-@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@tz_option
+@clean_option
 @reading_options
 @click.option("--ray", metavar="ADDRESS", help="Work on a Ray cluster: auto, local, or its address.")
 @click.option("--workers", type=int, help="Ray: actors that hold a model.  [default: one a device]")

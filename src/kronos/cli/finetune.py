@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from kronos.cli.options import read_options, reading_options
+from kronos.cli.options import read_options, reading_options, tz_option
 from kronos.cli.settings import read_settings, settings_options
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ CLEANING = click.Choice(["drop", "sort", "split"])
 )
 @click.option("--keep-tokenizer", is_flag=True, help="Train the model only, on the tokenizer as it is.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto.")
-@click.option("--tz", help="Time zone of the data's timestamps, such as Asia/Shanghai; zoned ones are converted to it.")
+@tz_option
 @reading_options
 @settings_options
 def finetune(data: tuple[Path, ...], out: Path, yaml: str | None, sets: tuple[str, ...], **options: Any) -> None:

@@ -14,10 +14,12 @@ from kronos.cli.given import given_file, shown
 from kronos.cli.options import (
     Options,
     calibration_option,
+    clean_option,
     close_only_option,
     device_option,
     precision_option,
     reading_options,
+    tz_option,
     url_option,
 )
 from kronos.cli.output import show_chart, show_forecast, table_bytes, table_of
@@ -92,12 +94,8 @@ if TYPE_CHECKING:
 @click.option(
     "--timeframe", default="1d", show_default=True, help="Length of a bar, where FILE is a live source: 1m, 1h, 1d, ..."
 )
-@click.option("--tz", help="Time zone of the file's timestamps, such as Asia/Shanghai.")
-@click.option(
-    "--clean",
-    type=click.Choice(["drop", "split", "sort"]),
-    help="What to do with faulty rows (see: kronos check FILE).",
-)
+@tz_option
+@clean_option
 @reading_options
 @close_only_option
 @url_option

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import device_option
+from kronos.cli.options import clean_option, device_option, read_options, reading_options, tz_option
+
+if TYPE_CHECKING:
+    from kronos.klines.read_options import Policy
 
 
 @click.command(short_help="Write synthetic K-lines that go on from real ones.")
@@ -25,8 +29,9 @@ from kronos.cli.options import device_option
 @click.option("--top-p", type=float, help="The likeliest codes that hold this share; 1: all.  [default: the model's]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same sequences.")
 @device_option
-@click.option("--tz", help="Time zone of the files' timestamps.")
-@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@tz_option
+@clean_option
+@reading_options
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder made with other settings.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def generate(
@@ -42,9 +47,10 @@ def generate(
     seed: int,
     device: str | None,
     tz: str | None,
-    clean: str | None,
+    clean: Policy | None,
     overwrite: bool,
     quiet: bool,
+    **reading: Any,
 ) -> None:
     """Draw one path from each of many windows of DATA, a file or a folder, and write them as one long table: symbol
     ("series@last real bar"), timestamps, open, high, low, close, volume, amount. Every candle is valid.
@@ -64,7 +70,7 @@ def generate(
 
     task = TASKS["synthetic"].with_(lookback=lookback, horizon=horizon, sequences=count)
     task = replace(task, temperature=temperature, top_p=top_p)
-    dataset = read_series(data, tz=tz, clean=clean)  # type: ignore[arg-type]
+    dataset = read_series(data, options=read_options(reading, tz=tz, clean=clean))
     forecaster = forecaster_of(model, task, tokenizer=tokenizer, device=device)
     if not isinstance(forecaster, PairForecaster):
         raise ValueError(f"--model {model}: only a Kronos pair generates whole bars")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kronos.cli.options import device_option, read_options, reading_options
+from kronos.cli.options import clean_option, device_option, read_options, reading_options, tz_option
 from kronos.cli.past_series import dated_windows, past_series, spread_windows
 
 
@@ -60,8 +60,8 @@ def heads() -> None:
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--until", help="Use no bars after this day: the beginning of what you will test on.")
-@click.option("--tz", help="Time zone of the files' timestamps, such as Asia/Shanghai.")
-@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@tz_option
+@clean_option
 @reading_options
 @device_option
 @click.option("--quiet", is_flag=True, help="No progress.")

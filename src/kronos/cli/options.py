@@ -38,6 +38,15 @@ calibration_option = click.option(
     help="auto: the model's own, if it has one; none; or a file of kronos calibrate.",
 )
 
+tz_option = click.option(
+    "--tz", help="Time zone of the timestamps, such as Asia/Shanghai; zoned ones are converted to it."
+)
+clean_option = click.option(
+    "--clean",
+    type=click.Choice(["drop", "split", "sort"]),
+    help="What to do with faulty rows (see: kronos check FILE).",
+)
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _READING = (
     click.option(

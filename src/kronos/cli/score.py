@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import calibration_option, calibration_told, precision_option, read_options, reading_options
+from kronos.cli.options import (
+    calibration_option,
+    calibration_told,
+    clean_option,
+    precision_option,
+    read_options,
+    reading_options,
+    tz_option,
+)
 
 if TYPE_CHECKING:
     from kronos.scoring import ScoreReport
@@ -53,8 +61,8 @@ if TYPE_CHECKING:
 @click.option(
     "--part", type=int, default=512, show_default=True, help="Scores that are written, and if stopped lost, together."
 )
-@click.option("--tz", help="Time zone of the data's timestamps, such as Asia/Shanghai.")
-@click.option("--clean", type=click.Choice(["drop", "split", "sort"]), help="What to do with faulty rows.")
+@tz_option
+@clean_option
 @reading_options
 @click.option("--ray", metavar="ADDRESS", help="Score on a Ray cluster: auto, local, or its address.")
 @click.option("--workers", type=int, help="Ray: actors that hold a model.  [default: one a device]")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kronos.cli.options import read_options, reading_options
+from kronos.cli.options import read_options, reading_options, tz_option
 
 
 @click.group()
@@ -29,7 +29,7 @@ def store() -> None:
 @click.option(
     "--workers", type=int, default=lambda: os.cpu_count() or 1, help="Processes that read.  [default: all cores]"
 )
-@click.option("--tz", help="Time zone of the files' timestamps, such as Asia/Shanghai; zoned ones are converted to it.")
+@tz_option
 @reading_options
 def build(
     places: tuple[Path, ...],

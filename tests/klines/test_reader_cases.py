@@ -74,6 +74,47 @@ def test_shared_case_reads_as_expected(name):
 
 
 @needs_cases
+@pytest.mark.parametrize("name", ["alphavantage_py.csv", "barchart.csv", "cdd.csv"])
+def test_newest_first_asks_for_sorting(name):
+    with pytest.raises(ValueError, match=r'unsorted timestamp.*clean="sort" sorts them'):
+        read_klines(CASES / name)
+    assert read_klines(CASES / name, clean="sort")["timestamps"].is_monotonic_increasing
+
+
+@needs_cases
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("barchart.csv", "left out below the last bar: Downloaded from Barchart.com as of 03-26-2024 08:42am CDT"),
+        ("cdd.csv", "left out above the header: https://www.example.com"),
+        ("d_ths_lead.txt", "the text is read as gb18030"),
+        ("de_cp1252.csv", "the text is read as cp1252"),
+        ("mt4.csv", "no header row: read as date, time, open, high, low, close, volume"),
+    ],
+)
+def test_shared_case_says_how_it_was_read(name, said):
+    assert said in read_klines(CASES / name, clean="sort").attrs["notes"]
+
+
+@needs_cases
+def test_volume_and_amount_of_two_currencies_are_told_apart():
+    assert {"volume", "amount"} <= set(read_klines(CASES / "cdd.csv", clean="sort"))
+
+
+@needs_cases
+def test_turnover_rate_is_no_amount():
+    frame = read_klines(CASES / "tushare_hist_turnover_rate.csv")
+    assert "amount" not in frame and "it is not price times volume" in frame.attrs["notes"][0]
+
+
+@needs_cases
+def test_two_offsets_of_one_exchange_keep_local_midnight_of_weekdays():
+    times = read_klines(CASES / "yfinance_eu_daily_two_offsets.csv")["timestamps"]
+    assert (times.dt.hour == 0).all() and (times.dt.dayofweek < 5).all()
+    assert {moment.utcoffset().seconds for moment in times} == {3600, 7200}
+
+
+@needs_cases
 def test_shared_ambiguous_prices_are_refused_and_settled_by_an_option():
     comma, cross = CASES / "decimal_comma_three_places.csv", CASES / "y_cross1000_point.csv"
     for path in (comma, cross):

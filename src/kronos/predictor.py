@@ -669,8 +669,8 @@ class KronosPredictor:
         if head is None:
             has = f"it has {', '.join(self.heads)}" if self.heads else "it has none"
             raise ValueError(
-                f"the pair has no head for {task} ({has}): train one with kronos heads train DATA --task {task} --out FOLDER, and "
-                "load the pair from that folder"
+                f"the pair has no head for {task} ({has}): train one with kronos heads train, and load the pair from "
+                "the folder that it writes"
             )
         frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)

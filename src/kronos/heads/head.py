@@ -193,7 +193,7 @@ class Head:
             asked = "exactly" if whole else "at most"
             raise ValueError(
                 f"this head was trained for {asked} {self.spec.horizon} bars ahead, found {steps} y_timestamps: give as many, or "
-                f"train another with kronos heads train --horizon {steps}"
+                f"train another for a horizon of {steps} with kronos heads train"
             )
         known = torch.from_numpy(known_columns(self.spec, inputs.features, inputs.frequency))
         self.network.eval()

@@ -102,7 +102,7 @@ def fit_head(
     train, validation, test = (examples.part(part) for part in rows)
     if len(train) < LEAST_WINDOWS:
         raise ValueError(
-            f"{len(train)} windows are left to train on, {LEAST_WINDOWS} are needed: give more or longer series, or more --windows"
+            f"{len(train)} windows are left to train on, {LEAST_WINDOWS} are needed: give more or longer series, or more windows"
         )
     names = tuple(sorted(set(train.frequency.tolist())))
     spec = HeadSpec(

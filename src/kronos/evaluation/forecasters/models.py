@@ -193,7 +193,7 @@ def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device
         predictor = load(rest, tokenizer=tokenizer, device=device)
         if "distribution" not in predictor.heads:
             raise ValueError(
-                f"{rest} has no head for distribution: train one with kronos heads train DATA --task distribution --out {rest}"
+                f"{rest} has no head for distribution: train one with kronos heads train, into that folder"
             )
         return HeadForecaster(spec, predictor)
     predictor = load(spec, tokenizer=tokenizer, device=device)

@@ -73,6 +73,20 @@ def test_shared_case_reads_as_expected(name):
             assert frame[column].iloc[0] == pytest.approx(want[key], rel=1e-4)
 
 
+@pytest.mark.parametrize("header", ["date open high low close volume", "日期 开盘 最高 最低 收盘 成交量"])
+def test_columns_apart_by_spaces_read_as_by_commas(tmp_path, header):
+    wanted = bars()
+    lines = text_of(wanted, header.replace(" ", ",")).splitlines()
+    spaced = "\n".join([header, *(line.replace(",", "   ", 2).replace(",", " ") + " " for line in lines[1:])])
+    same(read_klines(write(tmp_path / "bars.txt", spaced)), wanted)
+
+
+def test_columns_apart_by_spaces_under_names_with_spaces_are_refused(tmp_path):
+    text = "Date Open High Low Close Adj Close Volume\n" + "2024-01-02 1 2 1 1.5 1.5 100\n" * 3
+    with pytest.raises(ValueError, match=r"line 1 stand apart by spaces alone.*separate the columns by commas or tabs"):
+        read_klines(write(tmp_path / "bars.txt", text))
+
+
 @needs_cases
 @pytest.mark.parametrize("name", ["alphavantage_py.csv", "barchart.csv", "cdd.csv"])
 def test_newest_first_asks_for_sorting(name):

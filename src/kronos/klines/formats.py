@@ -26,7 +26,7 @@ from kronos.errors import Argument
 from kronos.klines.columns import COMMA_LANGUAGES, KlineError, normalise_name
 from kronos.klines.encodings import decode, encodings_of, ranked
 from kronos.klines.json_tables import MAX_JSON_BYTES, read_json
-from kronos.klines.layout import Header, count_footers, find_header, found_or_raise, two_levels, unwrapped
+from kronos.klines.layout import SPACES, Header, count_footers, find_header, found_or_raise, two_levels, unwrapped
 from kronos.klines.numbers import looks_mixed
 from kronos.klines.read_options import ReadOptions
 from kronos.klines.workbooks import sheet_texts
@@ -543,6 +543,7 @@ def _parse_text(source: Path | io.BytesIO, header: Header, encoding: str, *, eve
         what = "some rows have more cells than the header"
         if lost:
             what = f"line {lost[2]} has {lost[3]} cells, expected {lost[1]}"
-        raise KlineError(f"{what} (separator {header.separator!r}): one cell for each column name") from error
+        apart = "spaces" if header.separator == SPACES else repr(header.separator)
+        raise KlineError(f"{what} (separator {apart}): one cell for each column name") from error
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=range(len(header.names)))

@@ -24,6 +24,8 @@ from kronos.klines.units import is_unit
 from kronos.schema import PRICE_COLUMNS
 
 SEPARATORS = (",", ";", "\t", "|")
+SPACES = r"\s+"
+"""The separator of a table whose columns stand apart by one or more spaces, as pandas takes it."""
 HEADER_LINES = 20
 """Lines at the beginning among which the header is looked for; titles, notes and web addresses may stand above it."""
 SHAPE_LINES = 200
@@ -85,6 +87,8 @@ def find_header(lines: list[str], columns: Mapping[str, str] | None, given: Sequ
     problems: list[tuple[int, KlineError]] = []
     for place, i in enumerate(filled[:HEADER_LINES]):
         separator, cells = split_line(lines[i])
+        if len(cells) == 1 and _is_spaced(lines[i], [lines[j] for j in filled[place + 1 : place + 3]]):
+            separator, cells = SPACES, lines[i].split()
         titles = tuple(lines[j].strip() for j in filled[:place])
         pair = _two_levels(lines, i, separator, cells, titles)
         if pair is not None:
@@ -103,6 +107,13 @@ def find_header(lines: list[str], columns: Mapping[str, str] | None, given: Sequ
         raise KlineError(
             f"line {wide + 1} has full-width commas (，) between its cells: replace them with ordinary ones (,)"
         )
+    likeliest = max(problems, key=lambda found: found[0])[0]
+    spaced = next((i for i in filled[:HEADER_LINES] if len(lines[i].split()) > len(PRICE_COLUMNS)), None)
+    if likeliest == 1 and spaced is not None:
+        raise KlineError(
+            f"the columns of line {spaced + 1} stand apart by spaces alone, and the lines below have another number of cells: "
+            "separate the columns by commas or tabs"
+        )
     # the line with most cells is the likeliest header; max takes the first of equals
     raise max(problems, key=lambda found: found[0])[1]
 
@@ -114,7 +125,15 @@ def split_line(line: str) -> tuple[str, list[str]]:
     return separator, rows[separator]
 
 
+def _is_spaced(header: str, rows: list[str]) -> bool:
+    """Whether names apart by spaces stand above rows of as many cells; names that hold spaces themselves do not."""
+    count = len(header.split())
+    return count > len(PRICE_COLUMNS) and bool(rows) and all(len(row.split()) == count for row in rows)
+
+
 def _cells(line: str, separator: str) -> list[str]:
+    if separator == SPACES:
+        return line.split()
     try:
         cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error as error:

@@ -124,7 +124,7 @@ def test_turnover_rate_is_no_amount():
 @needs_cases
 def test_two_offsets_of_one_exchange_keep_local_midnight_of_weekdays():
     times = read_klines(CASES / "yfinance_eu_daily_two_offsets.csv")["timestamps"]
-    assert (times.dt.hour == 0).all() and (times.dt.weekday < 5).all()
+    assert (times.dt.hour == 0).all() and (times.dt.day_of_week < 5).all()
     assert {moment.utcoffset().seconds for moment in times} == {3600, 7200}
 
 

@@ -87,7 +87,7 @@ def collect(
     """
     parts: list[FitWindows] = []
     for first in range(0, len(windows), BATCH):
-        part = [one for one in windows[first : first + BATCH] if _usable(one)]
+        part = [one for one in windows[first : first + BATCH] if is_usable(one)]
         if part:
             drawn = predictor.predict_samples(
                 [one.bars for one in part],
@@ -123,7 +123,8 @@ def _matrix(bars: pd.DataFrame) -> np.ndarray:
     return to_matrix(bars)
 
 
-def _usable(one: PastWindow) -> bool:
+def is_usable(one: PastWindow) -> bool:
+    """Whether all prices are above zero and the closes of the lookback move."""
     prices = one.bars[["open", "high", "low", "close"]].to_numpy()
     return bool((prices > 0).all() and (one.truth > 0).all() and lookback_volatility(prices[:, 3]) > 0)
 

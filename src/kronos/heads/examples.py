@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calibration.calibration import frequency_of
-from kronos.calibration.fitting import PastWindow
+from kronos.calibration.fitting import PastWindow, is_usable
 from kronos.calibration.volatility_features import features_of, lookback_volatility
 from kronos.klines.features import to_matrix
 from kronos.schema import CLOSE
@@ -99,7 +99,7 @@ def collect_examples(
     parts: list[HeadExamples] = []
     named = [str(i) for i in range(len(windows))] if names is None else list(map(str, names))
     for first in range(0, len(windows), EMBED_BATCH):
-        rows = [i for i in range(first, min(first + EMBED_BATCH, len(windows))) if _moves(windows[i])]
+        rows = [i for i in range(first, min(first + EMBED_BATCH, len(windows))) if is_usable(windows[i])]
         if rows:
             chosen = [windows[i] for i in rows]
             pasts, futures = [one.past for one in chosen], [one.future for one in chosen]
@@ -127,8 +127,3 @@ def _plain(time: pd.Timestamp) -> np.datetime64:
     return (
         (time if time.tz is None else time.tz_convert("UTC").tz_localize(None)).to_datetime64().astype("datetime64[ns]")
     )
-
-
-def _moves(one: PastWindow) -> bool:
-    prices = one.bars[["open", "high", "low", "close"]].to_numpy()
-    return bool((prices > 0).all() and (one.truth > 0).all() and lookback_volatility(prices[:, CLOSE]) > 0)

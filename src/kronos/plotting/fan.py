@@ -43,6 +43,17 @@ class Chart(NamedTuple):
         """Whether bands and median are drawn, in place of the candles of the mean, which would hide them."""
         return self.median is not None and len(self.bands) > 0
 
+    def drawn_prices(self) -> np.ndarray:
+        """Prices of what is drawn, in no order [N]: history, bands, candles of the forecast unless a fan, closes that came."""
+        shown = [np.asarray(bound, np.float64) for _, *bounds in self.bands for bound in bounds]
+        if len(self.history):
+            shown.append(self.history[["low", "high"]].to_numpy(np.float64).ravel())
+        if not self.is_fan():
+            shown.append(self.forecast[["low", "high"]].to_numpy(np.float64).ravel())
+        if self.truth is not None:
+            shown.append(self.truth["close"].to_numpy(np.float64))
+        return np.concatenate(shown)
+
     def last_close(self) -> list[float]:
         """Last observed close, where the fan begins; empty without a history."""
         return [float(self.history["close"].iloc[-1])] if len(self.history) else []

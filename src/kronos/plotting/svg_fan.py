@@ -66,14 +66,7 @@ def _scale(low: float, high: float, bottom: float, top: float) -> Place:
 
 def _price_range(chart: Chart) -> tuple[float, float]:
     """Lowest and highest price drawn, with a margin; never equal."""
-    shown = [chart.history[["low", "high"]].to_numpy(np.float64).ravel()] if len(chart.history) else []
-    shown += [np.asarray(bound, np.float64) for _, *bounds in chart.bands for bound in bounds]
-    shown.append(_line(chart))
-    if not chart.is_fan():
-        shown.append(chart.forecast[["low", "high"]].to_numpy(np.float64).ravel())
-    if chart.truth is not None:
-        shown.append(chart.truth["close"].to_numpy(np.float64))
-    values = np.concatenate(shown)
+    values = np.concatenate([chart.drawn_prices(), _line(chart)])
     low, high = float(values.min()), float(values.max())
     margin = 0.04 * (high - low) or max(abs(high) * 0.01, 1e-12)
     return low - margin, high + margin

@@ -81,14 +81,7 @@ def terminal_fan(chart: Chart, width: int, rows: int = ROWS, *, unicode: bool = 
 
 
 def _range(chart: Chart) -> tuple[float, float]:
-    shown = [np.asarray(bound, np.float64) for _, *bounds in chart.bands for bound in bounds]
-    if len(chart.history):
-        shown.append(chart.history[["low", "high"]].to_numpy(np.float64).ravel())
-    if not chart.is_fan():
-        shown.append(chart.forecast[["low", "high"]].to_numpy(np.float64).ravel())
-    if chart.truth is not None:
-        shown.append(chart.truth["close"].to_numpy(np.float64))
-    values = np.concatenate(shown)
+    values = chart.drawn_prices()
     low, high = float(values.min()), float(values.max())
     return (low, high) if high > low else (low - abs(low) * 0.01 - 1e-12, high + abs(high) * 0.01 + 1e-12)
 

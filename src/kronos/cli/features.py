@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
-from kronos.cli.options import clean_option, read_options, reading_options, tz_option
+from kronos.cli.options import clean_option, reading_options, tz_option
+from kronos.cli.score import listed, run_scoring
 
 
 @click.command(short_help="Write embeddings of thousands of series at many dates.")
@@ -50,7 +50,7 @@ from kronos.cli.options import clean_option, read_options, reading_options, tz_o
 @click.option("--workers", type=int, help="Ray: actors that hold a model.  [default: one a device]")
 @click.option("--overwrite", is_flag=True, help="Begin anew instead of going on.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def features(data: str, out: str, **told: Any) -> None:
+def features(data: str, out: str, **options: Any) -> None:
     """Read every series of DATA up to every cut-off and write its hidden states and other features. Nothing is sampled, and nothing
     after a cut-off is looked at. DATA is what kronos score takes.
 
@@ -61,28 +61,5 @@ def features(data: str, out: str, **told: Any) -> None:
       kronos features market/ --out features/
       kronos features bars.parquet --cutoffs 2024-01-01..2024-06-30/W-FRI --lookback 90 --out features/
     """
-    from kronos.scoring import FeatureSettings, parse_cutoffs, score
-
-    ray, workers, quiet, overwrite = (told.pop(name) for name in ("ray", "workers", "quiet", "overwrite"))
-    if workers is not None and (ray is None or workers < 1):
-        raise ValueError("--workers is a number of Ray actors of at least 1; give --ray too")
-    if told["device"] is None:
-        from kronos.predictor import best_device
-
-        told["device"] = best_device()
-    reading = read_options(told)
-    told |= reading.dialect | {"columns": tuple((reading.columns or {}).items())}
-    told["groups"] = tuple(name.strip() for name in told["groups"].split(",") if name.strip())
-    told["cutoffs"] = parse_cutoffs(told["cutoffs"])
-    settings = FeatureSettings(**told)
-    options: dict[str, Any] = {"overwrite": overwrite, "verbose": not quiet and sys.stderr.isatty()}
-    if ray is not None:
-        from kronos.scoring.ray_executor import on_ray
-
-        options["execute"] = on_ray(ray, workers)
-    report = score(data, out, settings, **options)
-    click.echo(
-        f"{report.scores:,} rows in {out}/scores, {report.rejected:,} rejected ({out}/rejected.csv); "
-        f"{report.parts:,} parts, {report.resumed:,} of them there before; {report.seconds:.0f} s",
-        err=True,
-    )
+    options["groups"] = listed(options["groups"])
+    run_scoring(data, out, "FeatureSettings", options, "rows")

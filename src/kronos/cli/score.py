@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import click
 
@@ -16,9 +16,6 @@ from kronos.cli.options import (
     reading_options,
     tz_option,
 )
-
-if TYPE_CHECKING:
-    from kronos.scoring import ScoreReport
 
 
 @click.command(short_help="Score thousands of series at many dates.")
@@ -81,35 +78,51 @@ def score(data: str, out: str, **options: Any) -> None:
       kronos score bars.parquet --cutoffs 2024-01-01..2024-06-30/W-FRI --calendar XSHG --out weekly/
       kronos score s3://desk/bars --ray auto --device cuda --out s3://desk/scores
     """
-    report = _run(data, out, options)
+    options["calibration"] = calibration_told(options["calibration"])
+    options["signals"] = listed(options["signals"])
+    options["memory"] = None if options["memory"] is None else int(options["memory"] * 2**30)
+    run_scoring(data, out, "ScoreSettings", options, "scores")
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Split A,B,... into its names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def run_scoring(
+    data: str, out: str, kind: Literal["ScoreSettings", "FeatureSettings"], options: dict[str, Any], rows: str
+) -> None:
+    """Run what `kronos score` and `kronos features` share, and say how it ended.
+
+    Args:
+        kind: the settings in `kronos.scoring` that the options belong to.
+        options: of the command, with those of `reading_options`, and ray, workers, quiet and overwrite.
+        rows: what the report calls the rows written.
+
+    Raises:
+        ValueError: options that do not fit together, or what `kronos.scoring.score` refuses.
+    """
+    from kronos import scoring
+
+    ray, workers, quiet, overwrite = (options.pop(name) for name in ("ray", "workers", "quiet", "overwrite"))
+    if workers is not None and (ray is None or workers < 1):
+        raise ValueError("--workers is a number of Ray actors of at least 1; give --ray too")
+    if options["device"] is None:
+        from kronos.predictor import best_device
+
+        options["device"] = best_device()
+    reading = read_options(options)
+    options |= reading.dialect | {"columns": tuple((reading.columns or {}).items())}
+    options["cutoffs"] = scoring.parse_cutoffs(options["cutoffs"])
+    settings = getattr(scoring, kind)(**options)
+    how: dict[str, Any] = {"overwrite": overwrite, "verbose": not quiet and sys.stderr.isatty()}
+    if ray is not None:
+        from kronos.scoring.ray_executor import on_ray
+
+        how["execute"] = on_ray(ray, workers)
+    report = scoring.score(data, out, settings, **how)
     click.echo(
-        f"{report.scores:,} scores in {out}/scores, {report.rejected:,} rejected ({out}/rejected.csv); "
+        f"{report.scores:,} {rows} in {out}/scores, {report.rejected:,} rejected ({out}/rejected.csv); "
         f"{report.parts:,} parts, {report.resumed:,} of them there before; {report.seconds:.0f} s",
         err=True,
     )
-
-
-def _run(data: str, out: str, told: dict[str, Any]) -> ScoreReport:
-    """The options as settings, and the run."""
-    from kronos.scoring import ScoreSettings, parse_cutoffs, score
-
-    ray, workers, quiet, overwrite = (told.pop(name) for name in ("ray", "workers", "quiet", "overwrite"))
-    if workers is not None and (ray is None or workers < 1):
-        raise ValueError("--workers is a number of Ray actors of at least 1; give --ray too")
-    if told["device"] is None:
-        from kronos.predictor import best_device
-
-        told["device"] = best_device()
-    reading = read_options(told)
-    told |= reading.dialect | {"columns": tuple((reading.columns or {}).items())}
-    told["calibration"] = calibration_told(told["calibration"])
-    told["signals"] = tuple(name.strip() for name in told["signals"].split(",") if name.strip())
-    told["cutoffs"] = parse_cutoffs(told["cutoffs"])
-    told["memory"] = None if told["memory"] is None else int(told["memory"] * 2**30)
-    settings = ScoreSettings(**told)
-    verbose = not quiet and sys.stderr.isatty()
-    if ray is None:
-        return score(data, out, settings, overwrite=overwrite, verbose=verbose)
-    from kronos.scoring.ray_executor import on_ray
-
-    return score(data, out, settings, execute=on_ray(ray, workers), overwrite=overwrite, verbose=verbose)

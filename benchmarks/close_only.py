@@ -1,4 +1,4 @@
-"""What closes alone cost: forecasts of closes from real candles, from candles made of closes, and from four equal prices a bar.
+"""Cost of closes alone: forecasts of closes from real candles, from candles made of closes, and from four equal prices a bar.
 
 python benchmarks/close_only.py     needs the extra samples
 """

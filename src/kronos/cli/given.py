@@ -1,4 +1,4 @@
-"""What is given in place of a file's name: ``-`` for standard input, or an address."""
+"""Input given in place of a file's name: ``-`` for standard input, or an address."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def is_address(file: str) -> bool:
 
 
 def _stem(file: str) -> str:
-    """What the series is called: the last part of an address, else stdin."""
+    """Name of the series: the last part of an address, else stdin."""
     from urllib.parse import urlsplit
 
     last = "stdin" if file == STDIN else urlsplit(file).path.rsplit("/", 1)[-1].split(".")[0]

@@ -50,7 +50,7 @@ def main() -> None:
     whose = "".join(f", those of {extra}" for extra in extras)
     print(f"installing {releases[2:]} dependencies{whose} (a few minutes the first time)", flush=True)
     subprocess.run([*pip, *chosen, *cpu_index(), "torch"], check=True)
-    subprocess.run([*pip, *chosen, "setuptools", "wheel"], check=True)
+    subprocess.run([*pip, *chosen, "setuptools>=77", "wheel"], check=True)  # that of Python 3.10 is older
     if releases != "--pinned":
         subprocess.run([*pip, "pytest", "pytest-timeout"], check=True)
     project = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)

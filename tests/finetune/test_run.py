@@ -1,11 +1,13 @@
 """Fine-tuning on files: split by time, both stages, the comparison, the pair that is kept; and the scripts of the four steps."""
 
 import json
+import re
 import runpy
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,9 @@ from kronos.cli import main
 from kronos.finetune import comparison
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.datasets import open_parts
+from kronos.finetune.estimate import Pace, _stage_seconds, estimate, in_words
 from kronos.finetune.run import prepare_files, read_series
+from kronos.finetune.stages import Feed
 from kronos.klines import ReadOptions, read_klines
 from kronos.loading import load, load_model, load_tokenizer
 from kronos.nn import save_checkpoint
@@ -86,6 +90,42 @@ def test_a_run_tunes_both_networks_compares_them_and_writes_a_pair_that_forecast
     future = pd.date_range(bars["timestamp"].iloc[-1], periods=4, freq="D")[1:]
     forecast = load(out / "pair").predict(bars.tail(20), bars["timestamp"].tail(20), future, 3, verbose=False)
     assert np.isfinite(forecast.to_numpy()).all()
+
+
+def test_how_long_it_will_take_is_said_before_it_begins_and_what_it_took_at_the_end(finished):
+    _, said = finished
+    assert re.search(
+        r"estimate: \d+ s \(tokenizer \d+ s, model \d+ s, comparison \d+ s\), from steps measured on cpu", said
+    )
+    assert said.index("estimate: ") < said.index("tokenizer: ")
+    assert re.search(r"took \d+ s, estimated were \d+ s\n$", said)
+
+
+def test_an_estimate_counts_steps_of_known_tokens_validations_and_what_is_left(finished):
+    out, _ = finished
+    config = FinetuneConfig.from_object(SimpleNamespace(**json.loads((out / "summary.json").read_text())["settings"]))
+    windows, held = (len(Windows(open_parts(out / "data", ALONE)[part], 20, 6)) for part in ("train", "val"))
+    work = SimpleNamespace(feed=Feed(config, open_parts(out / "data", ALONE)))
+    pace = Pace(step=1.0, again=0.1, validated=0.01, prepared=0.001)
+    held = min(held, 64)
+    assert _stage_seconds(config, work, 2, ALONE, pace) == pytest.approx(20 + held * 0.021)
+    # 100 epochs: every window comes for the first time once, and the other steps know their tokens.
+    long = config.replace(epochs=100)
+    first = windows / 16
+    want = first + (1000 - first) * 0.1 + held * (0.001 + 100 * 0.01)
+    assert _stage_seconds(long, work, 100, ALONE, pace) == pytest.approx(want)
+    assert _stage_seconds(long, work, 3, ALONE, pace) == pytest.approx(3 + held * 0.031)
+    two = World(0, 2, torch.device("cpu"))
+    assert _stage_seconds(config, work, 2, two, pace) == pytest.approx(10 + held * 0.011)
+    assert estimate(config, ALONE) is None, "nothing is left of a finished run"
+    assert estimate(config.replace(save_path="elsewhere"), ALONE).seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (99, "99 s"), (100, "2 min"), (5999, "100 min"), (9000, "2.5 h")]
+)
+def test_durations_in_words(seconds, words):
+    assert in_words(seconds) == words
 
 
 def test_what_is_left_out_is_said_and_the_parts_do_not_share_targets(finished):

@@ -25,6 +25,8 @@ ANY_DATES = {
     "backtest_time_range": ("2100-01-01", "2200-01-01"),
 }
 """Until the files are split, which says the true ones."""
+HELD_OUT = 1000
+"""Windows of a validation."""
 CLEANING = click.Choice(["drop", "sort", "split"])
 
 
@@ -58,7 +60,8 @@ CLEANING = click.Choice(["drop", "sort", "split"])
 @click.option(
     "--clean", type=CLEANING, help="What to do with faulty rows.  [default: leave the series out, and say so]"
 )
-@click.option("--epochs", type=int, help="Passes, each with a validation at its end.  [default: 30]")
+@click.option("--epochs", type=int, default=5, show_default=True, help="Passes, each with a validation at its end.")
+@click.option("--steps", type=int, default=60, show_default=True, help="Steps a pass at most, with one process.")
 @click.option("--batch-size", type=int, help="Windows a step and process.  [default: 50]")
 @click.option("--learning-rate", type=float, help="Peak rate of the model.  [default: 4e-5]")
 @click.option(
@@ -76,7 +79,7 @@ def finetune(data: tuple[Path, ...], out: Path, yaml: str | None, sets: tuple[st
 
     The series are split by time into training, validation and test. The tokenizer is tuned, then the model on its tokens; then
     both pairs, before and after, forecast the validation and test bars beside the last price, and the better one is written to
-    OUT/pair. Ctrl-C saves; the same command goes on.
+    OUT/pair. How long it will take is said at the start. Ctrl-C saves; the same command goes on.
 
     \b
     kronos finetune --data prices/ --out run
@@ -118,12 +121,18 @@ def _settings(out: Path, yaml: str | None, sets: tuple[str, ...], options: dict[
         "tune_tokenizer": not options["keep_tokenizer"],
     }
     named = {
-        "epochs": options["epochs"],
         "batch_size": options["batch_size"],
         "predictor_learning_rate": options["learning_rate"],
         "tuning": options["tuning"],
     }
     chosen |= {name: value for name, value in named.items() if value is not None}
+    size = chosen.get("batch_size", FinetuneConfig.batch_size)
+    chosen |= {
+        "epochs": options["epochs"],
+        "n_train_iter": options["steps"] * size,
+        "n_val_iter": HELD_OUT,
+        "log_interval": 20,
+    }
     return FinetuneConfig(**chosen).with_overrides(sets, yaml)
 
 

@@ -24,6 +24,10 @@ from kronos.training.windows import Windows
 
 FEWEST_SYMBOLS = 5
 """On a day, for a rank correlation across symbols to mean something."""
+MOST = 1000
+"""Windows of a part that are forecast."""
+MOST_TOKENS = 2000
+"""Windows of a part that the token loss is taken of."""
 
 
 class Pair(NamedTuple):
@@ -73,7 +77,7 @@ def compare(
     parts: dict[str, Store],
     config: FinetuneConfig,
     device: torch.device,
-    most: int = 1000,
+    most: int = MOST,
     say: Callable[[str], None] = print,
 ) -> Comparison:
     """Figures of each part and pair, and of the last price.
@@ -83,7 +87,6 @@ def compare(
     (``mae_ratio``, ``crps_ratio``: below 1 is better), ``rank_ic`` of the return over the horizon (across symbols by day, or over
     all windows where days have too few symbols), ``windows``.
     """
-    sampling = sampling_of(config)
     rows = []
     each: dict[tuple[str, str], np.ndarray] = {}
     days: dict[str, np.ndarray] = {}
@@ -94,10 +97,7 @@ def compare(
         rows.append({"part": part, "name": "last price", "mae": naive, "crps": naive, "windows": len(sample.windows)})
         for pair in pairs:
             say(f"forecasting {len(sample.windows):,} windows of {part} with {pair.name}")
-            close_WPK = forecast_closes(
-                pair.tokenizer, pair.model, sample, max(2, config.inference_sample_count), config.max_context, sampling,
-                config.seed,
-            )  # fmt: skip
+            close_WPK = closes_of(pair, sample, config)
             each[part, pair.name] = crps_paths(close_WPK, sample.truth).mean(1)
             rows.append(
                 {"part": part, "name": pair.name, "token_loss": _token_loss(pair, store, config, device)}
@@ -109,6 +109,12 @@ def compare(
     for name in ("mae", "crps"):
         table[f"{name}_ratio"] = table[name] / table["part"].map(reference[name])
     return Comparison(table, each, days)
+
+
+def closes_of(pair: Pair, sample: Sample, config: FinetuneConfig) -> np.ndarray:
+    """Forecast paths of close [W, P, K] of a pair, drawn as the settings say."""
+    paths, sampling = max(2, config.inference_sample_count), sampling_of(config)
+    return forecast_closes(pair.tokenizer, pair.model, sample, paths, config.max_context, sampling, config.seed)
 
 
 def scores(close_WPK: np.ndarray, sample: Sample) -> dict[str, float]:
@@ -131,7 +137,9 @@ def rank_ic(expected: np.ndarray, came: np.ndarray, day: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def _token_loss(pair: Pair, store: Store, config: FinetuneConfig, device: torch.device, most: int = 2000) -> float:
+def _token_loss(
+    pair: Pair, store: Store, config: FinetuneConfig, device: torch.device, most: int = MOST_TOKENS
+) -> float:
     """Mean cross entropy of both tokens of the horizon and lookback, in nats, teacher-forced."""
     windows = Windows(store, config.lookback_window, config.predict_window, config.clip)
     objective = ModelObjective(pair.model, "true").eval()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from kronos.finetune.comparison import MOST, Pair, compare, sampling_of, verdict
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.datasets import open_parts
-from kronos.finetune.stages import tokenizer_for, train_predictor, train_tokenizer
+from kronos.finetune.estimate import estimate, in_words
+from kronos.finetune.stages import SUMMARY, tokenizer_for, train_predictor, train_tokenizer
 from kronos.io.atomic import json_bytes, write_file
 from kronos.loading import load_model, load_tokenizer
 from kronos.nn import save_checkpoint
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from kronos.klines.time_splits import Splits
 
 BEFORE, AFTER = "as it was", "fine-tuned"
-SUMMARY, PAIR = "summary.json", "pair"
+PAIR = "pair"
 
 
 def finetune(config: FinetuneConfig, world: World, say: Callable[[str], None] = print) -> bool:
@@ -31,25 +34,29 @@ def finetune(config: FinetuneConfig, world: World, say: Callable[[str], None] = 
     Returns:
         True when everything is done; False when it was stopped, and saved.
     """
+    expected, clock = estimate(config, world), time.perf_counter()
+    if expected is not None and world.is_main_process:
+        say(expected.sentence(world.device))
     if config.tune_tokenizer and not train_tokenizer(config, world, say):
         return False
     if not train_predictor(config, world, say):
         return False
     if world.is_main_process:
         judge(config, world, say)
+        if expected is not None:
+            took = time.perf_counter() - clock
+            say(f"took {in_words(took)}, estimated were {in_words(expected.seconds)}")
     world.wait()
     return True
 
 
-def judge(config: FinetuneConfig, world: World, say: Callable[[str], None] = print, most: int = 1000) -> dict[str, Any]:
+def judge(config: FinetuneConfig, world: World, say: Callable[[str], None] = print, most: int = MOST) -> dict[str, Any]:
     """Did it help? Prints the table, names the better pair, writes it to ``{save_path}/pair`` and the figures to
     ``{save_path}/summary.json``.
 
     Raises:
         ValueError: a stage has not been trained yet.
     """
-    from kronos.finetune.comparison import Pair, compare, sampling_of, verdict
-
     if not (Path(config.finetuned_predictor_path) / "config.json").is_file():
         raise ValueError(f"there is no fine-tuned model in {config.finetuned_predictor_path}: train it first")
     pairs = [

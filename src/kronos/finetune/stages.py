@@ -6,11 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.datasets import open_parts
@@ -28,8 +28,18 @@ from kronos.training.windows import Order, Windows
 Stage = Literal["tokenizer", "predictor"]
 CLIP_NORM = {"tokenizer": 2.0, "predictor": 3.0}
 """The reference's."""
+SUMMARY = "summary.json"
 AHEAD = 1
 """A window has one bar more than lookback and horizon: the last token is a target only."""
+
+
+class StageWork(NamedTuple):
+    """What a stage trains, on what, with which batches."""
+
+    stage: Stage
+    network: Kronos | KronosTokenizer
+    objective: nn.Module
+    feed: Feed
 
 
 def train_tokenizer(config: FinetuneConfig, world: World, say: Callable[[str], None] = print) -> bool:
@@ -37,10 +47,7 @@ def train_tokenizer(config: FinetuneConfig, world: World, say: Callable[[str], N
 
     The best one is kept in ``{save_path}/{tokenizer_save_folder_name}/checkpoints/best_model``.
     """
-    parts = open_parts(config.dataset_path, world)
-    tokenizer = load_tokenizer(config.pretrained_tokenizer_path)
-    feed = Feed(config, parts)
-    return _train(config, "tokenizer", tokenizer, TokenizerObjective(tokenizer), feed, world, say)
+    return _train(config, tokenizer_work(config, world), world, say)
 
 
 def train_predictor(config: FinetuneConfig, world: World, say: Callable[[str], None] = print) -> bool:
@@ -48,15 +55,27 @@ def train_predictor(config: FinetuneConfig, world: World, say: Callable[[str], N
 
     The best one is kept in ``{save_path}/{predictor_save_folder_name}/checkpoints/best_model``.
     """
+    return _train(config, predictor_work(config, world, tokenizer_for(config)), world, say)
+
+
+def tokenizer_work(config: FinetuneConfig, world: World) -> StageWork:
+    """The pretrained tokenizer with the bars it is tuned on."""
+    feed = Feed(config, open_parts(config.dataset_path, world))
+    tokenizer = load_tokenizer(config.pretrained_tokenizer_path)
+    return StageWork("tokenizer", tokenizer, TokenizerObjective(tokenizer), feed)
+
+
+def predictor_work(config: FinetuneConfig, world: World, tokenizer_path: str) -> StageWork:
+    """The pretrained model with the tokens, of the tokenizer at ``tokenizer_path``, that it is tuned on."""
     parts = open_parts(config.dataset_path, world)
-    tokenizer, model = load_tokenizer(tokenizer_for(config)), load_model(config.pretrained_predictor_path)
+    tokenizer, model = load_tokenizer(tokenizer_path), load_model(config.pretrained_predictor_path)
     check_pair(tokenizer, model)
     tokenizer.to(world.device).requires_grad_(False)
     encode = encoder_of(tokenizer, config.compile)
     feed = TokenFeed(config, parts, lambda bars: encode(bars.to(world.device)))
     own: Coarse = "true" if model.dependency_rotary else "sampled"
     objective = ModelObjective(model, own if config.coarse == "auto" else config.coarse)
-    return _train(config, "predictor", model, objective, feed, world, say)
+    return StageWork("predictor", model, objective, feed)
 
 
 def tokenizer_for(config: FinetuneConfig) -> str:
@@ -132,21 +151,20 @@ def _uniforms(seed: int, numbers: np.ndarray, bars: int) -> Tensor:
     return torch.from_numpy(np.stack([stream.random(bars, dtype=np.float32) for stream in streams]))
 
 
-def _train(
-    config: FinetuneConfig,
-    stage: Stage,
-    network: Kronos | KronosTokenizer,
-    objective: torch.nn.Module,
-    feed: Feed,
-    world: World,
-    say: Callable[[str], None],
-) -> bool:
+def training_task(config: FinetuneConfig, work: StageWork) -> TrainingTask:
+    """The task of the training loop, with the weights frozen or added to as the settings say."""
     torch.manual_seed(config.seed)
-    tuning = Tuning(config.tuning, config.tuned_blocks, config.lora_rank, config.lora_alpha)
-    tuning.prepare(network)
+    Tuning(config.tuning, config.tuned_blocks, config.lora_rank, config.lora_alpha).prepare(work.network)
+    watch = "mse" if work.stage == "tokenizer" else "loss"
+    return TrainingTask(work.network, work.objective, work.feed.batch, work.feed.held_out(), _keep, watch)
+
+
+def _train(config: FinetuneConfig, work: StageWork, world: World, say: Callable[[str], None]) -> bool:
+    stage, network, _, feed = work
+    task = training_task(config, work)
     per_epoch = feed.steps_per_epoch(world)
     settings = loop_settings(config, stage, per_epoch)
-    folder = Path(config.save_path) / getattr(config, f"{stage}_save_folder_name")
+    folder = run_folder(config, stage)
     trained, everything = trained_share(network)
     if world.is_main_process:
         say(
@@ -154,8 +172,6 @@ def _train(
             f"validation windows; {config.epochs} epochs of {per_epoch:,} steps, {world.size} x {config.batch_size} windows "
             f"a step on {world.device}; {trained:,} of {everything:,} weights trained"
         )
-    watch = "mse" if stage == "tokenizer" else "loss"
-    task = TrainingTask(network, objective, feed.batch, feed.held_out(), _keep, watch)
     began = time.strftime("%Y-%m-%dT%H:%M:%S")
     names = [*config.trackers, *(["comet"] if config.use_comet and "comet" not in config.trackers else [])]
     comet = {**config.comet_config, "tag": config.comet_tag, "name": config.comet_name}
@@ -163,6 +179,11 @@ def _train(
     if world.is_main_process:
         _summarise(folder, config, stage, began, complete, per_epoch, world)
     return complete
+
+
+def run_folder(config: FinetuneConfig, stage: Stage) -> Path:
+    """Folder of a stage's run."""
+    return Path(config.save_path) / str(getattr(config, f"{stage}_save_folder_name"))
 
 
 def _keep(network: Any, folder: Path) -> None:
@@ -211,4 +232,4 @@ def _summarise(
         "best_model": "checkpoints/best_model",
         "settings": config.to_dict(),
     }
-    write_file(folder / "summary.json", (json.dumps(summary, indent=2, default=str) + "\n").encode())
+    write_file(folder / SUMMARY, (json.dumps(summary, indent=2, default=str) + "\n").encode())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import kronos
-import kronos.predictor
+import kronos.predictor.predictor
 from kronos import Kronos, KronosPredictor, KronosTokenizer
 from kronos.calibration import Calibration
 from kronos.forecast.forecast import valid_candles
@@ -254,7 +254,7 @@ def test_predict_is_the_mean_of_the_paths_of_the_same_seed(predictor, past, x, y
     assert valid.shape == (1, 7, HORIZON, 6) and valid.dtype == np.float32
     np.testing.assert_array_equal(valid, valid_candles(valid))
     np.testing.assert_allclose(valid.mean(1)[0][:, [0, 3]], mean[:, [0, 3]], rtol=1e-6)  # open and close are kept
-    monkeypatch.setattr(kronos.predictor, "make_valid", lambda bars: bars)
+    monkeypatch.setattr(kronos.predictor.predictor, "make_valid", lambda bars: bars)
     raw = paths()
     np.testing.assert_allclose(raw.mean(1)[0], mean, rtol=1e-6)
     np.testing.assert_array_equal(valid_candles(raw), valid)
@@ -290,8 +290,10 @@ def test_a_forecast_holds_the_samples_with_their_times_and_series_may_differ_in_
 def test_sliding_is_strided_where_paths_are_drawn_and_exact_under_greedy(predictor, bars, monkeypatch):
     """A lookback of 30 and 20 bars more do not fit in a context of 32."""
     seen = []
-    real = kronos.predictor.sample_paths
-    monkeypatch.setattr(kronos.predictor, "sample_paths", lambda *a, **k: seen.append(k["sliding"]) or real(*a, **k))
+    real = kronos.predictor.predictor.sample_paths
+    monkeypatch.setattr(
+        kronos.predictor.predictor, "sample_paths", lambda *a, **k: seen.append(k["sliding"]) or real(*a, **k)
+    )
     arguments = (bars.iloc[:30], bars["timestamps"].iloc[:30], bars["timestamps"].iloc[30:50], 20)
     predictor.predict(*arguments, **QUIET)
     predictor.predict(*arguments, **GREEDY)

@@ -465,7 +465,7 @@ def printed(done):
 
 
 CLASSES = "print(json.dumps([c.__module__ for c in (Kronos, KronosTokenizer, KronosPredictor)]))\n"
-OURS = ["kronos.nn.model", "kronos.nn.tokenizer", "kronos.predictor"]
+OURS = ["kronos.nn.model", "kronos.nn.tokenizer", "kronos.predictor.predictor"]
 IMPORT = "sys.path.append(REPOSITORY)\nfrom model import Kronos, KronosTokenizer, KronosPredictor\n"
 
 
@@ -518,7 +518,7 @@ def test_own_module_kronos_that_imports_model_keeps_its_names(tmp_path, golden):
         "print(json.dumps([load(), nn.__name__, kronos.nn.__name__, ours, list(out.shape)]))\n"
     )
     done = run_script(tmp_path, script, kronos=own)
-    assert printed(done) == ["own", "torch.nn", "torch.nn", "kronos.predictor", [2, 6]]
+    assert printed(done) == ["own", "torch.nn", "torch.nn", "kronos.predictor.predictor", [2, 6]]
 
 
 def test_other_package_kronos_is_named_in_one_line(tmp_path):

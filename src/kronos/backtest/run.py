@@ -105,7 +105,8 @@ def load_pair(config: FinetuneConfig, model: str | None, tokenizer: str | None =
         ValueError: there are no fine-tuned networks yet; the message says what to do.
     """
     from kronos.loading import load, load_model, load_tokenizer, pair_settings
-    from kronos.predictor import KronosPredictor, best_device
+    from kronos.nn.device import best_device
+    from kronos.predictor import KronosPredictor
 
     device = best_device() if config.device == "auto" else config.device
     if model is not None:

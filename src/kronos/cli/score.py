@@ -108,7 +108,7 @@ def run_scoring(
     if workers is not None and (ray is None or workers < 1):
         raise ValueError("--workers is a number of Ray actors of at least 1; give --ray too")
     if options["device"] is None:
-        from kronos.predictor import best_device
+        from kronos.nn.device import best_device
 
         options["device"] = best_device()
     reading = read_options(options)

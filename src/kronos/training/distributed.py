@@ -14,6 +14,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from kronos.nn.device import best_device
+
 WAIT = timedelta(minutes=30)
 """Timeout of waiting for other processes, which may be validating or reading data."""
 
@@ -69,8 +71,6 @@ def world(device: str | torch.device | None = None) -> Iterator[World]:
     Raises:
         ValueError: the device does not exist here.
     """
-    from kronos.predictor import best_device
-
     at = torch.device(best_device() if device in (None, "auto") else device)  # type: ignore[arg-type]
     size = int(os.environ.get("WORLD_SIZE", 1))
     local = int(os.environ.get("LOCAL_RANK", 0))

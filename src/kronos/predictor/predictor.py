@@ -6,9 +6,7 @@ Legend: S series, P paths, L lookback, H horizon, 6 features.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,56 +15,29 @@ import pandas as pd
 import torch
 
 from kronos.calibration.calibration import Calibration
-from kronos.forecast.anchoring import DEFAULT_ANCHOR, Anchor, GapMap, align_opens, anchored, check_anchor, keep_positive
+from kronos.forecast.anchoring import DEFAULT_ANCHOR, Anchor, check_anchor
 from kronos.forecast.checks import fractions
 from kronos.forecast.forecast import Forecast
 from kronos.forecast.forecast import valid_candles as make_valid
 from kronos.generation.batch_plan import Window
-from kronos.generation.hidden_states import read_windows, score_windows
-from kronos.generation.module_path import evaluating, special_part, unwrapped
+from kronos.generation.module_path import evaluating, unwrapped
 from kronos.generation.overridden import contents, draw_by_generate, draw_copies
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
-from kronos.generation.precision import PRECISIONS, Precision
-from kronos.generation.prepared import PreparedSeries, Timestamps, prepare_series
+from kronos.generation.prepared import PreparedSeries, Timestamps
 from kronos.generation.sampling import Sampling
-from kronos.heads.direct import inputs_of, price_quantiles
-from kronos.heads.head import Head, HeadTask, write_heads
-from kronos.hub.generation_config import CALIBRATION_FILE, GenerationConfig
-from kronos.hub.pairing import check_pair
-from kronos.io.atomic import whole_folder
 from kronos.klines.in_memory import check_times_given, read_tables
 from kronos.klines.read_options import Policy
-from kronos.klines.window import DEFAULT_LOOKBACK, default_lookback  # noqa: F401 (imported from here by callers)
 from kronos.metrics.quantiles import path_quantiles
-from kronos.nn import Kronos, KronosTokenizer
-from kronos.nn.checkpoint import save_checkpoint
-from kronos.schema import FEATURES, TIME_FIELDS
+from kronos.predictor.arguments import as_lists, check_count, is_whole
+from kronos.predictor.in_prices import in_prices
+from kronos.predictor.one_pass import DirectPredictor
+from kronos.schema import FEATURES
 
 Calibrating = Calibration | Literal["auto"] | str | Path | None
 """How paths are calibrated: the pair's own calibration ("auto"), none, one that is given, or one in a file."""
 
 
-def best_device() -> str:
-    """cuda where there is a GPU, else mps on a Mac, else cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _check_count(name: str, value: int) -> None:
-    if not _is_whole(value) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
-
-
-class KronosPredictor:
+class KronosPredictor(DirectPredictor):
     """Forecasts K-lines with a tokenizer and a model; the numbers are those of the reference implementation in eval mode.
 
     Args:
@@ -98,91 +69,6 @@ class KronosPredictor:
     Raises:
         ValueError: the pair cannot work together, or an argument is out of range.
     """
-
-    def __init__(
-        self,
-        model: Kronos,
-        tokenizer: KronosTokenizer,
-        device: str | torch.device | None = None,
-        max_context: int = 512,
-        clip: float = 5,
-        *,
-        sliding: Sliding | Literal["auto"] = "auto",
-        precision: Precision = "float32",
-        memory: int | None = None,
-        sampling: Sampling = Sampling(1.0, top_p=0.9),
-        trained_bars: tuple[int, int] | None = None,
-        calibration: Calibration | None = None,
-        heads: Mapping[str, Head] | None = None,
-    ) -> None:
-        check_pair(unwrapped(tokenizer), unwrapped(model))
-        if sliding not in ("auto", "exact", "strided"):
-            raise ValueError(f"sliding must be 'auto', 'exact' or 'strided', found {sliding!r}")
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, found {precision!r}")
-        if memory is not None:
-            _check_count("memory", memory)
-        _check_count("max_context", max_context)
-        if not _is_real(clip) or not clip > 0:
-            raise ValueError(f"clip must be a positive number, found {clip!r}")
-        try:
-            self.device = best_device() if device is None else device
-            self.tokenizer = tokenizer.to(self.device).eval()
-            self.model = model.to(self.device).eval()
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
-        self.max_context, self.clip = max_context, clip
-        self.sliding, self.precision, self.memory = sliding, precision, memory
-        self.sampling, self.trained_bars, self.calibration = sampling, trained_bars, calibration
-        self.heads = dict(heads or {})
-        # Names of the published class.
-        self.price_cols, self.vol_col, self.amt_vol = list(FEATURES[:4]), "volume", "amount"
-        self.time_cols = list(TIME_FIELDS)
-
-    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write tokenizer and model with settings, calibration and heads, so that `kronos.load` of the folder forecasts the same.
-
-        The folder gets ``model/``, ``tokenizer/``, ``pair.json`` (context, sampling, clip, trained lengths) and, where there are,
-        ``calibration.json`` and ``heads/``. Device, precision, sliding and memory belong to the machine: give them to `kronos.load`
-        again.
-
-        Args:
-            folder: made where it does not exist.
-            overwrite: replace the pair that lies there; other files of the folder stay.
-
-        Returns:
-            The folder.
-
-        Raises:
-            ValueError: the folder is a file or holds something, or a network is more than its weights (adapters, hooks).
-        """
-        target = Path(folder)
-        if target.exists() and not target.is_dir():
-            raise ValueError(f"{target} is a file: name a folder for the pair")
-        if not overwrite and target.is_dir() and any(target.iterdir()):
-            raise ValueError(f"the folder {target} is not empty: name another one, or give overwrite=True")
-        networks = {"tokenizer": unwrapped(self.tokenizer), "model": unwrapped(self.model)}
-        for name, network in networks.items():
-            if (more := special_part(network)) is not None:
-                raise ValueError(
-                    f"the {name} is more than its weights ({more}), and a copy of the weights would forecast otherwise: "
-                    "merge adapters (merge_and_unload) and remove hooks first"
-                )
-        with nullcontext(target) if overwrite else whole_folder(target) as written:
-            written.mkdir(parents=True, exist_ok=True)
-            for name, network in networks.items():
-                save_checkpoint(network, written / name)
-            if self.calibration is None:
-                (written / CALIBRATION_FILE).unlink(missing_ok=True)
-            else:
-                self.calibration.save(written / CALIBRATION_FILE)
-            write_heads(self.heads, written)
-            drawn = self.sampling
-            top_p = 1.0 if drawn.top_p is None else drawn.top_p
-            GenerationConfig(
-                self.max_context, drawn.temperature, top_p, self.trained_bars, drawn.top_k or 0, self.clip
-            ).write(written)
-        return target
 
     def predict(
         self,
@@ -259,7 +145,7 @@ class KronosPredictor:
         A series gets the same paths alone and in any batch of others. Where the same bars and times occur more than once, each
         copy gets the paths that follow those of the copies before it, so that N copies of ``sample_count=1`` are N paths.
         """
-        _check_count("pred_len", pred_len)
+        check_count("pred_len", pred_len)
         series = self._series(df_list, x_timestamp_list, y_timestamp_list, pred_len, strict=False)
         sampling = Sampling.published(T, top_k, top_p)
         drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, projected=False, batch=True)
@@ -295,8 +181,8 @@ class KronosPredictor:
         Raises:
             ValueError: an argument is out of range, or y_stamp is shorter than pred_len.
         """
-        _check_count("pred_len", pred_len)
-        _check_count("sample_count", sample_count)
+        check_count("pred_len", pred_len)
+        check_count("sample_count", sample_count)
         sampling = Sampling.published(T, top_k, top_p)
         windows = [
             Window(
@@ -334,8 +220,8 @@ class KronosPredictor:
         ``calibration``: "auto" is the pair's own, where it has one; None; a `kronos.calibration.Calibration`, or its file.
         ``df`` and both timestamps belong to one series, or are lists of as many series each.
         """
-        _check_count("pred_len", pred_len)
-        series = self._series(*_as_lists(df, x_timestamp, y_timestamp), pred_len)
+        check_count("pred_len", pred_len)
+        series = self._series(*as_lists(df, x_timestamp, y_timestamp), pred_len)
         sampling = self.sampling.with_(T, top_k, top_p)
         how = self.calibration_of(calibration, sampling, anchor)
         return make_valid(
@@ -435,7 +321,7 @@ class KronosPredictor:
             reading = {"horizon": horizon, "calendar": calendar, "lookback": lookback, "symbol": symbol, "columns": columns,
                        "tz": tz, "clean": clean}  # fmt: skip
             check_times_given(x_timestamp, y_timestamp, reading)
-            frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
+            frames, pasts, futures = as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)
         sampling = self.sampling.with_(T, top_k, top_p)
         calibrated = self.calibration_of(calibration, sampling, anchor)
@@ -498,7 +384,7 @@ class KronosPredictor:
         table = read_long_table(df, future_df, prediction_length, calendar, id_column, timestamp_column)
         targets = table.check_targets(target)
         parts = [table.part(i, lookback, self.trained_context) for i in range(len(table.ids))]
-        _check_count("num_samples", num_samples)
+        check_count("num_samples", num_samples)
         forecast = self.forecast(
             [part.values for part in parts],
             [part.past for part in parts],
@@ -514,191 +400,6 @@ class KronosPredictor:
             calibration=calibration,
         )
         return table.result(forecast, targets, isinstance(target, str), levels)
-
-    def embed(
-        self,
-        df: pd.DataFrame | Sequence[pd.DataFrame],
-        x_timestamp: Timestamps | Sequence[Timestamps],
-        layer: int = -1,
-        pooling: Literal["last", "mean"] | None = "last",
-    ) -> np.ndarray:
-        """Hidden states of the model: features of a series for other methods. Read in one pass, nothing is sampled.
-
-        No state depends on bars after ``df``; within it, all bars share the mean and deviation that it is normalised with, so
-        the state of an earlier bar is not what it would be with that bar the last one.
-
-        Args:
-            df: the lookback of one series, or a list of lookbacks of any lengths up to ``max_context``. Never changed.
-            x_timestamp: the timestamp of each bar, or a list of as many series of them.
-            layer: 0 is the embedding of tokens and times, i the output of the i-th block; the last one, n_layers or -1, is
-                after the final norm, and what the heads read. Negative numbers count from the end.
-            pooling: "last" takes the state of the last bar, "mean" the mean over bars, None all of them.
-
-        Returns:
-            float32 [series, width]; with pooling None [series, bars, width], where shorter series have NaN before their first
-            bar: those of series i are ``[i, -len(df[i]):]``.
-
-        Raises:
-            ValueError: naming what was wrong with the table, the timestamps or an argument.
-        """
-        last = unwrapped(self.model).n_layers
-        if not _is_whole(layer) or not -last - 1 <= layer <= last:
-            raise ValueError(f"layer must be a whole number from {-last - 1} to {last}, found {layer!r}")
-        if pooling not in ("last", "mean", None):
-            raise ValueError(f'pooling must be "last", "mean" or None, found {pooling!r}')
-        return self._states(
-            [one.window for one in self._histories(*_as_lists(df, x_timestamp, x_timestamp)[:2])], layer, pooling
-        )
-
-    def _states(
-        self, windows: Sequence[Window], layer: int = -1, pooling: Literal["last", "mean"] | None = "last"
-    ) -> np.ndarray:
-        """Hidden states of windows that are checked; see `embed`."""
-        last = unwrapped(self.model).n_layers
-        longest, width = max(window.lookback for window in windows), unwrapped(self.model).d_model
-        shape = (len(windows), width) if pooling else (len(windows), longest, width)
-        result = np.full(shape, np.nan, np.float32)
-        number = layer if layer >= 0 else last + 1 + layer
-        for batch in read_windows(
-            self.tokenizer, self.model, windows, self.max_context, number, self.memory, self.precision
-        ):
-            if pooling == "last":
-                result[batch.members] = batch.states[:, -1].float().cpu().numpy()
-                continue
-            for i, states in zip(batch.members, batch.states.float(), strict=True):
-                own = states[-windows[i].lookback :]
-                if pooling == "mean":
-                    result[i] = own.mean(0).cpu().numpy()
-                else:
-                    result[i, -len(own) :] = own.cpu().numpy()
-        return result
-
-    def score(
-        self, df: pd.DataFrame | Sequence[pd.DataFrame], x_timestamp: Timestamps | Sequence[Timestamps]
-    ) -> pd.DataFrame | list[pd.DataFrame]:
-        """How likely the model found each bar after the bars before it, at temperature 1: a signal of unusual bars.
-
-        All bars share the mean and deviation that the series is normalised with: to judge a bar by what was known when it came,
-        make it the last one, and take the last row.
-
-        Args:
-            df, x_timestamp: as of `embed`.
-
-        Returns:
-            A table indexed by time, for a list of series a list of them: the tokens "s1" and "s2" of each bar, the logarithm of
-            their probabilities in nats, "log_p_s1" and "log_p_s2" (the latter given s1), and "surprise", minus their sum. The
-            first bar follows nothing: NaN.
-
-        Raises:
-            ValueError: naming what was wrong with the table or the timestamps.
-        """
-        series = self._histories(*_as_lists(df, x_timestamp, x_timestamp)[:2])
-        windows = [one.window for one in series]
-        scores = score_windows(self.tokenizer, self.model, windows, self.max_context, self.memory, self.precision)
-        tables = [
-            pd.DataFrame(
-                {
-                    "s1": found.s1,
-                    "s2": found.s2,
-                    "log_p_s1": found.coarse,
-                    "log_p_s2": found.fine,
-                    "surprise": -(found.coarse + found.fine),
-                },
-                index=one.past,
-            )
-            for one, found in zip(series, scores, strict=True)
-        ]
-        return tables[0] if isinstance(df, pd.DataFrame) else tables
-
-    def quantiles_direct(
-        self,
-        df: pd.DataFrame | Sequence[pd.DataFrame],
-        x_timestamp: Timestamps | Sequence[Timestamps],
-        y_timestamp: Timestamps | Sequence[Timestamps],
-        quantile_levels: Sequence[float] = (0.1, 0.5, 0.9),
-    ) -> np.ndarray:
-        """Quantiles of the close by the pair's head, in one pass and without sampling; they do not cross.
-
-        Each step has a distribution of its own; what the steps have to do with each other, only paths say. The head was trained on
-        windows of its own ``lookback``: give it as many bars.
-
-        Args:
-            df, x_timestamp, y_timestamp: as of `forecast`; every series with as many y_timestamps, at most the head's horizon.
-            quantile_levels: in [0, 1]; those beyond the head's outermost (0.5 % and 99.5 %) take these.
-
-        Returns:
-            float64 [series, levels, steps] in prices. Where the close stood still over the lookback, the last close.
-
-        Raises:
-            ValueError: the pair has no such head, prices that are not positive, or what `forecast` raises.
-        """
-        levels = fractions(quantile_levels, "quantile_levels", closed=True)
-        _, series, found = self._by_head("distribution", df, x_timestamp, y_timestamp)
-        return price_quantiles(found, [one.last[3] for one in series], levels)
-
-    def direction_direct(
-        self,
-        df: pd.DataFrame | Sequence[pd.DataFrame],
-        x_timestamp: Timestamps | Sequence[Timestamps],
-        y_timestamp: Timestamps | Sequence[Timestamps],
-    ) -> np.ndarray:
-        """Probabilities, float64 [series, 3], that the close after the head's horizon is lower, little changed, or higher.
-
-        Little changed: within ``heads["direction"].spec.band`` lookback volatilities times the root of the horizon. Arguments and
-        errors as of `quantiles_direct`, with exactly the head's horizon of y_timestamps.
-        """
-        return self._by_head("direction", df, x_timestamp, y_timestamp)[2]
-
-    def rank_direct(
-        self,
-        df: pd.DataFrame | Sequence[pd.DataFrame],
-        x_timestamp: Timestamps | Sequence[Timestamps],
-        y_timestamp: Timestamps | Sequence[Timestamps],
-    ) -> np.ndarray:
-        """Scores, float64 [series], that order series of one date by their return over the head's horizon; they have no unit.
-
-        Arguments and errors as of `direction_direct`.
-        """
-        return self._by_head("rank", df, x_timestamp, y_timestamp)[2]
-
-    def _by_head(
-        self, task: HeadTask, df: Any, x_timestamp: Any, y_timestamp: Any
-    ) -> tuple[Head, list[PreparedSeries], np.ndarray]:
-        """The head of a task, the series, and what it says of them."""
-        head = self.heads.get(task)
-        if head is None:
-            has = f"it has {', '.join(self.heads)}" if self.heads else "it has none"
-            raise ValueError(
-                f"the pair has no head for {task} ({has}): train one with kronos heads train, and load the pair from "
-                "the folder that it writes"
-            )
-        frames, pasts, futures = _as_lists(df, x_timestamp, y_timestamp)
-        series = self._series(frames, pasts, futures, None)
-        self._check_context(series)
-        return head, series, head(inputs_of(series, self._states([one.window for one in series])))
-
-    def _histories(self, frames: Sequence[pd.DataFrame], pasts: Sequence[Timestamps]) -> list[PreparedSeries]:
-        """Series without a future, that fit in the context."""
-        series = self._series(frames, pasts, [()] * len(pasts), 0)
-        self._check_context(series)
-        return series
-
-    def _check_context(self, series: Sequence[PreparedSeries]) -> None:
-        """Refuse a history that does not fit in the context."""
-        for number, one in enumerate(series):
-            if one.window.lookback > self.max_context:
-                which = f"series {number}: " if len(series) > 1 else ""
-                raise ValueError(
-                    f"{which}the model reads at most {self.max_context} bars (max_context), found {one.window.lookback}; give the "
-                    f"last {self.max_context}, df.iloc[-{self.max_context}:]"
-                )
-
-    def prepare(self, df: pd.DataFrame, x_timestamp: Timestamps, y_timestamp: Timestamps) -> PreparedSeries:
-        """One series checked and normalised, for `sample_prepared`. Arguments and errors as of `forecast`."""
-        series = PreparedSeries(df, x_timestamp, y_timestamp, None, self.clip)
-        for text in series.doubts_of_times().values():
-            raise ValueError(text)
-        return series
 
     def sample_prepared(
         self,
@@ -730,26 +431,13 @@ class KronosPredictor:
         def watch(number: int, step: int, drawn: Drawn) -> None:
             one = series[number]
             if on_bar is not None and step < one.window.horizon:
-                raw, bars = _in_prices(one, drawn, anchor, True, how, step, before.get(number))
+                raw, bars = in_prices(one, drawn, anchor, True, how, step, before.get(number))
                 before[number] = (raw[:, 0, 3], bars[:, 0, 3])
                 on_bar(number, step, make_valid(bars[:, 0]))
 
         told = None if on_bar is None else watch
         drawn = self._sample(series, sampling, sample_count, seeds, False, anchor, progress, told, calibration=how)
         return [make_valid(paths) for paths in drawn]
-
-    def _series(
-        self,
-        frames: Sequence[pd.DataFrame],
-        pasts: Sequence[Timestamps],
-        futures: Sequence[Timestamps],
-        pred_len: int | None,
-        strict: bool = True,
-    ) -> list[PreparedSeries]:
-        """The series checked and normalised; what is doubtful about their times is refused if ``strict``, else warned of."""
-        return prepare_series(
-            frames, pasts, futures, pred_len, self.clip, self.trained_bars, strict=strict, stacklevel=4
-        )
 
     def calibration_of(
         self, given: Calibrating, sampling: Sampling, anchor: Anchor | None = DEFAULT_ANCHOR
@@ -778,16 +466,11 @@ class KronosPredictor:
             raise ValueError(f'calibration must be "auto", None, a Calibration or the path of one, found {given!r}')
         return given
 
-    @property
-    def trained_context(self) -> int:
-        """Bars that lookback and horizon should fill at most together: the context, as far as it was trained."""
-        return self.max_context if self.trained_bars is None else min(self.max_context, self.trained_bars[1])
-
     def _seed(self, seed: Any) -> int:
         """The seed itself, or one from PyTorch's global stream."""
         if seed is None:
             return int(torch.randint(2**63 - 1, ()).item())
-        if not _is_whole(seed) or not -(2**63) <= seed < 2**64:
+        if not is_whole(seed) or not -(2**63) <= seed < 2**64:
             raise ValueError(f"seed must be a whole number of at most 64 bits, or None, found {seed!r}")
         return int(seed) % 2**64
 
@@ -812,7 +495,7 @@ class KronosPredictor:
         of `predict_batch`: copies of a series get different paths, and the mean is all that is wanted (an overridden `generate`
         is asked for it at once).
         """
-        _check_count("sample_count", sample_count)
+        check_count("sample_count", sample_count)
         check_anchor(anchor)
         windows = [one.window for one in series]
         overridden = self._generate_is_overridden()
@@ -842,7 +525,7 @@ class KronosPredictor:
             assert seeds is not None
             drawn = self._draw(windows, sample_count, sampling, seeds, verbose, progress, on_bar)
         return [
-            _in_prices(one, paths, anchor, projected, calibration)[1] for one, paths in zip(series, drawn, strict=True)
+            in_prices(one, paths, anchor, projected, calibration)[1] for one, paths in zip(series, drawn, strict=True)
         ]
 
     def _generate_is_overridden(self) -> bool:
@@ -887,37 +570,3 @@ class KronosPredictor:
 
 PUBLISHED_GENERATE = KronosPredictor.generate
 """Told apart from what a subclass, an instance or a patch of the class has in its place."""
-
-
-def _in_prices(
-    one: PreparedSeries,
-    drawn: Drawn,
-    anchor: Anchor | None,
-    projected: bool,
-    calibration: Calibration | None,
-    first: int = 0,
-    before: tuple[np.ndarray, np.ndarray] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Paths [P, K, 6] in prices from normalised ones, before and after calibration.
-
-    Anchored, and if ``projected``, with the history's gaps and above zero. ``first`` is the step that they begin with, ``before``
-    the closes [P] of the step before, before and after calibration, where that is not the last observed bar.
-    """
-    known = one.scale.restore(drawn.known)
-    paths = anchored(one.scale.restore(drawn.paths), one.last, known[-1], anchor, first)
-    if not projected:
-        return paths, paths
-    if one.positive:
-        paths = keep_positive(paths, float(one.last[3]))
-    if anchor is not None:
-        closes = np.full(len(paths), one.last[3]) if before is None else before[0]
-        paths = align_opens(paths, closes, GapMap.of(one.bars, known))
-    how = None if calibration is None else calibration.of(one.bars, one.past, one.future)
-    return paths, paths if how is None else how(paths, first, before)
-
-
-def _as_lists(
-    df: Any, x_timestamp: Any, y_timestamp: Any
-) -> tuple[Sequence[pd.DataFrame], Sequence[Timestamps], Sequence[Timestamps]]:
-    """One series as lists of one."""
-    return ([df], [x_timestamp], [y_timestamp]) if isinstance(df, pd.DataFrame) else (df, x_timestamp, y_timestamp)

@@ -1,0 +1,32 @@
+"""Checks of the arguments of `KronosPredictor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kronos.generation.prepared import Timestamps
+
+
+def is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_count(name: str, value: int) -> None:
+    if not is_whole(value) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
+
+
+def as_lists(
+    df: Any, x_timestamp: Any, y_timestamp: Any
+) -> tuple[Sequence[pd.DataFrame], Sequence[Timestamps], Sequence[Timestamps]]:
+    """One series as lists of one."""
+    return ([df], [x_timestamp], [y_timestamp]) if isinstance(df, pd.DataFrame) else (df, x_timestamp, y_timestamp)

@@ -13,8 +13,8 @@ import pandas as pd
 
 from kronos.errors import Argument
 from kronos.klines.columns import KlineError, find_columns
-from kronos.klines.formats import Raw, long_of
 from kronos.klines.layout import found_or_raise, two_levels
+from kronos.klines.raw_cells import Raw, long_of
 from kronos.klines.read_options import ReadOptions
 
 TIME_ROLES = ("timestamps", "date", "time")

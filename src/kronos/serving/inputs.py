@@ -12,10 +12,11 @@ import pandas as pd
 from kronos.calendars import describe_calendar, infer_frequency
 from kronos.klines import KlineError, clean, list_symbols, read_klines, validate
 from kronos.klines.cleaning import Policy
+from kronos.klines.clock_zones import set_zone
 from kronos.klines.formats import read_raw
 from kronos.klines.read_options import ReadOptions
 from kronos.klines.samples import SAMPLES, sample_path
-from kronos.klines.timestamps import parse_timestamps, set_zone
+from kronos.klines.timestamps import parse_timestamps
 from kronos.schema import FEATURES
 from kronos.serving.config import Limits
 from kronos.serving.problems import Problem, faults_of, unfit

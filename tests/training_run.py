@@ -83,7 +83,7 @@ def run(folder: Path, processes, windows=8, accumulation=1, steps=12, die_at=Non
         **{"steps": steps, "learning_rate": 0.01, "warmup": 3, "accumulation": accumulation, "report_every": 1}
         | {"validate_every": 5, "save_every": 4, "precision": "float32"} | changes
     )  # fmt: skip
-    return train(task, settings, folder, processes, say=lambda text: print(text, flush=True))
+    return train(task, settings, folder, processes, echo=lambda text: print(text, flush=True))
 
 
 if __name__ == "__main__":

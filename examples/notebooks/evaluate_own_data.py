@@ -19,7 +19,7 @@
 import pandas as pd
 
 import kronos
-from kronos.calibration.fitting import PastWindow, collect, fit, judge
+from kronos.calibration.fitting import PastWindow, collect, evaluate_calibration, fit
 from kronos.evaluation import Task, evaluate
 from kronos.klines.samples import sample_path
 
@@ -61,7 +61,7 @@ predictor = kronos.load("nano")
 made = collect(predictor, windows, paths=16)
 earlier = made.time < pd.Series(made.time).quantile(0.7)
 calibration = fit(made.part(earlier))
-verdict = judge(made.part(~earlier), calibration)
+verdict = evaluate_calibration(made.part(~earlier), calibration)
 print(f"{verdict.windows} later windows: CRPS after over before {verdict.crps:.3f}, 95 % interval {verdict.interval}")
 print(f"80 % intervals hold {verdict.covers[0]:.0%} before, {verdict.covers[1]:.0%} after")
 

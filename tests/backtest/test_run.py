@@ -231,7 +231,7 @@ def test_names_in_the_page_cannot_be_code(root: Path, tmp_path: Path) -> None:
         config(root, backtest_result_path=str(tmp_path)),
         signals=tmp_path / "s.parquet",
         verbose=False,
-        say=lambda t: None,
+        echo=lambda t: None,
     )
     page = (tmp_path / "finetune_backtest_demo" / "report.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
@@ -263,7 +263,7 @@ def test_a_signal_that_knows_the_future_wins_and_its_opposite_loses(root: Path, 
             config(root, backtest_result_path=str(tmp_path), predict_window=5),
             signals=foresight(root, tmp_path / "s.parquet", sign),
             verbose=False,
-            say=lambda text: None,
+            echo=lambda text: None,
         )
         outcomes.append(found)
     good, bad = (o["strategy"]["known"]["totals"]["excess_return_with_cost"] for o in outcomes)
@@ -287,7 +287,7 @@ def test_costs_are_taken(root: Path, tmp_path: Path) -> None:
             ),
             signals=path,
             verbose=False,
-            say=lambda text: None,
+            echo=lambda text: None,
         )["strategy"]["known"]["totals"]
         for c in (0.0, 0.01)
     )
@@ -300,7 +300,7 @@ def test_without_a_benchmark_the_mean_of_the_instruments_is_it(root: Path, tmp_p
         config(root, backtest_benchmark="", backtest_result_path=str(tmp_path)),
         signals=foresight(root, tmp_path / "s.parquet"),
         verbose=False,
-        say=lambda text: None,
+        echo=lambda text: None,
     )
     assert found["benchmark"] == "mean of the 11 instruments"
 
@@ -313,7 +313,7 @@ def test_signals_of_instruments_without_data_are_named_and_left_out(root: Path, 
         config(root, backtest_result_path=str(tmp_path)),
         signals=tmp_path / "s.parquet",
         verbose=False,
-        say=lambda text: None,
+        echo=lambda text: None,
     )
     assert found["instruments_without_data"] == ["GHOST"] and found["instruments"] == 11
 
@@ -349,7 +349,7 @@ def test_holding_all_instruments_is_refused(root: Path, tmp_path: Path) -> None:
             config(root, backtest_n_symbol_hold=50, backtest_result_path=str(tmp_path)),
             signals=foresight(root, tmp_path / "s.parquet"),
             verbose=False,
-            say=lambda text: None,
+            echo=lambda text: None,
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import kronos
 from kronos.calibration import AdaptiveLevels, Calibration
-from kronos.calibration.fitting import FitWindows, calibrated, fit, judge
+from kronos.calibration.fitting import FitWindows, calibrated, evaluate_calibration, fit
 from kronos.calibration.volatility_features import features_of
 from kronos.forecast.forecast import valid_candles
 
@@ -42,7 +42,7 @@ def windows(spread: float, n: int = 400, paths: int = 60, seed: int = 0) -> FitW
 def test_a_model_four_times_too_narrow_covers_what_it_should_after_calibration():
     told = windows(0.25, n=2000, paths=40)
     calibration = fit(told.part(np.arange(1000)))
-    verdict = judge(told.part(np.arange(1000, 2000)), calibration)
+    verdict = evaluate_calibration(told.part(np.arange(1000, 2000)), calibration)
     assert verdict.covers[0] < 0.4
     assert 0.77 <= verdict.covers[1] <= 0.83
     assert verdict.helps and verdict.interval[1] < 0.9

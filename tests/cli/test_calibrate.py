@@ -68,8 +68,10 @@ def test_a_calibration_that_does_not_help_is_not_written(folder, monkeypatch):
 
     from kronos.calibration import fitting
 
-    judge = fitting.judge
-    monkeypatch.setattr(fitting, "judge", lambda *a, **k: replace(judge(*a, **k), crps=1.01))
+    evaluate_calibration = fitting.evaluate_calibration
+    monkeypatch.setattr(
+        fitting, "evaluate_calibration", lambda *a, **k: replace(evaluate_calibration(*a, **k), crps=1.01)
+    )
     done = run("calibrate", "prices", "--out", "cal.json", "--windows", "60", *FAST)
     assert done.exit_code == 2 and "does not help on the held-out windows (CRPS 1.010" in done.stderr
     assert not (folder / "cal.json").exists()

@@ -255,7 +255,7 @@ def test_files_of_one_symbol_name_are_refused(files, tmp_path):
     copy = tmp_path / "a" / "s1.csv"
     copy.write_bytes((files / "s1.csv").read_bytes())
     with pytest.raises(ValueError, match=r"'s1' .* is also in another file"):
-        prepare_files([files / "s1.csv", copy], tmp_path / "out", 20, 5, say=lambda _: None)
+        prepare_files([files / "s1.csv", copy], tmp_path / "out", 20, 5, echo=lambda _: None)
 
 
 def test_networks_load_by_zoo_name_by_pair_and_by_their_own_folder(pair):
@@ -274,7 +274,7 @@ def script(name: str, folder: Path, *sets: str, processes: int = 1) -> subproces
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_training_scripts_work_alone_and_under_torchrun(files, pair, tmp_path, processes):
-    prepare_files(sorted(files.glob("s?.csv")), tmp_path / "data", 20, 5, say=lambda _: None)
+    prepare_files(sorted(files.glob("s?.csv")), tmp_path / "data", 20, 5, echo=lambda _: None)
     sets = [
         "dataset_path=data", "save_path=models", f"pretrained_tokenizer_path={pair}", f"pretrained_predictor_path={pair}",
         "lookback_window=20", "predict_window=5", "epochs=1", f"batch_size={16 // processes}", "n_train_iter=160",

@@ -450,7 +450,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_in_words(tmp_path):
     infinite = (torch.full((1, 1), torch.inf),)
     task = TrainingTask(network, Objective(), lambda *_: infinite, [infinite], lambda *_: None)
     with world("cpu") as process, pytest.raises(FloatingPointError, match="not finite at step 0"):
-        train(task, LoopSettings(steps=3), tmp_path, process, say=lambda _: None)
+        train(task, LoopSettings(steps=3), tmp_path, process, echo=lambda _: None)
 
 
 def test_nothing_to_validate_on_is_refused(tmp_path):

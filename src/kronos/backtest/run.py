@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 REPORT, DAILY, PICTURE, PAGE = "report.json", "report.parquet", "backtest.png", "report.html"
 OUTPUTS = (REPORT, DAILY, PICTURE, PAGE)
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 def run_backtest(
@@ -38,7 +38,7 @@ def run_backtest(
     traded: Sequence[str] = (),
     overwrite: bool = False,
     verbose: bool = True,
-    say: Say = print,
+    echo: Echo = print,
 ) -> dict[str, Any]:
     """Run step 4, write its files to ``config.backtest_folder``, and return the report.
 
@@ -48,7 +48,7 @@ def run_backtest(
         signals: a user's Parquet of signals to take instead; no model is needed then.
         traded: signals to trade by; default `backtest_signal` of the config, or the first of a user's signals.
         overwrite: begin anew where the folder holds signals of other settings.
-        say: called with each line of progress.
+        echo: called with each line of progress.
 
     Raises:
         ValueError: data, model, signals or dates are missing or do not fit; this is checked before anything is forecast.
@@ -75,7 +75,7 @@ def run_backtest(
         source, table = str(signals), known
         check_held(config, table["instrument"].nunique())
         out.mkdir(parents=True, exist_ok=True)
-    say(
+    echo(
         f"{len(table):,} signals of {table['instrument'].nunique():,} instruments on {table['datetime'].nunique():,} days"
     )
     report, daily, curves = evaluate(config, folder, table, traded, verbose)

@@ -234,7 +234,7 @@ class Verdict:
         return self.crps < 1
 
 
-def judge(windows: FitWindows, calibration: Calibration, blocks: int = 20, seed: int = 0) -> Verdict:
+def evaluate_calibration(windows: FitWindows, calibration: Calibration, blocks: int = 20, seed: int = 0) -> Verdict:
     """Score windows that a calibration was not fitted on, before and after it.
 
     Args:

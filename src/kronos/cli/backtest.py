@@ -100,7 +100,7 @@ def backtest_command(
         traded,
         overwrite,
         verbose=not quiet and sys.stderr.isatty(),
-        say=(lambda text: None) if quiet else (lambda text: click.echo(text, err=True)),
+        echo=(lambda text: None) if quiet else (lambda text: click.echo(text, err=True)),
     )
     if not quiet:
         show_report(report)

@@ -54,7 +54,7 @@ def calibrate(data: str | None, store: str | None, out: str, windows: int, quiet
 
     A run that was stopped goes on where it was: forecasts are kept in OUT.windows until the calibration is written.
     """
-    from kronos.calibration.fitting import fit, judge
+    from kronos.calibration.fitting import evaluate_calibration, fit
     from kronos.loading import load
 
     reading = read_options(options, tz=options.pop("tz"), clean=options.pop("clean"))
@@ -83,7 +83,7 @@ def calibrate(data: str | None, store: str | None, out: str, windows: int, quiet
 
     order = np.argsort(made.time, kind="stable")
     cut = int(len(order) * (1 - HELD_OUT))
-    verdict = judge(made.part(order[cut:]), fit(made.part(order[:cut])))
+    verdict = evaluate_calibration(made.part(order[cut:]), fit(made.part(order[:cut])))
     click.echo(f"{len(made):,} windows; verdict on the latest {verdict.windows:,}, fitted on the others")
     low, high = verdict.interval
     click.echo(f"CRPS of close, after over before: {verdict.crps:.3f} (95 % interval {low:.3f} to {high:.3f})")

@@ -222,7 +222,7 @@ def _investment(data: str, task: Task, models: tuple[str, ...], out: str, option
         options["tokenizer"],
         overwrite=options["overwrite"],
         verbose=not options["quiet"] and sys.stderr.isatty(),
-        say=lambda text: None if options["quiet"] else click.echo(text, err=True),
+        echo=lambda text: None if options["quiet"] else click.echo(text, err=True),
     )
     if not options["quiet"]:
         show_report(report)

@@ -91,7 +91,7 @@ def fetch(
             click.echo(f"{spec}: {str(error).splitlines()[0]}", err=True)
             continue
         if not quiet:
-            say(report, str(spec))
+            report_fetched(report, str(spec))
     if failed:
         raise ValueError(f"{len(failed)} of {len(specs)} symbols could not be fetched: {', '.join(failed[:5])}")
 
@@ -159,7 +159,7 @@ def fetch_one(
         return bring_up_to_date(opened, target, *span, progress, bars)
 
 
-def say(report: FetchReport, name: str) -> None:
+def report_fetched(report: FetchReport, name: str) -> None:
     """What came in, and what is missing."""
     click.echo(
         f"{name}: {report.new:,} new of {report.bars:,} bars, {report.first} to {report.last}, in {report.path}",
@@ -199,7 +199,7 @@ def fetch_to_forecast(text: str, timeframe: str, bars: int, quiet: bool) -> Path
         bars,
     )
     if not quiet:
-        say(report, text)
+        report_fetched(report, text)
     return target
 
 

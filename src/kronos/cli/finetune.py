@@ -157,7 +157,7 @@ def _prepare(
     config: FinetuneConfig,
     options: dict[str, Any],
     reading: ReadOptions,
-    say: Callable[[str], None],
+    echo: Callable[[str], None],
 ) -> None:
     """Split the files, unless that was done already from the same files in the same way."""
     import json
@@ -183,7 +183,7 @@ def _prepare(
                 f"--out {target.parent} holds a run on other files, or split otherwise: give the same ones, or another folder"
             )
         return
-    say(f"reading {len(files)} file{'s' * (len(files) != 1)}")
+    echo(f"reading {len(files)} file{'s' * (len(files) != 1)}")
     prepare_files(
         files,
         target,
@@ -191,7 +191,7 @@ def _prepare(
         config.predict_window,
         options["until"] or None,
         options["clean"],
-        say,
+        echo,
         reading,
     )
     write_file(record, json.dumps(source, indent=1).encode())
@@ -213,7 +213,7 @@ def stage_command(which: Literal["tokenizer", "predictor"]) -> click.Command:
         with world(config.device) as processes:
             complete = train(config, processes, click.echo)
             if complete and which == "predictor" and processes.is_main_process:
-                run.judge(config, processes, click.echo)
+                run.evaluate_finetuned(config, processes, click.echo)
             processes.wait()
         if not complete:
             sys.exit(130)

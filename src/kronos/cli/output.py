@@ -28,7 +28,7 @@ def console_of(wide: int = WIDE) -> Console:
 
 
 def show_forecast(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:
-    """Print a forecast as a table that fits the terminal: volumes as 3.6B, prices whole; what has no room is named below."""
+    """Print a forecast as a table that fits the terminal: volumes as 3.6B, prices whole; columns that do not fit are named below."""
     from rich.table import Table
 
     console = console_of()
@@ -47,9 +47,7 @@ def show_forecast(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) 
         table.add_row(*(["..."] if i < 0 else [column[i] for column in cells.values()]))
     console.print(table)
     if left_out:
-        console.print(
-            f"no room here for {', '.join(left_out)}; --out FILE has all columns", style="dim", highlight=False
-        )
+        console.print(f"too narrow for {', '.join(left_out)}; --out FILE has all columns", style="dim", highlight=False)
 
 
 def show_table(

@@ -52,9 +52,9 @@ def spread_windows(
 
     each = max(1, most // max(1, len(series)))
     for name, bars in series:
-        room = len(bars) - lookback - horizon
-        count = min(each, room // horizon + 1)
-        for start in np.unique(np.linspace(0, room, count).astype(int)):
+        last_start = len(bars) - lookback - horizon
+        count = min(each, last_start // horizon + 1)
+        for start in np.unique(np.linspace(0, last_start, count).astype(int)):
             yield name, _window(bars, int(start) + lookback, lookback, horizon)
 
 

@@ -73,7 +73,7 @@ def advise(store: Path, out: Path, windows: int, lookback: int, horizon: int) ->
     """Choose the temperature and top-p that forecast the held-out bars best (least CRPS); `export` writes them down as defaults."""
     from kronos.io.atomic import json_bytes, write_file
     from kronos.training.bar_store import Store
-    from kronos.training.pretrain import ADVICE, context_of, load_pair, parts_of
+    from kronos.training.pretrain import SAMPLING_FILE, context_of, load_pair, parts_of
     from kronos.training.sampling_search import search_sampling
 
     for name, value, least in (("windows", windows, 1), ("lookback", lookback, 2), ("horizon", horizon, 1)):
@@ -83,10 +83,10 @@ def advise(store: Path, out: Path, windows: int, lookback: int, horizon: int) ->
     context = context_of(out)
     held = parts_of(Store.open(store), context)[1]
     found = search_sampling(
-        tokenizer, model, held, context, lookback=lookback, horizon=horizon, windows=windows, say=click.echo
+        tokenizer, model, held, context, lookback=lookback, horizon=horizon, windows=windows, echo=click.echo
     )
-    write_file(out / ADVICE, json_bytes(found))
-    click.echo(f"best: temperature {found['temperature']}, top-p {found['top_p']}; written to {out / ADVICE}")
+    write_file(out / SAMPLING_FILE, json_bytes(found))
+    click.echo(f"best: temperature {found['temperature']}, top-p {found['top_p']}; written to {out / SAMPLING_FILE}")
 
 
 @pretrain.command()

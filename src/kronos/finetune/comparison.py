@@ -78,7 +78,7 @@ def compare(
     config: FinetuneConfig,
     device: torch.device,
     most: int = MOST,
-    say: Callable[[str], None] = print,
+    echo: Callable[[str], None] = print,
 ) -> Comparison:
     """Figures of each part and pair, and of the last price.
 
@@ -96,7 +96,7 @@ def compare(
         naive = np.abs(sample.truth - sample.last[:, None]).mean()
         rows.append({"part": part, "name": "last price", "mae": naive, "crps": naive, "windows": len(sample.windows)})
         for pair in pairs:
-            say(f"forecasting {len(sample.windows):,} windows of {part} with {pair.name}")
+            echo(f"forecasting {len(sample.windows):,} windows of {part} with {pair.name}")
             close_WPK = closes_of(pair, sample, config)
             each[part, pair.name] = crps_paths(close_WPK, sample.truth).mean(1)
             rows.append(

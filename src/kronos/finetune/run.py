@@ -28,7 +28,7 @@ BEFORE, AFTER = "as it was", "fine-tuned"
 PAIR = "pair"
 
 
-def finetune(config: FinetuneConfig, world: World, say: Callable[[str], None] = print) -> bool:
+def finetune(config: FinetuneConfig, world: World, echo: Callable[[str], None] = print) -> bool:
     """Tune the tokenizer, then the model, then compare; goes on from where a stopped run was.
 
     Returns:
@@ -36,21 +36,23 @@ def finetune(config: FinetuneConfig, world: World, say: Callable[[str], None] = 
     """
     expected, clock = estimate(config, world), time.perf_counter()
     if expected is not None and world.is_main_process:
-        say(expected.sentence(world.device))
-    if config.tune_tokenizer and not train_tokenizer(config, world, say):
+        echo(expected.sentence(world.device))
+    if config.tune_tokenizer and not train_tokenizer(config, world, echo):
         return False
-    if not train_predictor(config, world, say):
+    if not train_predictor(config, world, echo):
         return False
     if world.is_main_process:
-        judge(config, world, say)
+        evaluate_finetuned(config, world, echo)
         if expected is not None:
             took = time.perf_counter() - clock
-            say(f"took {in_words(took)}, estimated were {in_words(expected.seconds)}")
+            echo(f"took {in_words(took)}, estimated were {in_words(expected.seconds)}")
     world.wait()
     return True
 
 
-def judge(config: FinetuneConfig, world: World, say: Callable[[str], None] = print, most: int = MOST) -> dict[str, Any]:
+def evaluate_finetuned(
+    config: FinetuneConfig, world: World, echo: Callable[[str], None] = print, most: int = MOST
+) -> dict[str, Any]:
     """Did it help? Prints the table, names the better pair, writes it to ``{save_path}/pair`` and the figures to
     ``{save_path}/summary.json``.
 
@@ -68,11 +70,11 @@ def judge(config: FinetuneConfig, world: World, say: Callable[[str], None] = pri
         pair.model.to(world.device)
     alone = World(0, 1, world.device)  # the others wait
     parts = {name: store for name, store in open_parts(config.dataset_path, alone).items() if name != "train"}
-    found = compare(pairs, parts, config, world.device, most, say)
+    found = compare(pairs, parts, config, world.device, most, echo)
     table = found.table
     better, sentence = verdict(found, BEFORE, AFTER)
-    say("\n" + show(table))
-    say(sentence)
+    echo("\n" + show(table))
+    echo(sentence)
     kept = pairs[[BEFORE, AFTER].index(better)]
     folder = Path(config.save_path)
     save_checkpoint(kept.tokenizer.cpu(), folder / PAIR / "tokenizer")
@@ -88,7 +90,7 @@ def judge(config: FinetuneConfig, world: World, say: Callable[[str], None] = pri
         "settings": config.to_dict(),
     }
     write_file(folder / SUMMARY, (json.dumps(summary, indent=2, default=str) + "\n").encode())
-    say(f"the pair is in {folder / PAIR}: kronos forecast FILE --model {folder / PAIR}")
+    echo(f"the pair is in {folder / PAIR}: kronos forecast FILE --model {folder / PAIR}")
     return summary
 
 
@@ -106,7 +108,7 @@ def prepare_files(
     horizon: int,
     until: tuple[str, str] | None = None,
     clean: Any = None,
-    say: Callable[[str], None] = print,
+    echo: Callable[[str], None] = print,
     reading: ReadOptions | None = None,
 ) -> Splits:
     """Tables of one or many symbols, split by time, to ``train.parquet``, ``val.parquet`` and ``test.parquet`` in a folder.
@@ -121,7 +123,7 @@ def prepare_files(
     """
     from kronos.klines.time_splits import cut_dates, split_by_time
 
-    table = read_series(files, lookback + horizon + 1, clean, say, reading)
+    table = read_series(files, lookback + horizon + 1, clean, echo, reading)
     ranges: Any
     if until is None:
         ranges = cut_dates(table)
@@ -142,13 +144,15 @@ def prepare_files(
         if len(rows):
             write_file(target / f"{name}.parquet", rows.to_parquet(index=False))
     for line in splits.report():
-        say("  {part}: {symbols} symbols, {rows:,} rows, targets {first} to {last}, {dropped} too short".format(**line))
+        echo(
+            "  {part}: {symbols} symbols, {rows:,} rows, targets {first} to {last}, {dropped} too short".format(**line)
+        )
     write_file(target / "report.json", (json.dumps(splits.report(), indent=2, default=str) + "\n").encode())
     return splits
 
 
 def read_series(
-    files: Sequence[Path], least: int, clean: Any, say: Callable[[str], None], reading: ReadOptions | None = None
+    files: Sequence[Path], least: int, clean: Any, echo: Callable[[str], None], reading: ReadOptions | None = None
 ) -> pd.DataFrame:
     """One long table of all series, sorted by symbol and time, with volume and amount."""
     from kronos.klines import iter_klines
@@ -172,9 +176,9 @@ def read_series(
             whole.insert(0, "symbol", symbol)
             tables[symbol] = whole
     for fault in faults[:10]:
-        say(f"left out: {fault}")
+        echo(f"left out: {fault}")
     if len(faults) > 10:
-        say(f"left out: {len(faults) - 10} more")
+        echo(f"left out: {len(faults) - 10} more")
     if not tables:
         raise ValueError(
             f"no series to train on: {faults[0]}" if faults else "no series to train on: the files hold no K-lines"

@@ -42,20 +42,20 @@ class StageWork(NamedTuple):
     feed: Feed
 
 
-def train_tokenizer(config: FinetuneConfig, world: World, say: Callable[[str], None] = print) -> bool:
+def train_tokenizer(config: FinetuneConfig, world: World, echo: Callable[[str], None] = print) -> bool:
     """Fine-tune the tokenizer on the prepared data; returns whether the run is complete (False: stopped and saved).
 
     The best one is kept in ``{save_path}/{tokenizer_save_folder_name}/checkpoints/best_model``.
     """
-    return _train(config, tokenizer_work(config, world), world, say)
+    return _train(config, tokenizer_work(config, world), world, echo)
 
 
-def train_predictor(config: FinetuneConfig, world: World, say: Callable[[str], None] = print) -> bool:
+def train_predictor(config: FinetuneConfig, world: World, echo: Callable[[str], None] = print) -> bool:
     """Fine-tune the model on the tokens of the fine-tuned tokenizer; returns whether the run is complete.
 
     The best one is kept in ``{save_path}/{predictor_save_folder_name}/checkpoints/best_model``.
     """
-    return _train(config, predictor_work(config, world, tokenizer_for(config)), world, say)
+    return _train(config, predictor_work(config, world, tokenizer_for(config)), world, echo)
 
 
 def tokenizer_work(config: FinetuneConfig, world: World) -> StageWork:
@@ -159,7 +159,7 @@ def training_task(config: FinetuneConfig, work: StageWork) -> TrainingTask:
     return TrainingTask(work.network, work.objective, work.feed.batch, work.feed.held_out(), _keep, watch)
 
 
-def _train(config: FinetuneConfig, work: StageWork, world: World, say: Callable[[str], None]) -> bool:
+def _train(config: FinetuneConfig, work: StageWork, world: World, echo: Callable[[str], None]) -> bool:
     stage, network, _, feed = work
     task = training_task(config, work)
     per_epoch = feed.steps_per_epoch(world)
@@ -167,7 +167,7 @@ def _train(config: FinetuneConfig, work: StageWork, world: World, say: Callable[
     folder = run_folder(config, stage)
     trained, everything = trained_share(network)
     if world.is_main_process:
-        say(
+        echo(
             f"{stage}: {len(feed.windows):,} training windows, {min(len(feed.held), config.n_val_iter):,} of {len(feed.held):,} "
             f"validation windows; {config.epochs} epochs of {per_epoch:,} steps, {world.size} x {config.batch_size} windows "
             f"a step on {world.device}; {trained:,} of {everything:,} weights trained"
@@ -175,7 +175,7 @@ def _train(config: FinetuneConfig, work: StageWork, world: World, say: Callable[
     began = time.strftime("%Y-%m-%dT%H:%M:%S")
     names = [*config.trackers, *(["comet"] if config.use_comet and "comet" not in config.trackers else [])]
     comet = {**config.comet_config, "tag": config.comet_tag, "name": config.comet_name}
-    complete = train(task, settings, folder, world, names, comet, say)
+    complete = train(task, settings, folder, world, names, comet, echo)
     if world.is_main_process:
         _summarise(folder, config, stage, began, complete, per_epoch, world)
     return complete

@@ -72,8 +72,8 @@ def read_windows(
     budget = memory_budget(device) if memory is None else memory
     if logits:
         own = bytes_of(model, max_context, 0, 1)
-        room = 16 * max_context * 2 ** max(model.s1_bits, model.s2_bits)
-        budget = budget * own // (own + room)
+        logits_bytes = 16 * max_context * 2 ** max(model.s1_bits, model.s2_bits)
+        budget = budget * own // (own + logits_bytes)
     for members, _ in plan(model, windows, 1, max_context, budget):
         part = [windows[i] for i in members]
         lengths = torch.tensor([window.lookback for window in part], device=device)

@@ -82,7 +82,7 @@ def fit_head(
     examples: HeadExamples,
     settings: HeadSettings,
     told: dict[str, Any] | None = None,
-    say: Callable[[str], None] | None = None,
+    echo: Callable[[str], None] | None = None,
 ) -> Head:
     """Train a head on the earlier windows, stop it by the middle ones, judge it on the latest.
 
@@ -90,7 +90,7 @@ def fit_head(
 
     Args:
         told: further facts for ``trained_on``, such as the model's name.
-        say: called with a line after each stage.
+        echo: called with a line after each stage.
 
     Raises:
         ValueError: too few windows, or for rank too few dates with `LEAST_OF_A_DATE` windows.
@@ -120,7 +120,9 @@ def fit_head(
         network.mean = states.mean(0)
         network.scale = states.std(0, unbiased=False).clamp(min=1e-6)
         first, second = _Part(spec, train, settings.batch), _Part(spec, validation, settings.batch)
-        losses = [_train(network, first, second, settings, use_state=use_state, say=say) for use_state in (False, True)]
+        losses = [
+            _train(network, first, second, settings, use_state=use_state, echo=echo) for use_state in (False, True)
+        ]
     head = Head(
         spec,
         network.eval(),
@@ -188,7 +190,7 @@ def _train(
     validation: _Part,
     settings: HeadSettings,
     use_state: bool,
-    say: Callable[[str], None] | None,
+    echo: Callable[[str], None] | None,
 ) -> tuple[float, int]:
     """Train one part with the other one left as it is; keeps the weights with the least validation loss, those of the start
     included, and returns that loss and its epoch."""
@@ -214,9 +216,9 @@ def _train(
         if epoch - at >= settings.patience:
             break
     network.load_state_dict(kept)
-    if say is not None:
+    if echo is not None:
         what = "hidden states on top" if use_state else "volatility features alone"
-        say(f"{what}: validation loss {best:.5f} after {at} epochs")
+        echo(f"{what}: validation loss {best:.5f} after {at} epochs")
     return best, at
 
 

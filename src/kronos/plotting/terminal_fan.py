@@ -126,7 +126,7 @@ def _bands(cells: list[list[tuple[str, str]]], chart: Chart, start: int, each: i
 
 
 def _times(past: pd.Index, future: pd.Index, columns: int) -> str:
-    """The first time, the first of the forecast and the last, where they have room."""
+    """The first time, the first of the forecast and the last, where they fit."""
     line = [" "] * columns
     times = [*past, *future]
     texts = [f"{at:%Y-%m-%d}" if at == at.normalize() else f"{at:%m-%d %H:%M}" for at in times]

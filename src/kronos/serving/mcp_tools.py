@@ -24,7 +24,7 @@ from kronos.klines.read_options import ReadOptions
 from kronos.serving.config import Limits
 from kronos.serving.inputs import CALENDARS, from_file, from_json
 from kronos.serving.problems import Problem, faults_of, late, unfit
-from kronos.serving.responses import ADVICE, answer, check_levels
+from kronos.serving.responses import DISCLAIMER, answer, check_levels
 from kronos.serving.schemas import Bar, Columns, RequestOptions
 from kronos.serving.work import LoadedModel, check_limits, chosen_model, deadline_of, work_of
 
@@ -176,7 +176,7 @@ class Tools:
             "what": facts(result, scores),
             **{key: _finite(value) for key, value in figures.items()},
             "verdict": headline(scores, [offered.name]),
-            "advice": ADVICE,
+            "advice": DISCLAIMER,
         }
 
     def _frame(self, source: BarSource) -> pd.DataFrame:

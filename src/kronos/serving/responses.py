@@ -20,7 +20,7 @@ from kronos.serving.inputs import iso_times
 from kronos.serving.schemas import RequestOptions
 from kronos.serving.work import Work
 
-ADVICE = "Forecasts are uncertain and no advice."
+DISCLAIMER = "Forecasts are uncertain and no advice."
 
 
 def targets_of(options: RequestOptions) -> list[str]:
@@ -119,7 +119,7 @@ def answer(work: Work, paths: np.ndarray, options: RequestOptions) -> dict[str, 
         "model": work.offered.name,
         "forecast": long_rows(work, paths, options, named=False),
         **about(work, paths, options),
-        "advice": ADVICE,
+        "advice": DISCLAIMER,
     }
 
 

@@ -19,7 +19,7 @@ from kronos.serving.inputs import inspect, iso_times, read_options
 from kronos.serving.metrics import CONTENT_TYPE_LATEST
 from kronos.serving.problems import Problem, late, stopping, unfit
 from kronos.serving.requests import batch_works, forecast_work, form_of, parsed_inspection
-from kronos.serving.responses import ADVICE, about, answer, long_rows
+from kronos.serving.responses import DISCLAIMER, about, answer, long_rows
 from kronos.serving.schemas import RequestOptions
 from kronos.serving.state import State, in_thread
 from kronos.serving.work import Work
@@ -69,7 +69,13 @@ async def batch(request: Request) -> Response:
             paths = work.paths()
             rows += long_rows(work, paths, each, named=True)
             series.append({"id": work.id, **about(work, paths, each)})
-        return {"model": works[0].offered.name, "forecast": rows, "series": series, "errors": errors, "advice": ADVICE}
+        return {
+            "model": works[0].offered.name,
+            "forecast": rows,
+            "series": series,
+            "errors": errors,
+            "advice": DISCLAIMER,
+        }
 
     if streamed:
         return _stream(request, state, pairs, make)
@@ -118,7 +124,7 @@ async def models(request: Request) -> Response:
             "samples": available_samples(),
             "limits": {name: getattr(limits, name) for name in limits.__dataclass_fields__},
             "version": state.version,
-            "advice": ADVICE,
+            "advice": DISCLAIMER,
         }
     )
 

@@ -31,7 +31,7 @@ from kronos.training.windows import Sampler, TrainingBatch, WindowSettings
 Stage = Literal["tokenizer", "model"]
 STAGES: tuple[Stage, ...] = ("tokenizer", "model")
 PRESETS = Path(__file__).parent / "presets"
-DATA, ADVICE = "data.json", "advice.json"
+DATA, SAMPLING_FILE = "data.json", "advice.json"
 DEAD = 0.05
 """Share of the codes in use below which a warning is given late in a run."""
 
@@ -134,14 +134,14 @@ def pretrain(
     folder: Path,
     world: World,
     tokenizer: KronosTokenizer | None = None,
-    say: Callable[[str], None] = print,
+    echo: Callable[[str], None] = print,
     start: KronosTokenizer | Kronos | None = None,
 ) -> bool:
     """Train a network from random weights, or resume a run; the best one is in ``folder/checkpoints/best_model``.
 
     Args:
         tokenizer: source of the model's tokens; for the stage "model".
-        say: called with each line of the log.
+        echo: called with each line of the log.
         start: a trained network to take the initial weights from; see `begin_from`.
 
     Returns:
@@ -155,8 +155,10 @@ def pretrain(
     training, held = parts_of(store, longest)
     parts = world.size * recipe.accumulation
     samplers = [Sampler(training, recipe.windows(length, parts), recipe.seed) for length in recipe.lengths]
-    judge = Sampler(held, replace(recipe.windows(longest), hide_volume=0.0, hide_amount=0.0), recipe.seed + 1)
-    fixed = [judge.batch(i) for i in range(recipe.held_out)]
+    held_out_sampler = Sampler(
+        held, replace(recipe.windows(longest), hide_volume=0.0, hide_amount=0.0), recipe.seed + 1
+    )
+    fixed = [held_out_sampler.batch(i) for i in range(recipe.held_out)]
     if stage == "tokenizer":
         network: Any = KronosTokenizer(**TokenizerConfig.from_dict(recipe.network, stage).to_dict())
         objective: torch.nn.Module = TokenizerObjective(network, recipe.candle_weight)
@@ -177,18 +179,18 @@ def pretrain(
         [ready(batch) for batch in fixed],
         save_checkpoint,
         watch,
-        more=lambda trained: by_group(stage, trained, tokenizer, fixed, held.names, world, say),
+        more=lambda trained: by_group(stage, trained, tokenizer, fixed, held.names, world, echo),
     )
     sizes = sum(p.numel() for p in network.parameters())
     if world.is_main_process:
-        say(
+        echo(
             f"{stage}: {sizes:,} weights; {len(training.segments):,} segments, {_bars(training):,} bars in {len(store.names)} "
             f"groups; {recipe.steps:,} steps of {recipe.bars_a_step:,} bars"
         )
     first, last = store.span()
     data = {"first": first, "last": last, "bars": _bars(training), "store": store.digest()}
     describing = {"recipe.json": json_bytes(asdict(recipe)), DATA: json_bytes(data)}
-    done = train(task, recipe.loop(), folder, world, recipe.trackers, None, say, describing)
+    done = train(task, recipe.loop(), folder, world, recipe.trackers, None, echo, describing)
     if world.is_main_process:
         from kronos.training.curves import draw_curves
 
@@ -248,7 +250,7 @@ def by_group(
     batches: list[TrainingBatch],
     names: list[str],
     world: World,
-    say: Callable[[str], None],
+    echo: Callable[[str], None],
 ) -> Metrics:
     """Return figures by market and frequency on the held-out windows, and for a tokenizer the use of its codes."""
     sums: dict[str, list[float]] = {}
@@ -279,7 +281,7 @@ def by_group(
         use = code_use(token, 2**bits)
         figures |= {f"{key}_{name}": value for key, value in use.items()}
         if use["used"] < DEAD:
-            say(
+            echo(
                 f"  warning: only {use['used']:.1%} of the {name} codes are in use; the others are wasted. Try codebook_entropy: "
                 "groups, another zeta, or a lower learning rate"
             )
@@ -376,8 +378,8 @@ def export_pair(run: Path, out: Path) -> None:
         "trained_bars": [*bars],
     }
     provenance: dict[str, Any] = {"training": json.loads((run / "model" / DATA).read_text()) | {"windows": bars}}
-    if (run / ADVICE).is_file():
-        advice = json.loads((run / ADVICE).read_text())
+    if (run / SAMPLING_FILE).is_file():
+        advice = json.loads((run / SAMPLING_FILE).read_text())
         settings |= {name: advice[name] for name in ("temperature", "top_p")}
         provenance["tuning"] = {"settings": ["temperature", "top_p"], "first": advice["first"], "last": advice["last"]}
     write_file(out / "pair.json", json_bytes(settings))

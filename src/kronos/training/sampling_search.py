@@ -35,7 +35,7 @@ def search_sampling(
     windows: int = 720,
     paths: int = 20,
     seed: int = 0,
-    say: Callable[[str], None] = print,
+    echo: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Find the temperature and top-p with the least CRPS of close.
 
@@ -46,7 +46,7 @@ def search_sampling(
         lookback, horizon: bars of a window.
         windows: number of windows at most.
         paths: paths of each window.
-        say: called with a line for each choice.
+        echo: called with a line for each choice.
 
     Returns:
         temperature, top_p, windows, first, last (dates of the bars), and table, a row for each choice: temperature, top_p, crps
@@ -60,7 +60,7 @@ def search_sampling(
     numbers = Order(cut, seed, balanced=True).numbers(0, windows)
     sample = sample_of(cut, numbers)
     naive = float(np.abs(sample.truth - sample.last[:, None]).mean())
-    say(
+    echo(
         f"{windows:,} windows of {len(held.names)} groups, {lookback} bars to {horizon}; MAE of the last price {naive:.4f}"
     )
     rows = []
@@ -77,7 +77,7 @@ def search_sampling(
                 "covered": float(((sample.truth >= low) & (sample.truth <= high)).mean()),
             }
             rows.append(row)
-            say(" ".join(f"{name} {value:.4g}" for name, value in row.items()))
+            echo(" ".join(f"{name} {value:.4g}" for name, value in row.items()))
     best = min(rows, key=lambda row: row["crps"])
     span = held.times[np.concatenate([cut.first[numbers], cut.first[numbers] + cut.length - 1])]
     return {

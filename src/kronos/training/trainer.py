@@ -267,7 +267,7 @@ class Trainer:
         with self._autocast():
             return list(self.task.objective(*self._on_device(self.task.held_out[0]))[1])
 
-    def judge(self, step: int, figures: Metrics) -> None:
+    def keep_best(self, step: int, figures: Metrics) -> None:
         """Save the network if it is the best so far, and update the progress of the run."""
         value, before = figures[self.task.watch], self.progress
         if math.isfinite(value) and (before.best is None or value < before.best):
@@ -348,7 +348,7 @@ def train(
     world: World,
     trackers: Sequence[str] = (),
     tracker_settings: dict[str, Any] | None = None,
-    say: Callable[[str], None] = print,
+    echo: Callable[[str], None] = print,
     describing: Mapping[str, bytes] | None = None,
 ) -> bool:
     """Train until ``settings.steps``, from the state in the folder if there is one.
@@ -356,7 +356,7 @@ def train(
     Args:
         folder: of the run.
         trackers, tracker_settings: see `trackers.open_trackers`.
-        say: called with each line of the log, on the first process.
+        echo: called with each line of the log, on the first process.
         describing: content of further files by name, which describe network and data; written once the folder is checked.
 
     Returns:
@@ -371,7 +371,7 @@ def train(
         raise ValueError("the validation part is empty: without it no step could be told the best; give more bars")
     trainer = Trainer(task, settings, folder, world)
     step = trainer.progress.step
-    speak = say if world.is_main_process else _silent
+    speak = echo if world.is_main_process else _silent
     logs: list[Tracker] = []
     if world.is_main_process:
         run = _open_folder(Path(folder), settings, step)
@@ -418,7 +418,7 @@ def _run(
             )
         if step % settings.validate_every == 0 or step == settings.steps:
             held_out = trainer.validate()
-            trainer.judge(step, held_out)
+            trainer.keep_best(step, held_out)
             for log in logs:
                 log.log(step, "validation", held_out)
             best = " (best)" if trainer.progress.best_step == step else ""

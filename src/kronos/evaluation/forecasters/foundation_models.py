@@ -20,7 +20,7 @@ from kronos.evaluation.tasks import LEVELS
 from kronos.io.extras import need
 
 TENTHS = tuple(round(0.1 * i, 1) for i in range(1, 10))
-PEERS = {"chronos": "chronos", "timesfm": "timesfm"}
+FOUNDATION_MODELS = {"chronos": "chronos", "timesfm": "timesfm"}
 """Module by name, which is also the name of the extra."""
 
 
@@ -94,13 +94,15 @@ class TimesFMForecaster:
         )
 
 
-def make_peer(kind: str, checkpoint: str, device: str | None = None) -> ChronosForecaster | TimesFMForecaster:
+def make_foundation_model(
+    kind: str, checkpoint: str, device: str | None = None
+) -> ChronosForecaster | TimesFMForecaster:
     """Load another foundation model: ``kind`` "chronos" or "timesfm", ``checkpoint`` a Hub id or a folder.
 
     Raises:
         ValueError: the library is not installed, or the checkpoint cannot be loaded.
     """
-    module = PEERS[kind]
+    module = FOUNDATION_MODELS[kind]
     if not checkpoint:
         raise ValueError(f"{kind}: name a checkpoint, a Hub id or a folder, such as {kind}:folder")
     need(module, kind, f"{kind}:{checkpoint}")

@@ -182,9 +182,9 @@ def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device
         return make_baseline(spec)
     kind, colon, rest = spec.partition(":")
     if colon and kind in ("chronos", "timesfm"):
-        from kronos.evaluation.forecasters.foundation_models import make_peer
+        from kronos.evaluation.forecasters.foundation_models import make_foundation_model
 
-        return make_peer(kind, rest, device)
+        return make_foundation_model(kind, rest, device)
     if colon and kind == "python":
         return as_forecaster(rest.replace(":", "."), _imported(rest))
     from kronos.loading import load

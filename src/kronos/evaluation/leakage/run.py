@@ -72,8 +72,8 @@ def audit(
         build = as_forecaster(getattr(model, "name", "model"), model)
     if isinstance(build, PairForecaster):
         pair = build.predictor
-        room = min(lookback, max(2, pair.max_context - horizon))
-        findings += check_networks(pair.tokenizer, pair.model, series, points, room, horizon)
+        window_bars = min(lookback, max(2, pair.max_context - horizon))
+        findings += check_networks(pair.tokenizer, pair.model, series, points, window_bars, horizon)
     if scale is not None:
         findings.append(check_scale(scale, series, points))
     findings.append(check_forecasts(build, series, points, lookback, horizon, seed))

@@ -25,7 +25,7 @@ REPEATS = 3
 CONTROL = "bootstrap of bars"
 
 
-def judge(real: Sequences, synthetic: Sequences, control: Sequences, seed: int) -> dict[str, Any]:
+def evaluate_sequences(real: Sequences, synthetic: Sequences, control: Sequences, seed: int) -> dict[str, Any]:
     """Compute discriminative score, usefulness and stylised facts of one frequency's sequences."""
     from kronos.evaluation.synthetic.lstm import discriminative_score, usefulness
 
@@ -80,7 +80,7 @@ def run_synthetic(
         part = [origins[i] for i in members]
         real, synthetic = pairs(part, table.iloc[rows])
         control = bar_bootstrap(part, real, seed)
-        verdict = judge(real, synthetic, control, seed)
+        verdict = evaluate_sequences(real, synthetic, control, seed)
         verdict["valid candles as drawn"] = float(table["valid_as_drawn"].iloc[rows].mean())
         judged[frequency] = verdict
         found += words(frequency, verdict)

@@ -439,7 +439,7 @@ def test_a_table_fits_the_terminal_and_cuts_no_price(monkeypatch, capsys, long_n
 
 def test_what_has_no_room_on_a_terminal_is_named(monkeypatch, capsys, long_numbers):
     output = on_a_terminal(monkeypatch, capsys, 80, long_numbers)
-    assert "3.61B" in output and "no room here for amount; --out FILE has all columns" in output
+    assert "3.61B" in output and "too narrow for amount; --out FILE has all columns" in output
     assert "9T" in on_a_terminal(monkeypatch, capsys, 100, long_numbers)
 
 

@@ -28,7 +28,7 @@ def console_of(wide: int = WIDE) -> Console:
 
 
 def show_forecast(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:
-    """Print a forecast as a table that fits the terminal: volumes as 3.6B, prices whole; columns that do not fit are named below."""
+    """Print a forecast as a table that fits the terminal: volumes as 3.6B; columns that do not fit are named below."""
     from rich.table import Table
 
     console = console_of()

@@ -15,6 +15,7 @@ from kronos.cli.options import (
     device_option,
     read_options,
     reading_options,
+    tokenizer_option,
     tz_option,
 )
 
@@ -22,7 +23,7 @@ from kronos.cli.options import (
 @click.command(short_help="Look for leaks of the future into a model's forecasts.")
 @click.argument("model")
 @click.argument("data", type=click.Path())
-@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@tokenizer_option
 @click.option(
     "--train", type=click.Path(), help="What it was trained on: K-lines, or a CSV of windows with id, first, last."
 )

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import clean_option, device_option, read_options, reading_options, tz_option
+from kronos.cli.options import (
+    clean_option,
+    device_option,
+    model_option,
+    read_options,
+    reading_options,
+    tokenizer_option,
+    tz_option,
+    until_option,
+)
 from kronos.cli.past_series import past_series, spread_windows
 
 if TYPE_CHECKING:
@@ -25,8 +34,8 @@ HELD_OUT = 0.3
 @click.command(short_help="Fit the spread and mean of a model's forecasts to your data.")
 @click.argument("data", required=False, type=click.Path(exists=True))
 @click.option("--store", type=click.Path(exists=True), help="The held-out bars of a training store instead of DATA.")
-@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
-@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@model_option
+@tokenizer_option
 @click.option("--out", required=True, type=click.Path(), help="Write the calibration: .json.")
 @click.option(
     "--lookback", type=click.IntRange(32), default=256, show_default=True, help="Bars that forecasts look back on."
@@ -36,7 +45,7 @@ HELD_OUT = 0.3
     "--windows", type=click.IntRange(40), default=6000, show_default=True, help="Past windows to forecast, at most."
 )
 @click.option("--paths", type=click.IntRange(10), default=24, show_default=True, help="Paths of each.")
-@click.option("--until", help="Use no bars after this day: the beginning of what you will test on.")
+@until_option
 @tz_option
 @clean_option
 @reading_options

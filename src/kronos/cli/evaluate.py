@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import calibration_told, clean_option, device_option, read_options, reading_options, tz_option
+from kronos.cli.options import (
+    calibration_told,
+    clean_option,
+    device_option,
+    read_options,
+    reading_options,
+    tokenizer_option,
+    tz_option,
+)
 from kronos.cli.settings import time_range
 from kronos.io.extras import need
 
@@ -31,7 +39,7 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
     help="nano, mini, small, base, a Hub id, a folder; head:FOLDER; chronos:ID, timesfm:ID; python:module:attribute. Repeatable.  "
     "[default: nano]",
 )
-@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@tokenizer_option
 @click.option(
     "--baselines",
     default=DEFAULT_BASELINES,

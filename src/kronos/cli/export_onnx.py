@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from kronos.cli.options import tokenizer_option
+
 
 @click.command("export-onnx", short_help="Export a model for onnxruntime.")
 @click.argument("model")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the graphs.")
-@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@tokenizer_option
 @click.option("--check/--no-check", default=True, show_default=True, help="Compare with PyTorch over 64 greedy steps.")
 def export_onnx(model: str, out: str, tokenizer: str | None, check: bool) -> None:
     """Write MODEL (nano, mini, small, base, a Hub id or a folder) and its tokenizer as five ONNX graphs: encoder, decoder,

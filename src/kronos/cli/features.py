@@ -6,15 +6,23 @@ from typing import Any
 
 import click
 
-from kronos.cli.options import clean_option, reading_options, tz_option
+from kronos.cli.options import (
+    cutoffs_option,
+    device_option,
+    max_age_option,
+    model_option,
+    precision_option,
+    tokenizer_option,
+    worker_options,
+)
 from kronos.cli.score import listed, run_scoring
 
 
 @click.command(short_help="Write embeddings of thousands of series at many dates.")
 @click.argument("data")
 @click.option("--out", required=True, metavar="FOLDER", help="Where they go: a folder, or a URI such as s3://...")
-@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
-@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@model_option
+@tokenizer_option
 @click.option(
     "--lookback", type=int, help="Bars to look back on.  [default: what the model was trained on, or what there is]"
 )
@@ -29,27 +37,11 @@ from kronos.cli.score import listed, run_scoring
 @click.option(
     "--pooling", type=click.Choice(["last", "mean"]), default="last", show_default=True, help="Over the bars."
 )
-@click.option(
-    "--cutoffs",
-    multiple=True,
-    metavar="DATE|RANGE",
-    help="As of this date or time, or of each in START..END/FREQ (FREQ: D, B, W-FRI, ME, 4h). Repeatable.  "
-    "[default: each series' last bar]",
-)
-@click.option("--max-age", type=float, metavar="DAYS", help="Reject series whose last bar is older at the cut-off.")
-@click.option("--device", help="cpu, cuda, mps.  [default: the best there is here]")
-@click.option("--precision", type=click.Choice(["float32", "bfloat16", "int8"]), default="float32", show_default=True)
-@click.option("--threads", type=int, default=1, show_default=True, help="Processor threads of each worker.")
-@click.option(
-    "--part", type=int, default=512, show_default=True, help="Rows that are written, and if stopped lost, together."
-)
-@tz_option
-@clean_option
-@reading_options
-@click.option("--ray", metavar="ADDRESS", help="Work on a Ray cluster: auto, local, or its address.")
-@click.option("--workers", type=int, help="Ray: actors that hold a model.  [default: one a device]")
-@click.option("--overwrite", is_flag=True, help="Begin anew instead of going on.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@cutoffs_option
+@max_age_option
+@device_option
+@precision_option
+@worker_options
 def features(data: str, out: str, **options: Any) -> None:
     """Read every series of DATA up to every cut-off and write its hidden states and other features. Nothing is sampled, and nothing
     after a cut-off is looked at. DATA is what kronos score takes.

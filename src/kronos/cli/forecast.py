@@ -19,6 +19,7 @@ from kronos.cli.options import (
     device_option,
     precision_option,
     reading_options,
+    tokenizer_option,
     tz_option,
     url_option,
 )
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="nano, mini, small, base, a Hub id, or a folder. See: kronos models",
 )
-@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@tokenizer_option
 @click.option(
     "--lookback",
     type=int,

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kronos.cli.options import clean_option, device_option, read_options, reading_options, tz_option
+from kronos.cli.options import (
+    clean_option,
+    device_option,
+    model_option,
+    read_options,
+    reading_options,
+    tokenizer_option,
+    tz_option,
+)
 
 if TYPE_CHECKING:
     from kronos.klines.read_options import Policy
@@ -17,8 +25,8 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Write synthetic K-lines that go on from real ones.")
 @click.argument("data", type=click.Path())
-@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
-@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@model_option
+@tokenizer_option
 @click.option("--out", required=True, type=click.Path(), help="Folder for synthetic.parquet; a stopped run goes on.")
 @click.option(
     "--count", type=int, default=6000, show_default=True, help="Sequences, at most one for each bar of the data."

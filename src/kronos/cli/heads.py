@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from kronos.cli.options import clean_option, device_option, read_options, reading_options, tz_option
+from kronos.cli.options import (
+    clean_option,
+    device_option,
+    model_option,
+    read_options,
+    reading_options,
+    tokenizer_option,
+    tz_option,
+    until_option,
+)
 from kronos.cli.past_series import dated_windows, past_series, spread_windows
 
 
@@ -30,8 +39,8 @@ def heads() -> None:
 @click.option(
     "--out", required=True, type=click.Path(), help="Folder of the pair that the head is added to, or a new one."
 )
-@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
-@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@model_option
+@tokenizer_option
 @click.option(
     "--lookback", type=click.IntRange(32), default=256, show_default=True, help="Bars that are looked back on."
 )
@@ -59,7 +68,7 @@ def heads() -> None:
     "--epochs", type=click.IntRange(1), default=40, show_default=True, help="Passes over the windows, at most."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--until", help="Use no bars after this day: the beginning of what you will test on.")
+@until_option
 @tz_option
 @clean_option
 @reading_options

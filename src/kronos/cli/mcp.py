@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kronos.cli.options import device_option, precision_option
+from kronos.cli.options import device_option, models_option, precision_option
 from kronos.io.extras import need
 
 
@@ -21,14 +21,7 @@ from kronos.io.extras import need
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="With http: a loopback address.")
 @click.option("--port", type=int, default=8010, show_default=True, help="With http; 0 takes a free one.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    default=("nano",),
-    show_default=True,
-    help="A model to offer: nano, mini, small, base, or a folder. Repeatable; the first is the default.",
-)
+@models_option
 @click.option("--waiting", type=int, default=16, show_default=True, help="Calls at a time; one more is refused.")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds that a call may take.")
 @device_option

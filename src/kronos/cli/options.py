@@ -38,6 +38,32 @@ calibration_option = click.option(
     help="auto: the model's own, if it has one; none; or a file of kronos calibrate.",
 )
 
+model_option = click.option(
+    "--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder."
+)
+tokenizer_option = click.option(
+    "--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model."
+)
+models_option = click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("nano",),
+    show_default=True,
+    help="A model to offer: nano, mini, small, base, or a folder. Repeatable; the first is the default.",
+)
+until_option = click.option("--until", help="Use no bars after this day: the beginning of what you will test on.")
+cutoffs_option = click.option(
+    "--cutoffs",
+    multiple=True,
+    metavar="DATE|RANGE",
+    help="As of this date or time, or of each in START..END/FREQ (FREQ: D, B, W-FRI, ME, 4h). Repeatable.  "
+    "[default: each series' last bar]",
+)
+max_age_option = click.option(
+    "--max-age", type=float, metavar="DAYS", help="Reject series whose last bar is older at the cut-off."
+)
+
 tz_option = click.option(
     "--tz", help="Time zone of the timestamps, such as Asia/Shanghai; zoned ones are converted to it."
 )
@@ -78,6 +104,28 @@ url_option = click.option(
 def reading_options(command: _Command) -> _Command:
     """The options of how a file is written, for every command that reads files; `read_options` takes them."""
     for option in reversed(_READING):
+        command = option(command)
+    return command
+
+
+_WORKERS = (
+    click.option("--threads", type=int, default=1, show_default=True, help="Processor threads of each worker."),
+    click.option(
+        "--part", type=int, default=512, show_default=True, help="Rows that are written, and if stopped lost, together."
+    ),
+    tz_option,
+    clean_option,
+    reading_options,
+    click.option("--ray", metavar="ADDRESS", help="Work on a Ray cluster: auto, local, or its address."),
+    click.option("--workers", type=int, help="Ray: actors that hold a model.  [default: one a device]"),
+    click.option("--overwrite", is_flag=True, help="Begin anew instead of going on."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+)
+
+
+def worker_options(command: _Command) -> _Command:
+    """The options of how a market is read, and worked on by whom, for ``kronos score`` and ``kronos features``."""
+    for option in reversed(_WORKERS):
         command = option(command)
     return command
 

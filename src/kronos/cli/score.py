@@ -10,19 +10,22 @@ import click
 from kronos.cli.options import (
     calibration_option,
     calibration_told,
-    clean_option,
+    cutoffs_option,
+    device_option,
+    max_age_option,
+    model_option,
     precision_option,
     read_options,
-    reading_options,
-    tz_option,
+    tokenizer_option,
+    worker_options,
 )
 
 
 @click.command(short_help="Score thousands of series at many dates.")
 @click.argument("data")
 @click.option("--out", required=True, metavar="FOLDER", help="Where the scores go: a folder, or a URI such as s3://...")
-@click.option("--model", default="nano", show_default=True, help="nano, mini, small, base, a Hub id, or a folder.")
-@click.option("--tokenizer", help="Hub id or folder of the tokenizer, where it does not follow from the model.")
+@model_option
+@tokenizer_option
 @click.option("--horizon", type=int, default=10, show_default=True, help="Bars to forecast.")
 @click.option("--lookback", type=int, help="Bars to look back on.  [default: 400, or what there is]")
 @click.option("--paths", type=int, default=100, show_default=True, help="Sample paths a series.")
@@ -32,14 +35,8 @@ from kronos.cli.options import (
     show_default=True,
     help="Of return, log_return, prob_up, volatility, drawdown, qNN, varNN, esNN.",
 )
-@click.option(
-    "--cutoffs",
-    multiple=True,
-    metavar="DATE|RANGE",
-    help="Score as of this date or time, or of each in START..END/FREQ (FREQ: D, B, W-FRI, ME, 4h). Repeatable.  "
-    "[default: each series' last bar]",
-)
-@click.option("--max-age", type=float, metavar="DAYS", help="Reject series whose last bar is older at the cut-off.")
+@cutoffs_option
+@max_age_option
 @click.option("--calendar", help="Exchange calendar: XSHG, XNYS, 24/7, ...  [default: learned from each series]")
 @click.option(
     "--price-limit",
@@ -51,20 +48,10 @@ from kronos.cli.options import (
 @click.option("--top-k", type=int, default=0, show_default=True)
 @calibration_option
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same table.")
-@click.option("--device", help="cpu, cuda, mps.  [default: the best there is here]")
+@device_option
 @precision_option
-@click.option("--threads", type=int, default=1, show_default=True, help="Processor threads of each worker.")
 @click.option("--memory", type=float, metavar="GIB", help="What a batch may take.  [default: 0.125, on a GPU 4]")
-@click.option(
-    "--part", type=int, default=512, show_default=True, help="Scores that are written, and if stopped lost, together."
-)
-@tz_option
-@clean_option
-@reading_options
-@click.option("--ray", metavar="ADDRESS", help="Score on a Ray cluster: auto, local, or its address.")
-@click.option("--workers", type=int, help="Ray: actors that hold a model.  [default: one a device]")
-@click.option("--overwrite", is_flag=True, help="Begin anew instead of going on.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@worker_options
 def score(data: str, out: str, **options: Any) -> None:
     """Forecast every series of DATA at every cut-off and write its signals. DATA is a folder of Parquet, Feather, CSV or TSV
     files, or one long table of many symbols: a path, or a URI such as s3://bucket/bars.

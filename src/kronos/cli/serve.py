@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from kronos.cli.options import device_option, precision_option
+from kronos.cli.options import device_option, models_option, precision_option
 from kronos.io.extras import need
 
 
@@ -20,14 +20,7 @@ from kronos.io.extras import need
     help="Address to listen on. Others than this machine's own need a token.",
 )
 @click.option("--port", type=int, default=8000, show_default=True, help="0 takes a free one.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    default=("nano",),
-    show_default=True,
-    help="A model to offer: nano, mini, small, base, or a folder. Repeatable; the first is the default.",
-)
+@models_option
 @click.option(
     "--token-file",
     type=click.Path(),

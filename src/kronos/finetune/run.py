@@ -53,7 +53,7 @@ def finetune(config: FinetuneConfig, world: World, echo: Callable[[str], None] =
 def evaluate_finetuned(
     config: FinetuneConfig, world: World, echo: Callable[[str], None] = print, most: int = MOST
 ) -> dict[str, Any]:
-    """Did it help? Prints the table, names the better pair, writes it to ``{save_path}/pair`` and the figures to
+    """Compare forecasts before and after; prints the table, writes the better pair to ``{save_path}/pair`` and the figures to
     ``{save_path}/summary.json``.
 
     Raises:

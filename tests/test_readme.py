@@ -73,7 +73,12 @@ NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.py"))
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_as_a_script(notebook, tmp_path):
     output = run_script(notebook, tmp_path)
-    said = {"quickstart": "the same forecast: True", "evaluate_own_data": "no advice"}
+    said = {
+        "quickstart": "the same forecast: True",
+        "evaluate_own_data": "no advice",
+        "finetuning": "kept: ",
+        "embeddings_and_heads": "the one that was changed: True",
+    }
     assert said[notebook.stem] in output
 
 

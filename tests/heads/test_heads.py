@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import kronos
 from kronos.calibration.fitting import PastWindow
 from kronos.cli import main
-from kronos.heads import Head, HeadSettings, collect_examples, fit_head, purged_folds, purged_split
+from kronos.heads import Head, HeadSettings, collect_examples, fit_head, purged_folds, purged_split, train_head
 from kronos.heads.head import LEVELS, model_digest
 from kronos.heads.head_losses import loss_of, targets_of
 from kronos.metrics.probabilistic import crps_quantiles
@@ -100,6 +100,16 @@ def test_training_does_not_read_the_windows_of_the_verdict(planted, found):
     for name, value in again.network.state_dict().items():
         assert value.equal(found["direction"].network.state_dict()[name])
     assert again.verdict["ic"] != found["direction"].verdict["ic"]
+
+
+def test_train_head_gives_the_head_of_the_examples_and_knows_its_model_and_lookback(predictor, windows, white):
+    head = train_head(predictor, windows, HeadSettings(epochs=1))
+    assert (head.model, head.lookback) == (model_digest(predictor.model), BACK)
+    same = fit_head(white, HeadSettings(epochs=1)).network.state_dict()
+    assert all(value.equal(same[name]) for name, value in head.network.state_dict().items())
+    shorter = windows[0]._replace(bars=windows[0].bars.iloc[4:], past=windows[0].past[4:])
+    with pytest.raises(ValueError, match=r"windows must be of one lookback, found lookbacks of 20 to 24 bars"):
+        train_head(predictor, [*windows, shorter], HeadSettings())
 
 
 def test_purged_split_keeps_labels_and_the_embargo_apart():

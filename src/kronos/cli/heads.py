@@ -87,7 +87,7 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
     """
     from tqdm.auto import tqdm
 
-    from kronos.heads import HeadSettings, collect_examples, fit_head
+    from kronos.heads import HeadSettings, train_head
     from kronos.heads.head import HEADS_FOLDER, model_digest
     from kronos.loading import load
 
@@ -118,11 +118,17 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
             f"--out {out} holds another model than --model {options['model']}: give --model {out}, or a new folder"
         )
     hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=len(chosen), desc="reading", unit="window", disable=hidden, leave=False) as bar:
-        examples = collect_examples(predictor, [one for _, one in chosen], [name for name, _ in chosen], bar.update)
     told = {"model": options["model"], "data": data, "horizon": horizon}
-    head = fit_head(examples, settings, told, None if quiet else lambda line: click.echo(line, err=True))
-    head.model, head.lookback = digest, lookback
+    windows, names = [one for _, one in chosen], [name for name, _ in chosen]
+    with tqdm(total=len(chosen), desc="reading", unit="window", disable=hidden, leave=False) as bar:
+
+        def read(count: int) -> None:
+            bar.update(count)
+            if bar.n >= len(chosen):
+                bar.close()
+
+        echo = None if quiet else lambda line: click.echo(line, err=True)
+        head = train_head(predictor, windows, settings, names, told, read, echo)
     if (target / "model").is_dir():
         head.save(target / HEADS_FOLDER)
     else:

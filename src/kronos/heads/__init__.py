@@ -2,7 +2,7 @@
 
 from kronos.heads.examples import HeadExamples, HeadInputs, collect_examples
 from kronos.heads.head import Head, HeadSpec
-from kronos.heads.head_fitting import HeadSettings, fit_head
+from kronos.heads.head_fitting import HeadSettings, fit_head, train_head
 from kronos.heads.purged_splits import purged_folds, purged_split
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "fit_head",
     "purged_folds",
     "purged_split",
+    "train_head",
 ]

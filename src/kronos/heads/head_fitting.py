@@ -6,20 +6,24 @@ Legend: N windows, K steps, C known columns, Q quantile levels.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from kronos.heads.examples import HeadExamples
-from kronos.heads.head import Head, HeadNetwork, HeadSpec, HeadTask, known_columns
+from kronos.heads.examples import HeadExamples, collect_examples
+from kronos.heads.head import Head, HeadNetwork, HeadSpec, HeadTask, known_columns, model_digest
 from kronos.heads.head_losses import loss_of, targets_of
 from kronos.heads.head_verdict import judge_head
 from kronos.heads.purged_splits import purged_split
+
+if TYPE_CHECKING:
+    from kronos.calibration.fitting import PastWindow
+    from kronos.predictor import KronosPredictor
 
 LEAST_WINDOWS = 100
 """Windows to train on, below which no head is trained."""
@@ -76,6 +80,35 @@ class HeadSettings:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ValueError(f"{name} must lie in {low:g} to {high:g}, found {value!r}")
+
+
+def train_head(
+    predictor: KronosPredictor,
+    windows: Sequence[PastWindow],
+    settings: HeadSettings,
+    names: Sequence[str] | None = None,
+    told: dict[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+    echo: Callable[[str], None] | None = None,
+) -> Head:
+    """Read past windows of one lookback and horizon with the predictor's model, and train a head for it.
+
+    ``predictor.heads[settings.task] = head`` makes the predictor answer with it, and ``predictor.save_pretrained`` keeps it.
+
+    Args:
+        names: of each window's series; None numbers the windows.
+        told, echo: as of `fit_head`.
+        progress: called with the windows read since the last call.
+
+    Raises:
+        ValueError: lookbacks of several lengths, no usable window, or what `fit_head` raises.
+    """
+    lengths = sorted({len(one.bars) for one in windows})
+    if len(lengths) > 1:
+        raise ValueError(f"windows must be of one lookback, found lookbacks of {lengths[0]} to {lengths[-1]} bars")
+    head = fit_head(collect_examples(predictor, windows, names, progress), settings, told, echo)
+    head.model, head.lookback = model_digest(predictor.model), lengths[0]
+    return head
 
 
 def fit_head(

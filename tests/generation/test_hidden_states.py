@@ -70,7 +70,15 @@ def test_embed_default_is_the_last_state_after_the_norm(predictor, frames, times
     assert found.dtype == np.float32
     assert found.shape == (len(frames), predictor.model.d_model)
     every = predictor.embed(frames, times, layer=predictor.model.n_layers, pooling=None)
-    np.testing.assert_array_equal(found, every[:, -1])
+    np.testing.assert_allclose(found, every[:, -1], atol=1e-6)
+
+
+def test_embed_last_bar_of_every_layer_equals_the_modules(predictor, frames, times):
+    for layer in range(predictor.model.n_layers + 1):
+        found = predictor.embed(frames, times, layer=layer)
+        for states, frame, time in zip(found, frames, times, strict=True):
+            expected = states_by_modules(predictor, frame, time, layer)[-1]
+            np.testing.assert_allclose(states, expected, atol=1e-5)
 
 
 def test_embed_mean_leaves_out_padding(predictor, frames, times):

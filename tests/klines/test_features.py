@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kronos.klines.features import to_matrix
+from kronos.klines.features import minute_of_day, time_features, to_matrix
 from kronos.klines.normalize import Normalizer
 
 PRICES = ["open", "high", "low", "close"]
@@ -90,3 +90,15 @@ def test_numbers_written_as_texts_are_read_as_numbers():
     assert np.array_equal(to_matrix(table.astype(str)), to_matrix(table))
     with pytest.raises(ValueError, match=r"column 'close' must hold numbers, found string values such as '1,200'"):
         to_matrix(table.assign(close="1,200"))
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Shanghai", "America/New_York"])
+@pytest.mark.parametrize("unit", ["ns", "s"])
+def test_time_features_equal_the_fields_of_pandas(zone, unit):
+    seconds = np.random.default_rng(0).integers(-3 * 10**9, 4 * 10**9, 2000)
+    index = pd.DatetimeIndex(pd.to_datetime(seconds, unit="s")).as_unit(unit)
+    index = index if zone is None else index.tz_localize("UTC").tz_convert(zone)
+    fields = (index.minute, index.hour, index.day_of_week, index.day, index.month)
+    for times in (index, pd.Series(index), list(index)):
+        np.testing.assert_array_equal(time_features(times), np.stack(fields, axis=1))
+    np.testing.assert_array_equal(minute_of_day(index), index.hour * 60 + index.minute)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from kronos.klines.features import minute_of_day
 from kronos.schema import CLOSE
 
 FEATURES = ("step", "recent", "range", "time_of_day")
@@ -56,11 +57,11 @@ def _time_of_day(
     returns: np.ndarray, times: pd.DatetimeIndex, future: pd.DatetimeIndex, mean_square: float
 ) -> np.ndarray:
     """Return the log of the root of the profile's mean over bars 1..k; 0 for daily bars and for too short lookbacks."""
-    slot, ahead = (index.hour * 60 + index.minute for index in (times, future))
-    if len(np.unique(ahead)) == 1 and len(np.unique(slot)) == 1:
+    slot, ahead = minute_of_day(times), minute_of_day(future)
+    if (ahead == ahead[:1]).all() and (slot == slot[:1]).all():
         return np.zeros(len(future))
-    squares = pd.Series(np.square(returns)).groupby(np.asarray(slot)).agg(["mean", "size"])
+    squares = pd.Series(np.square(returns)).groupby(slot).agg(["mean", "size"])
     known = squares[squares["size"] >= LEAST_A_SLOT]["mean"] / mean_square
     # Half way between the slot's own mean and 1: a few returns say little.
-    profile = known.reindex(np.asarray(ahead)).fillna(1.0).to_numpy() * 0.5 + 0.5
+    profile = known.reindex(ahead).fillna(1.0).to_numpy() * 0.5 + 0.5
     return 0.5 * np.log(profile.cumsum() / np.arange(1, len(profile) + 1))

@@ -165,6 +165,19 @@ def read_blocks(
     return x[:, 0]
 
 
+def read_last_bar(blocks: FusedBlocks, x_SLD: Tensor, rotary_freqs: Tensor, padding_mask_SL: Tensor | None) -> Tensor:
+    """Run a left-padded window through the blocks, for its last bar alone: [S, L, D] -> [S, 1, D].
+
+    The last block needs keys and values of all bars, but the query, the output and the feed-forward layer of the last bar only.
+    """
+    *before, last = blocks.blocks
+    x = read_blocks(blocks.first(len(before)), x_SLD, rotary_freqs, padding_mask_SL, lambda k, v: None)[:, None]
+    q, k, v = (t[:, :, 0] for t in last.qkv(x, rotary_freqs[:, :, : x_SLD.shape[1]]))
+    mask = None if padding_mask_SL is None else ~padding_mask_SL[:, None, None]
+    out = F.scaled_dot_product_attention(q[:, :, -1:], k, v, attn_mask=mask, scale=1.0)
+    return last.output_and_mlp(x[:, :, -1:], out[:, :, None])[:, 0]
+
+
 def prefill_blocks(
     blocks: FusedBlocks, x_SLD: Tensor, padding_mask_SL: Tensor | None, paths: int, max_new_bars: int
 ) -> tuple[Tensor, Prefix]:

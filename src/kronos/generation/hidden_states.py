@@ -22,9 +22,13 @@ from kronos.generation.precision import Precision
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import run_blocks
 
+CPU_BATCH_BARS = 2048
+"""Bars of a batch on a CPU: the activations of nano then stay in the second-level cache (1 MiB each, AMD EPYC)."""
+
 
 class HiddenBatch(NamedTuple):
-    """A left-padded batch of series: their numbers, both tokens [S, L], padding mask [S, L] or None, states [S, L, D]."""
+    """A left-padded batch of series: their numbers, both tokens [S, L], padding mask [S, L] or None, states
+    [S, L, D], or [S, 1, D] of the last bar."""
 
     members: list[int]
     s1: Tensor
@@ -55,6 +59,7 @@ def read_windows(
     memory: int | None,
     precision: Precision = "float32",
     logits: bool = False,
+    last_bar: bool = False,
 ) -> Iterator[HiddenBatch]:
     """Compute hidden states of windows of at most ``max_context`` bars, in batches that fit in memory.
 
@@ -63,6 +68,7 @@ def read_windows(
         memory: bytes that a batch may take; None takes `batch_plan.memory_budget`.
         precision: of the model's weights, as in generation.
         logits: reserve memory for the logits of every bar.
+        last_bar: the states of the last bar are all that is wanted: [S, 1, D].
     """
     tokenizer, model = unwrapped(tokenizer), unwrapped(model)
     device = next(model.parameters()).device
@@ -70,6 +76,8 @@ def read_windows(
     if found is not None:
         warn_of_special_part(model, found)
     budget = memory_budget(device) if memory is None else memory
+    if device.type == "cpu":
+        budget = min(budget, CPU_BATCH_BARS * bytes_of(model, max_context, 0, 1) // max_context)
     if logits:
         own = bytes_of(model, max_context, 0, 1)
         logits_bytes = 16 * max_context * 2 ** max(model.s1_bits, model.s2_bits)
@@ -85,23 +93,35 @@ def read_windows(
         stamp = torch.from_numpy(left_padded([w.stamp for w in part], longest)).long().to(device)
         if found is None:
             s1, s2 = engine.encode(tokenizer, bars, padding)
-            states = _by_weights(model, s1, s2, stamp, padding, layer, precision)
+            states = _by_weights(model, s1, s2, stamp, padding, layer, precision, last_bar)
         else:
             with evaluating(tokenizer, model):
                 s1, s2 = tokenizer.encode(bars, half=True, padding_mask=padding)
                 states = _by_modules(model, s1, s2, stamp, padding, layer)
+                states = states[:, -1:] if last_bar else states
         yield HiddenBatch(members, s1, s2, padding, states)
 
 
 def _by_weights(
-    model: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor, padding: Tensor | None, layer: int, precision: Precision
+    model: Kronos,
+    s1: Tensor,
+    s2: Tensor,
+    stamp: Tensor,
+    padding: Tensor | None,
+    layer: int,
+    precision: Precision,
+    last_bar: bool,
 ) -> Tensor:
     fused = fused_model(model, precision)
     x = fused.embed(s1, s2, fused.time_emb(stamp))
     if layer:
         blocks = fused.blocks.first(layer)
         rotary_freqs = blocks.rotary_freqs(engine.positions_of(x.shape[1], 0, padding, x.device))[:, None]
-        x = engine.read_blocks(blocks, x, rotary_freqs, padding, lambda k, v: None)
+        if last_bar:
+            x = engine.read_last_bar(blocks, x, rotary_freqs, padding)
+        else:
+            x = engine.read_blocks(blocks, x, rotary_freqs, padding, lambda k, v: None)
+    x = x[:, -1:] if last_bar else x
     return fused.norm(x) if layer == model.n_layers else x
 
 

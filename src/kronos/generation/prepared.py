@@ -78,7 +78,9 @@ class PreparedSeries:
         past, future, found = self.past, self.future, {}
         for times, name in ((past, "x_timestamp"), (future, "y_timestamp")):
             steps = np.diff(times.asi8)
-            if len(steps) and (steps <= 0).all() and (steps < 0).any():
+            if (steps > 0).all():
+                continue
+            if (steps <= 0).all() and (steps < 0).any():
                 found[f"order of {name}"] = (
                     f"{name} runs backwards, from {times[0]} to {times[-1]}: give the oldest bar first"
                 )
@@ -95,7 +97,7 @@ class PreparedSeries:
                 f"x_timestamp is in {past.tz or 'no time zone'} and y_timestamp in {future.tz or 'no time zone'}; give both in the "
                 "exchange's local time"
             )
-        if (past.tz is None) == (future.tz is None) and len(future) and future.min() <= past.max():
+        if len(future) and (past.tz is None) == (future.tz is None) and future.min() <= past.max():
             found["overlap"] = (
                 f"y_timestamp begins at {future.min()}, which is not after the last bar ({past.max()}); give the times of the bars "
                 "to come"
@@ -122,8 +124,10 @@ class PreparedSeries:
 
 def _same_local_time(past: pd.DatetimeIndex, future: pd.DatetimeIndex) -> bool:
     """Whether both have the same local time, whatever the names of their zones ("UTC+08:00", "Asia/Shanghai")."""
-    if past.tz is None or future.tz is None:
+    if past.tz is None or past.tz is future.tz:
         return past.tz is future.tz
+    if future.tz is None:
+        return False
     return future.tz_convert(past.tz).tz_localize(None).equals(future.tz_localize(None))
 
 

@@ -14,6 +14,8 @@ from kronos.schema import AMOUNT, FEATURES, PRICE_COLUMNS
 
 LARGEST = 1e30
 """Values beyond it may leave float32 on the way back to prices."""
+EPOCH_WEEKDAY = 3
+"""1970-01-01 was a Thursday."""
 NUMBER_KINDS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
 
 
@@ -35,11 +37,14 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
             f"{', '.join(map(str, frame.columns))}"
         )
     present = [name for name in FEATURES if name in frame.columns]
-    frame = frame[present]
-    for name in present:
-        if not _check_numbers(frame[name], name):
-            frame = frame.assign(**{name: pd.to_numeric(frame[name])})
-    values = np.column_stack([frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in present])
+    columns = _plain_numbers(frame, present)
+    if columns is None:
+        frame = frame[present]
+        for name in present:
+            if not _check_numbers(frame[name], name):
+                frame = frame.assign(**{name: pd.to_numeric(frame[name])})
+        columns = [frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in present]
+    values = np.column_stack(columns)
     bad = ~np.isfinite(values)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
@@ -51,7 +56,7 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
     with np.errstate(over="ignore"):
         matrix[:, [FEATURES.index(name) for name in present]] = values
         if "volume" in present and "amount" not in present:
-            matrix[:, AMOUNT] = frame["volume"] * frame[list(PRICE_COLUMNS)].mean(axis=1)
+            matrix[:, AMOUNT] = _estimated_amount(frame, columns)
     large = np.abs(matrix) > LARGEST
     if large.any():
         row, column = (int(i) for i in np.argwhere(large)[0])
@@ -60,6 +65,24 @@ def to_matrix(frame: pd.DataFrame) -> np.ndarray:
             "float32; give that column in a larger unit"
         )
     return matrix
+
+
+def _plain_numbers(frame: pd.DataFrame, names: list[str]) -> list[np.ndarray] | None:
+    """These columns as float64 [T] where each is an ordinary NumPy column of numbers, which needs no look at every value."""
+    if not frame.columns.is_unique:
+        return None
+    columns = [frame[name] for name in names]
+    if any(not isinstance(column.dtype, np.dtype) or column.dtype.kind not in "fiu" for column in columns):
+        return None
+    return [column.to_numpy(dtype=np.float64) for column in columns]
+
+
+def _estimated_amount(frame: pd.DataFrame, columns: list[np.ndarray]) -> np.ndarray | pd.Series:
+    """Volume times the mean price [T], in the order and type that pandas computes it in; ``columns``: the prices, then volume."""
+    if all(frame[name].dtype == np.float64 for name in (*PRICE_COLUMNS, "volume")):
+        estimated: np.ndarray = columns[4] * ((columns[0] + columns[1] + columns[2] + columns[3]) / 4)
+        return estimated
+    return frame["volume"] * frame[list(PRICE_COLUMNS)].mean(axis=1)
 
 
 def _check_numbers(column: pd.Series | pd.DataFrame, name: str) -> bool:
@@ -87,6 +110,8 @@ def as_timestamps(
     Raises:
         ValueError: one of them is missing or cannot be read, named by its position.
     """
+    if isinstance(values, (pd.Series, pd.DatetimeIndex)) and pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return _complete(values if isinstance(values, pd.DatetimeIndex) else pd.DatetimeIndex(values), name)
     if isinstance(values, (str, bytes, pd.DataFrame)) or not isinstance(values, Iterable):
         raise ValueError(f"{name} must be a sequence of timestamps, found {type(values).__name__}")
     items = values if isinstance(values, (pd.Series, pd.Index, np.ndarray)) else list(values)
@@ -97,6 +122,11 @@ def as_timestamps(
     except (TypeError, ValueError) as error:
         reason = str(error).split(". You might")[0]  # pandas adds a paragraph on arguments that are not the user's
         raise ValueError(f"{name} cannot be read as timestamps: {reason}") from error
+    return _complete(index, name)
+
+
+def _complete(index: pd.DatetimeIndex, name: str) -> pd.DatetimeIndex:
+    """The index itself, if no timestamp of it is missing."""
     if index.hasnans:
         raise ValueError(f"{name} has no timestamp at position {int(np.argmax(index.isna()))}")
     return index
@@ -104,6 +134,21 @@ def as_timestamps(
 
 def time_features(timestamps: Iterable[object] | pd.Series | pd.DatetimeIndex) -> np.ndarray:
     """int64 [T, 5]: minute 0-59, hour 0-23, weekday 0-6 (Monday 0), day 1-31, month 1-12, of the bar's own local time."""
-    index = as_timestamps(timestamps)
-    columns = (index.minute, index.hour, index.day_of_week, index.day, index.month)
-    return np.stack([np.asarray(column) for column in columns], axis=1).astype(np.int64)
+    times = local_times(as_timestamps(timestamps))
+    minutes, days = times.astype("datetime64[m]").astype(np.int64), times.astype("datetime64[D]")
+    months = times.astype("datetime64[M]")
+    weekday = (days.astype(np.int64) + EPOCH_WEEKDAY) % 7
+    day = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    columns = (minutes % 60, minutes // 60 % 24, weekday, day, months.astype(np.int64) % 12 + 1)
+    return np.stack(columns, axis=1)
+
+
+def local_times(index: pd.DatetimeIndex) -> np.ndarray:
+    """Local times of an index with or without a zone, datetime64 [T]."""
+    return (index if index.tz is None else index.tz_localize(None)).to_numpy()
+
+
+def minute_of_day(index: pd.DatetimeIndex) -> np.ndarray:
+    """Minutes since local midnight, int64 [T]: 0-1439."""
+    minutes: np.ndarray = local_times(index).astype("datetime64[m]").astype(np.int64) % (24 * 60)
+    return minutes

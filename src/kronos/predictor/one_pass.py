@@ -67,7 +67,14 @@ class DirectPredictor(LoadedPair):
         result = np.full(shape, np.nan, np.float32)
         number = layer if layer >= 0 else last + 1 + layer
         for batch in read_windows(
-            self.tokenizer, self.model, windows, self.max_context, number, self.memory, self.precision
+            self.tokenizer,
+            self.model,
+            windows,
+            self.max_context,
+            number,
+            self.memory,
+            self.precision,
+            last_bar=pooling == "last",
         ):
             if pooling == "last":
                 result[batch.members] = batch.states[:, -1].float().cpu().numpy()

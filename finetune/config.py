@@ -44,7 +44,7 @@ class Config:
         self.n_val_iter = 400 * self.batch_size
 
         self.tokenizer_learning_rate = 2e-4
-        self.predictor_learning_rate = 4e-5
+        self.predictor_learning_rate = 1e-5  # of the last layers; layer_decay lowers it towards the input
         self.accumulation_steps = 1
         self.adam_beta1 = 0.9
         self.adam_beta2 = 0.95

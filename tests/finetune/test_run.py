@@ -21,20 +21,23 @@ from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.datasets import open_parts
 from kronos.finetune.estimate import Pace, _stage_seconds, estimate, in_words
 from kronos.finetune.run import prepare_files, read_series
-from kronos.finetune.stages import Feed
+from kronos.finetune.stages import Feed, is_mirrored
 from kronos.klines import ReadOptions, read_klines
 from kronos.loading import load, load_model, load_tokenizer
 from kronos.nn import save_checkpoint
+from kronos.training.bar_store import Store
 from kronos.training.distributed import World
 from kronos.training.losses import KnownTokens, tokens_of
 from kronos.training.trackers import read_log
-from kronos.training.windows import Windows
+from kronos.training.windows import Windows, upside_down
 from tests import training_run
 from tests.processes import run_process, started
 
 ALONE = World(0, 1, torch.device("cpu"))
 FAST = ["--lookback", "20", "--horizon", "5", "--epochs", "2", "--batch-size", "16"]
 FEW = ["--set", "n_train_iter=160", "--set", "n_val_iter=64", "--set", "log_interval=5", "--set", "save_every=4"]
+FEW += ["--set", "select_windows=48"]
+TOKENIZER = ["--tune-tokenizer", "--set", "predictor_learning_rate=0.001"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def finished(tmp_path_factory, pair, files):
     """A whole run through the command line: its folder and what it said."""
     out = tmp_path_factory.mktemp("run") / "out"
     done = CliRunner().invoke(
-        main, ["finetune", "--data", str(files), "--model", str(pair), "--out", str(out), *FAST, *FEW]
+        main, ["finetune", "--data", str(files), "--model", str(pair), "--out", str(out), *FAST, *FEW, *TOKENIZER]
     )
     assert done.exit_code == 0, done.output
     return out, done.output
@@ -84,8 +87,10 @@ def test_a_run_tunes_both_networks_compares_them_and_writes_a_pair_that_forecast
     assert {row["name"] for row in summary["comparison"]} == {"last price", "as it was", "fine-tuned"}
     assert {row["part"] for row in summary["comparison"]} == {"val", "test"}
     at = {row["name"]: row for row in summary["comparison"] if row["part"] == "val"}
-    kept = "fine-tuned" if at["fine-tuned"]["crps"] < at["as it was"]["crps"] else "as it was"
-    assert summary["better"] == kept and f"Kept is the pair {kept}" in summary["verdict"]
+    if summary["better"] == "fine-tuned":
+        assert at["fine-tuned"]["crps"] < at["as it was"]["crps"]
+    assert f"Kept is the pair {summary['better']}" in summary["verdict"]
+    assert all(f"{at[name]['token_loss']:.4f}" in summary["verdict"] for name in ("fine-tuned", "as it was"))
     bars = pd.read_csv(files / "s0.csv", parse_dates=["timestamp"])
     future = pd.date_range(bars["timestamp"].iloc[-1], periods=4, freq="D")[1:]
     forecast = load(out / "pair").predict(bars.tail(20), bars["timestamp"].tail(20), future, 3, verbose=False)
@@ -146,7 +151,7 @@ def test_the_same_command_again_changes_nothing_and_other_files_are_refused(fini
     out, _ = finished
     weights = out / "model" / "checkpoints" / "best_model" / "model.safetensors"
     before = weights.read_bytes()
-    command = ["finetune", "--data", str(files), "--model", str(pair), "--out", str(out), *FAST, *FEW]
+    command = ["finetune", "--data", str(files), "--model", str(pair), "--out", str(out), *FAST, *FEW, *TOKENIZER]
     again = CliRunner().invoke(main, command)
     assert again.exit_code == 0 and "resumed at step 20 of 20" in again.output
     assert weights.read_bytes() == before
@@ -206,6 +211,20 @@ def test_only_the_last_block_is_tuned_where_asked_for_and_the_tokenizer_is_left_
     assert not (tmp_path / "o" / "tokenizer").exists()
 
 
+def test_a_run_that_makes_forecasts_worse_keeps_the_weights_that_it_began_with(files, pair, tmp_path):
+    out = tmp_path / "o"
+    command = ["finetune", "--data", str(files), "--model", str(pair), "--out", str(out), *FAST, *FEW]
+    done = CliRunner().invoke(main, [*command, "--learning-rate", "3", "--epochs", "3", "--set", "early_stopping=2"])
+    assert done.exit_code == 0, done.output
+    rows = [row for row in read_log(out / "model") if row["kind"] == "validation"]
+    assert [row["step"] for row in rows] == [0, 10, 20] and all(row["crps"] > rows[0]["crps"] for row in rows[1:])
+    assert "nothing was better than the weights that training began with (crps)" in done.output
+    assert "Fine-tuning changed nothing" in done.output and "Kept is the pair as it was" in done.output
+    start, best = load_model(pair), load_model(out / "model" / "checkpoints" / "best_model")
+    for (name, before), after in zip(start.state_dict().items(), best.state_dict().values(), strict=True):
+        assert before.equal(after), name
+
+
 def test_lora_tunes_and_exports_an_ordinary_model(files, pair, tmp_path):
     pytest.importorskip("peft")
     command = ["finetune", "--data", str(files), "--model", str(pair), "--out", str(tmp_path / "o"), *FAST, *FEW]
@@ -228,6 +247,52 @@ def test_the_last_price_pair_scores_as_the_last_price_and_foresight_is_perfect(f
     assert scores["mae"] == pytest.approx(naive) == scores["crps"]
     perfect = comparison.scores(np.repeat(sample.truth[:, None], 3, 1), sample)
     assert perfect["mae"] == pytest.approx(0, abs=1e-12) and perfect["rank_ic"] == pytest.approx(1)
+
+
+def comparison_of(shift: float, noise: float) -> comparison.Comparison:
+    """A comparison on 60 days of 8 windows, where the tuned pair's CRPS is ``shift`` above the other's, and noisy by the day."""
+    rng = np.random.default_rng(0)
+    days = np.repeat(np.arange(60), 8)
+    before = rng.gamma(4, 0.1, 480)
+    moved = np.repeat(rng.normal(0, noise, 60), 8)
+    crps = {"as it was": before, "fine-tuned": before + moved - moved.mean() + shift}
+    rows = [
+        {"part": "val", "name": name, "crps": each.mean(), "mae": 0.5, "token_loss": 2.0} for name, each in crps.items()
+    ]
+    table = pd.DataFrame([*rows, {"part": "val", "name": "last price", "crps": 0.5, "mae": 0.5}])
+    return comparison.Comparison(table, {("val", name): each for name, each in crps.items()}, {"val": days})
+
+
+@pytest.mark.parametrize(
+    ("shift", "noise", "kept", "said"),
+    [
+        (-0.02, 0.03, "fine-tuned", "Fine-tuning helped"),
+        (0.02, 0.03, "as it was", "Fine-tuning made it worse"),
+        (-0.002, 0.03, "as it was", "no proof that fine-tuning helped"),
+        (-0.006, 0.03, "fine-tuned", "no proof that fine-tuning helped, though it is the more likely"),
+        (0.0, 0.0, "as it was", "Fine-tuning changed nothing"),
+    ],
+)
+def test_the_fine_tuned_pair_is_kept_where_it_is_better_by_more_than_chance_makes_likely(shift, noise, kept, said):
+    better, sentence = comparison.verdict(comparison_of(shift, noise), "as it was", "fine-tuned")
+    assert better == kept and said in sentence and f"Kept is the pair {kept}" in sentence
+
+
+def test_a_sample_has_few_symbols_of_many_days():
+    tables = ((f"S{i}", training_run.walk(80, i)) for i in range(30))
+    store = Store.of(tables)
+    sample = comparison.draw_sample(store, 20, 5, 5.0, 240)
+    days, counts = np.unique(sample.day, return_counts=True)
+    assert len(days) == 20 and (counts == comparison.SYMBOLS_A_DAY).all()
+
+
+def test_a_window_upside_down_is_a_candle_of_the_negated_prices(finished):
+    bars, _ = Windows(open_parts(finished[0] / "data", ALONE)["val"], 20, 5).take(np.arange(3))
+    turned = upside_down(bars)
+    assert turned[..., 3].equal(-bars[..., 3]) and turned[..., 1].equal(-bars[..., 2])
+    assert turned[..., 4:].equal(bars[..., 4:]) and upside_down(turned).equal(bars)
+    assert is_mirrored(np.arange(8), 0.25).tolist() == [False, False, False, True] * 2
+    assert not is_mirrored(np.arange(8), 0.0).any() and is_mirrored(np.arange(8), 1.0).all()
 
 
 def test_a_difference_of_days_is_told_from_chance_and_chance_is_not():

@@ -640,3 +640,18 @@ def test_published_sizes_are_those_of_the_presets():
             tokenizer = KronosTokenizer(**recipe_of(name, "tokenizer").network)
         assert sum(p.numel() for p in model.parameters()) == parameters
         assert sum(p.numel() for p in tokenizer.parameters()) == 3_958_042
+
+
+def test_layers_near_the_input_get_lower_rates():
+    from kronos.training.trainer import RATE, LoopSettings, adamw
+    from kronos.training.tuning import layer_rates
+
+    tokenizer, model = training_run.small_pair()
+    rates = layer_rates(model, 0.5)
+    first = {name: rates[name] for name in ("embedding.emb_s1.weight", "transformer.0.ffn.w1.weight")}
+    assert first == {"embedding.emb_s1.weight": 0.125, "transformer.0.ffn.w1.weight": 0.25}
+    assert rates["transformer.1.ffn.w1.weight"] == 0.5 and rates["head.proj_s1.weight"] == rates["norm.weight"] == 1.0
+    groups = adamw(model, LoopSettings(steps=1, layer_decay=0.5)).param_groups
+    assert sum(p.numel() for group in groups for p in group["params"]) == sum(p.numel() for p in model.parameters())
+    assert {group[RATE] for group in groups} == {0.125, 0.25, 0.5, 1.0}
+    assert {group[RATE] for group in adamw(tokenizer, LoopSettings(steps=1, layer_decay=0.5)).param_groups} == {1.0}

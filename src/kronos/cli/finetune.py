@@ -60,16 +60,21 @@ CLEANING = click.Choice(["drop", "sort", "split"])
 @click.option(
     "--clean", type=CLEANING, help="What to do with faulty rows.  [default: leave the series out, and say so]"
 )
-@click.option("--epochs", type=int, default=5, show_default=True, help="Passes, each with a validation at its end.")
-@click.option("--steps", type=int, default=60, show_default=True, help="Steps a pass at most, with one process.")
+@click.option("--epochs", type=int, default=6, show_default=True, help="Passes, each with a validation at its end.")
+@click.option("--steps", type=int, default=20, show_default=True, help="Steps a pass at most, with one process.")
 @click.option("--batch-size", type=int, help="Windows a step and process.  [default: 50]")
-@click.option("--learning-rate", type=float, help="Peak rate of the model.  [default: 4e-5]")
+@click.option("--learning-rate", type=float, help="Peak rate of the model's last layers.  [default: 1e-5]")
 @click.option(
     "--tuning",
     type=click.Choice(["all", "last", "lora"]),
     help="Weights that are trained: all, the last blocks, or low-rank additions.  [default: all]",
 )
-@click.option("--keep-tokenizer", is_flag=True, help="Train the model only, on the tokenizer as it is.")
+@click.option(
+    "--tune-tokenizer/--keep-tokenizer",
+    default=False,
+    show_default=True,
+    help="Whether the tokenizer is trained too, before the model.",
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto.")
 @tz_option
 @reading_options
@@ -77,9 +82,10 @@ CLEANING = click.Choice(["drop", "sort", "split"])
 def finetune(data: tuple[Path, ...], out: Path, yaml: str | None, sets: tuple[str, ...], **options: Any) -> None:
     """Fine-tune a pair on your own bars, and see whether it helped.
 
-    The series are split by time into training, validation and test. The tokenizer is tuned, then the model on its tokens; then
-    both pairs, before and after, forecast the validation and test bars beside the last price, and the better one is written to
-    OUT/pair. How long it will take is said at the start. Ctrl-C saves; the same command goes on.
+    The series are split by time into training, validation and test. The model is tuned; after each pass it forecasts validation
+    bars, and the weights whose forecasts are best are kept: those it began with, where none are better. Then both pairs, before
+    and after, forecast the validation and test bars beside the last price, and the better one is written to OUT/pair.
+    How long it will take is said at the start. Ctrl-C saves; the same command goes on.
 
     \b
     kronos finetune --data prices/ --out run
@@ -118,7 +124,7 @@ def _settings(out: Path, yaml: str | None, sets: tuple[str, ...], options: dict[
         "pretrained_predictor_path": options["model"],
         "pretrained_tokenizer_path": tokenizer,
         "device": options["device"],
-        "tune_tokenizer": not options["keep_tokenizer"],
+        "tune_tokenizer": options["tune_tokenizer"],
     }
     named = {
         "batch_size": options["batch_size"],

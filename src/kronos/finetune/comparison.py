@@ -24,10 +24,17 @@ from kronos.training.windows import Windows
 
 FEWEST_SYMBOLS = 5
 """On a day, for a rank correlation across symbols to mean something."""
-MOST = 1000
+MOST = 600
 """Windows of a part that are forecast."""
 MOST_TOKENS = 2000
 """Windows of a part that the token loss is taken of."""
+SYMBOLS_A_DAY = 12
+"""Of a sample: the symbols of one day move together, so that many days say more than many symbols."""
+ROLLOUT_PATHS = 16
+"""Paths of each forecast; more where inference_sample_count is larger."""
+KEEP_FROM = 1.0
+"""Standard errors that the fine-tuned pair must be better by to be kept: otherwise the gain may be chance, and the loss on later
+bars as large."""
 
 
 class Pair(NamedTuple):
@@ -47,7 +54,8 @@ class Comparison(NamedTuple):
 
 
 def draw_sample(store: Store, lookback: int, horizon: int, clip: float, most: int) -> Sample:
-    """At most about ``most`` windows: all symbols at some days, spread over the part.
+    """At most about ``most`` windows: `SYMBOLS_A_DAY` symbols, drawn anew for each day but always alike, at days spread over the
+    part.
 
     Raises:
         ValueError: no series is long enough for one.
@@ -59,8 +67,11 @@ def draw_sample(store: Store, lookback: int, horizon: int, clip: float, most: in
         )
     day = store.times[windows.first + lookback - 1]
     days, counts = np.unique(day, return_counts=True)
-    chosen = days[np.linspace(0, len(days) - 1, max(1, min(len(days), int(most / counts.mean())))).round().astype(int)]
-    numbers = np.flatnonzero(np.isin(day, chosen))
+    a_day = min(SYMBOLS_A_DAY, counts.mean())
+    chosen = days[np.linspace(0, len(days) - 1, max(1, min(len(days), int(most / a_day)))).round().astype(int)]
+    rng = np.random.default_rng(0)
+    of_day = (np.flatnonzero(day == one) for one in chosen)
+    numbers = np.sort(np.concatenate([rng.permutation(found)[:SYMBOLS_A_DAY] for found in of_day]))
     if len(numbers) > most:
         numbers = numbers[np.linspace(0, len(numbers) - 1, most).round().astype(int)]
     return sample_of(windows, numbers)
@@ -113,7 +124,7 @@ def compare(
 
 def closes_of(pair: Pair, sample: Sample, config: FinetuneConfig) -> np.ndarray:
     """Forecast paths of close [W, P, K] of a pair, drawn as the settings say."""
-    paths, sampling = max(2, config.inference_sample_count), sampling_of(config)
+    paths, sampling = max(ROLLOUT_PATHS, config.inference_sample_count), sampling_of(config)
     return forecast_closes(pair.tokenizer, pair.model, sample, paths, config.max_context, sampling, config.seed)
 
 
@@ -155,22 +166,30 @@ def _token_loss(
 
 
 def verdict(found: Comparison, before: str, after: str, part: str = "val") -> tuple[str, str]:
-    """(the better pair's name, a sentence). Chosen by CRPS on validation bars, so that the test part stays a test."""
+    """(the pair to keep, a sentence). Chosen by CRPS on validation bars, so that the test part stays a test.
+
+    The fine-tuned pair is kept where it is better by `KEEP_FROM` standard errors, over days.
+    """
     at = found.table[found.table["part"] == part].set_index("name")
-    score, mae = (dict(zip(at.index, at[name].to_numpy(float), strict=True)) for name in ("crps", "mae"))
-    better = after if score[after] < score[before] else before
+    score, mae, loss = (
+        dict(zip(at.index, at[name].to_numpy(float), strict=True)) for name in ("crps", "mae", "token_loss")
+    )
     low, high = difference(found.crps[part, after] - found.crps[part, before], found.days[part])
-    text = f"CRPS of close on the {part} part {score[after]:.4f} after, {score[before]:.4f} before; "
-    if low <= 0 <= high:
-        text += (
-            f"the difference may be chance (95 % interval {low:+.4f} to {high:+.4f}): no proof that fine-tuning helped"
-        )
-    elif better == after:
-        text += f"fine-tuning helped (95 % interval of the difference {low:+.4f} to {high:+.4f})"
+    gain, error = score[before] - score[after], (high - low) / (2 * 1.96)
+    same = gain == 0 and low == high
+    better = after if gain > KEEP_FROM * error and not same else before
+    text = f"CRPS of close on the {part} part {score[after]:.4f} after, {score[before]:.4f} before ({-gain / score[before]:+.1%}); "
+    text += f"token loss {loss[after]:.4f} after, {loss[before]:.4f} before. "
+    interval = f"95 % interval of the difference {low:+.4f} to {high:+.4f}"
+    if same:
+        text += "Fine-tuning changed nothing: no epoch forecast better than the pair as it was"
+    elif high < 0:
+        text += f"Fine-tuning helped ({interval})"
+    elif low > 0:
+        text += f"Fine-tuning made it worse ({interval}): try a lower rate, or more data"
     else:
-        text += (
-            f"fine-tuning made it worse (95 % interval {low:+.4f} to {high:+.4f}): try a lower rate, or fewer epochs"
-        )
+        text += f"The difference may be chance ({interval}): no proof that fine-tuning helped"
+        text += ", though it is the more likely" if better == after else ""
     versus = "better" if mae[better] < mae["last price"] else "worse"
     figures = f"MAE {mae[better]:.4f} against {mae['last price']:.4f}"
     return better, f"{text}. Kept is the pair {better}; its mean path is {versus} than the last price ({figures})"

@@ -79,7 +79,7 @@ class FinetuneConfig:
     n_train_iter: int = setting(0, "training samples an epoch; 0: 2000 * batch_size")
     n_val_iter: int = setting(0, "validation samples; 0: 400 * batch_size")
     tokenizer_learning_rate: float = setting(2e-4, "peak rate of the tokenizer")
-    predictor_learning_rate: float = setting(4e-5, "peak rate of the model")
+    predictor_learning_rate: float = setting(1e-5, "peak rate of the model's last layers; see layer_decay")
     accumulation_steps: int = setting(1, "parts that a step's gradient is summed over")
     adam_beta1: float = setting(0.9, "AdamW's first beta")
     adam_beta2: float = setting(0.95, "AdamW's second beta")
@@ -92,8 +92,20 @@ class FinetuneConfig:
         "auto", "of products in training; auto: bfloat16 where a product measured at the start is faster in it"
     )
     compile: bool = setting(False, "torch.compile")
+    layer_decay: float = setting(
+        0.5, "rate of each block of the model over that of the block after it; 1 is one rate for all"
+    )
+    mirrored: float = setting(
+        0.5,
+        "share of the model's training windows that are turned upside down, so that it does not learn the years' trend",
+    )
+    select_by: Literal["crps", "loss"] = setting(
+        "crps",
+        "what the best epoch of the model is told by: CRPS of short forecasts of validation windows, or the token loss",
+    )
+    select_windows: int = setting(480, "validation windows that are forecast after each epoch, for select_by=crps")
     ema: float = setting(0.0, "decay of an average of the weights that is kept instead of them; 0 is off")
-    early_stopping: int = setting(0, "validations without progress after which a run ends; 0 is off")
+    early_stopping: int = setting(3, "validations without progress after which a run ends; 0 is off")
     save_every: int = setting(200, "steps between saves to resume from")
     sharded: bool = setting(False, "split weights over processes (FSDP)")
     balanced: bool = setting(False, "draw every symbol equally often, not every window")
@@ -261,6 +273,8 @@ POSITIVE = [
     "n_val_iter",
     "accumulation_steps",
     "save_every",
+    "select_windows",
+    "layer_decay",
     "lora_rank",
     "inference_sample_count",
     "backtest_batch_size",
@@ -300,6 +314,10 @@ def check_numbers(config: FinetuneConfig) -> None:
     for name in ("adam_beta1", "adam_beta2", "ema"):
         if not 0 <= getattr(config, name) < 1:
             raise ValueError(f"{name} must lie in [0, 1), found {getattr(config, name)!r}")
+    if config.layer_decay > 1:
+        raise ValueError(f"layer_decay must lie in (0, 1], found {config.layer_decay!r}")
+    if not 0 <= config.mirrored <= 1:
+        raise ValueError(f"mirrored must lie in [0, 1], found {config.mirrored!r}")
     if config.inference_top_p is not None and not 0 < config.inference_top_p <= 1:
         raise ValueError(f"inference_top_p must lie in (0, 1], found {config.inference_top_p!r}")
     if config.lookback_window < 2:

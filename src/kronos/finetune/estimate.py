@@ -97,8 +97,12 @@ def estimate(config: FinetuneConfig, world: World) -> Estimate | None:
     # The tokenizer as it was takes the time that the tuned one will take.
     work = predictor_work(few, alone, config.pretrained_tokenizer_path)
     pace = _pace(few, work, alone)
+    a_forecast = _forecast_seconds(config, parts["val"], world.device)
     model = _stage_seconds(config, work, left["predictor"], world, pace)
-    return Estimate(tokenizer, model, _comparison_seconds(config, parts, pace, world.device))
+    if work.more is not None:
+        windows = min(config.select_windows, len(work.feed.held))
+        model += (left["predictor"] + (left["predictor"] == config.epochs)) * windows * a_forecast
+    return Estimate(tokenizer, model, _comparison_seconds(config, parts, pace, a_forecast))
 
 
 def _epochs_left(config: FinetuneConfig, stage: Stage) -> float:
@@ -115,7 +119,7 @@ def _epochs_left(config: FinetuneConfig, stage: Stage) -> float:
 def _pace(config: FinetuneConfig, work: StageWork, alone: World) -> Pace:
     """Time steps and a validation of a stage on a network that is thrown away."""
     clock = time.perf_counter()
-    task = training_task(config, work)
+    task = training_task(config, work._replace(more=None))
     held = sum(len(batch[0]) for batch in task.held_out)
     prepared = (time.perf_counter() - clock) / held
     with tempfile.TemporaryDirectory() as folder:
@@ -146,14 +150,18 @@ def _stage_seconds(config: FinetuneConfig, work: StageWork, epochs: float, world
     return training + validation * (pace.prepared + epochs * pace.validated / world.size)
 
 
-def _comparison_seconds(config: FinetuneConfig, parts: dict[str, Store], pace: Pace, device: torch.device) -> float:
-    """Two pairs forecast the windows of each part but the training part."""
+def _forecast_seconds(config: FinetuneConfig, store: Store, device: torch.device) -> float:
+    """Seconds that the forecast of one window takes."""
     pair = Pair("", load_tokenizer(config.pretrained_tokenizer_path), load_model(config.pretrained_predictor_path))
     pair.tokenizer.to(device), pair.model.to(device)
-    sample = draw_sample(parts["val"], config.lookback_window, config.predict_window, config.clip, FORECASTS)
+    sample = draw_sample(store, config.lookback_window, config.predict_window, config.clip, FORECASTS)
     clock = time.perf_counter()
     closes_of(pair, sample, config)
-    a_forecast = (time.perf_counter() - clock) / len(sample.windows)
+    return (time.perf_counter() - clock) / len(sample.windows)
+
+
+def _comparison_seconds(config: FinetuneConfig, parts: dict[str, Store], pace: Pace, a_forecast: float) -> float:
+    """Two pairs forecast the windows of each part but the training part."""
     held = [
         len(Windows(parts[name], config.lookback_window, config.predict_window)) for name in parts if name != "train"
     ]

@@ -12,18 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kronos.finetune.comparison import Pair, closes_of, draw_sample
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.datasets import open_parts
 from kronos.hub.pairing import check_pair
 from kronos.io.atomic import write_file
 from kronos.loading import load_model, load_tokenizer
+from kronos.metrics.probabilistic import crps_paths
 from kronos.nn import Kronos, KronosTokenizer, save_checkpoint
 from kronos.training.bar_store import Store
 from kronos.training.distributed import World
 from kronos.training.losses import Coarse, KnownTokens, ModelObjective, TokenizerObjective, encoder_of
+from kronos.training.run_state import TrainingState
 from kronos.training.trainer import LoopSettings, Tensors, TrainingTask, train
 from kronos.training.tuning import Tuning, merged, trained_share
-from kronos.training.windows import Order, Windows
+from kronos.training.windows import Order, Windows, upside_down
 
 Stage = Literal["tokenizer", "predictor"]
 CLIP_NORM = {"tokenizer": 2.0, "predictor": 3.0}
@@ -40,6 +43,8 @@ class StageWork(NamedTuple):
     network: Kronos | KronosTokenizer
     objective: nn.Module
     feed: Feed
+    more: Callable[[nn.Module], dict[str, float]] | None = None
+    """Further figures of a validation: the CRPS of forecasts, by which the best weights are then told."""
 
 
 def train_tokenizer(config: FinetuneConfig, world: World, echo: Callable[[str], None] = print) -> bool:
@@ -75,7 +80,26 @@ def predictor_work(config: FinetuneConfig, world: World, tokenizer_path: str) ->
     feed = TokenFeed(config, parts, lambda bars: encode(bars.to(world.device)))
     own: Coarse = "true" if model.dependency_rotary else "sampled"
     objective = ModelObjective(model, own if config.coarse == "auto" else config.coarse)
-    return StageWork("predictor", model, objective, feed)
+    more = None
+    if config.select_by == "crps" and not config.sharded:
+        more = rollout_crps(config, parts["val"], tokenizer)
+    return StageWork("predictor", model, objective, feed, more)
+
+
+def rollout_crps(
+    config: FinetuneConfig, store: Store, tokenizer: KronosTokenizer
+) -> Callable[[nn.Module], dict[str, float]]:
+    """A function from the model in training to the CRPS of its forecasts of the same validation windows, always drawn alike."""
+    sample = draw_sample(store, config.lookback_window, config.predict_window, config.clip, config.select_windows)
+
+    def crps(network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, Kronos)
+        model, training = merged(network), network.training
+        paths = closes_of(Pair("in training", tokenizer, model.eval()), sample, config)
+        network.train(training)
+        return {"crps": float(crps_paths(paths, sample.truth).mean())}
+
+    return crps
 
 
 def tokenizer_for(config: FinetuneConfig) -> str:
@@ -138,11 +162,23 @@ class TokenFeed(Feed):
         self, config: FinetuneConfig, parts: dict[str, Store], encode: Callable[[Tensor], tuple[Tensor, Tensor]]
     ) -> None:
         super().__init__(config, parts)
-        self.encode, self.known = encode, KnownTokens(encode, len(self.windows), self.windows.length)
+        # Each window as it is, then each upside down.
+        self.encode, self.known = encode, KnownTokens(encode, 2 * len(self.windows), self.windows.length)
 
     def ready(self, bars: Tensor, stamp: Tensor, places: np.ndarray, numbers: np.ndarray | None) -> Tensors:
-        s1, s2 = self.encode(bars) if numbers is None else self.known(bars, numbers)
+        if numbers is None:
+            s1, s2 = self.encode(bars)
+        else:
+            turned = is_mirrored(places, self.config.mirrored)
+            bars[torch.from_numpy(turned)] = upside_down(bars[torch.from_numpy(turned)])
+            s1, s2 = self.known(bars, numbers + turned * len(self.windows))
         return s1, s2, stamp, _uniforms(self.config.seed, places, bars.shape[1])
+
+
+def is_mirrored(places: np.ndarray, share: float) -> np.ndarray:
+    """Whether the windows at these places of the order [B] are turned upside down: evenly spaced ones."""
+    turned: np.ndarray = np.floor((places + 1) * share) > np.floor(places * share)
+    return turned
 
 
 def _uniforms(seed: int, numbers: np.ndarray, bars: int) -> Tensor:
@@ -155,12 +191,15 @@ def training_task(config: FinetuneConfig, work: StageWork) -> TrainingTask:
     """The task of the training loop, with the weights frozen or added to as the settings say."""
     torch.manual_seed(config.seed)
     Tuning(config.tuning, config.tuned_blocks, config.lora_rank, config.lora_alpha).prepare(work.network)
-    watch = "mse" if work.stage == "tokenizer" else "loss"
-    return TrainingTask(work.network, work.objective, work.feed.batch, work.feed.held_out(), _keep, watch)
+    watch = "mse" if work.stage == "tokenizer" else "loss" if work.more is None else "crps"
+    held_out = work.feed.held_out()
+    return TrainingTask(
+        work.network, work.objective, work.feed.batch, held_out, _keep, watch, work.more, start_counts=True
+    )
 
 
 def _train(config: FinetuneConfig, work: StageWork, world: World, echo: Callable[[str], None]) -> bool:
-    stage, network, _, feed = work
+    stage, network, _, feed, _ = work
     task = training_task(config, work)
     per_epoch = feed.steps_per_epoch(world)
     settings = loop_settings(config, stage, per_epoch)
@@ -177,6 +216,8 @@ def _train(config: FinetuneConfig, work: StageWork, world: World, echo: Callable
     comet = {**config.comet_config, "tag": config.comet_tag, "name": config.comet_name}
     complete = train(task, settings, folder, world, names, comet, echo)
     if world.is_main_process:
+        if complete and not TrainingState(folder, World(0, 1, world.device)).progress.best_step:
+            echo(f"{stage}: nothing was better than the weights that training began with ({task.watch}); they are kept")
         _summarise(folder, config, stage, began, complete, per_epoch, world)
     return complete
 
@@ -210,14 +251,13 @@ def loop_settings(config: FinetuneConfig, stage: Stage, per_epoch: int) -> LoopS
         save_every=min(config.save_every, per_epoch),
         sharded=config.sharded,
         seed=config.seed,
+        layer_decay=config.layer_decay if stage == "predictor" and config.layer_decay < 1 else None,
     )
 
 
 def _summarise(
     folder: Path, config: FinetuneConfig, stage: Stage, began: str, complete: bool, per_epoch: int, world: World
 ) -> None:
-    from kronos.training.run_state import TrainingState
-
     progress = TrainingState(folder, World(0, 1, world.device)).progress
     summary = {
         "stage": stage,

@@ -35,7 +35,10 @@ from kronos.training.mixed_precision import (
 from kronos.training.run_state import TrainingState, whole_weights
 from kronos.training.schedule import SCHEDULES, Schedule, learning_rate
 from kronos.training.trackers import Tracker, open_trackers
+from kronos.training.tuning import layer_rates
 
+RATE = "rate"
+"""Key of a parameter group: its learning rate over the schedule's."""
 FREE = ("report_every", "save_every", "precision", "compiled")
 """Settings that may change when a run goes on."""
 FILES = (
@@ -76,6 +79,7 @@ class LoopSettings:
         report_every, validate_every, save_every: in steps.
         sharded: split weights and moments over the processes (FSDP) instead of copying them.
         seed: of dropout.
+        layer_decay: rate of each block over that of the block after it (see `tuning.layer_rates`); None is 1.
     """
 
     steps: int
@@ -96,6 +100,7 @@ class LoopSettings:
     save_every: int = 250
     sharded: bool = False
     seed: int = 0
+    layer_decay: float | None = None
 
     def __post_init__(self) -> None:
         positive = (
@@ -116,6 +121,8 @@ class LoopSettings:
             raise ValueError(f"precision must be one of {', '.join(TRAINING_PRECISIONS)}, found {self.precision!r}")
         if not 0 <= self.ema < 1 or self.patience < 0 or self.warmup < 0:
             raise ValueError(f"ema must lie in [0, 1), patience and warmup be at least 0, found {self}")
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must lie in (0, 1], found {self.layer_decay!r}")
         if self.ema and self.sharded:
             raise ValueError("ema needs whole weights on every process: leave out ema or sharded")
 
@@ -137,6 +144,7 @@ class TrainingTask:
         save_best: writes the network to a folder.
         watch: the validation figure to minimise.
         more: function that gives further figures of the validation, on the first process.
+        start_counts: the weights that training starts from are validated, and kept where no later ones are better.
     """
 
     network: nn.Module
@@ -147,6 +155,7 @@ class TrainingTask:
     watch: str = "loss"
     more: Callable[[nn.Module], Metrics] | None = None
     best_folder: Path = field(default=Path("checkpoints") / "best_model")
+    start_counts: bool = False
 
 
 def adamw(network: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
@@ -158,11 +167,16 @@ def adamw(network: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
     trained = [p for p in network.parameters() if p.requires_grad]
     if not trained:
         raise ValueError("nothing to train: every weight is frozen")
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    rates = layer_rates(network, settings.layer_decay or 1.0)
+    groups: list[dict[str, Any]] = []
+    for rate in sorted(set(rates.values())):
+        of_rate = [p for name, p in network.named_parameters() if p.requires_grad and rates[name] == rate]
+        for params, decay in (
+            ([p for p in of_rate if p.ndim >= 2], settings.weight_decay),
+            ([p for p in of_rate if p.ndim < 2], 0.0),
+        ):
+            if params:
+                groups.append({"params": params, "weight_decay": decay, RATE: rate})
     fused = trained[0].device.type in ("cpu", "cuda") and not settings.sharded
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=fused)
 
@@ -212,7 +226,7 @@ class Trainer:
         """
         settings, world = self.settings, self.world
         for group in self.optimiser.param_groups:
-            group["lr"] = settings.rate(step)
+            group["lr"] = settings.rate(step) * group[RATE]
         self.objective.train()
         parts, total = settings.accumulation, 0.0
         sums: Metrics = {}
@@ -260,7 +274,9 @@ class Trainer:
             result = self.world.mean({k: v / max(weight, 1) for k, v in names.items()}, weight)
             if self.task.more is not None and self.world.is_main_process:
                 result |= self.task.more(self.task.network)
-        return result
+        # All processes judge by the first one's figure.
+        own = {self.task.watch: result.get(self.task.watch, 0.0)}
+        return result | self.world.mean(own, float(self.world.is_main_process))
 
     def _figure_names(self) -> list[str]:
         """Return the names of the validation figures, for a process that has no batch of its own to validate on."""
@@ -400,6 +416,9 @@ def _run(
 ) -> tuple[int, bool]:
     """Step until the last step, the end of the patience, or a request to stop; return (steps done, whether stopped)."""
     settings, world = trainer.settings, trainer.world
+    if step == 0 and trainer.task.start_counts:
+        _judge(trainer, 0, logs, speak)
+        trainer.progress = replace(trainer.progress, stale=0)
     since, clock = step, time.perf_counter()
     while step < settings.steps and not (settings.patience and trainer.progress.stale >= settings.patience):
         if world.any(asked()):
@@ -417,14 +436,7 @@ def _run(
                 f"step {step:,}/{settings.steps:,} {parts} ({pace:.2f} s/step, {_left(pace, settings.steps - step)} left)"
             )
         if step % settings.validate_every == 0 or step == settings.steps:
-            held_out = trainer.validate()
-            trainer.keep_best(step, held_out)
-            for log in logs:
-                log.log(step, "validation", held_out)
-            best = " (best)" if trainer.progress.best_step == step else ""
-            # Figures of groups have names of several words; they are in the log.
-            shown = {k: v for k, v in held_out.items() if " " not in k}
-            speak("  held out: " + " ".join(f"{k} {v:.4f}" for k, v in shown.items()) + best)
+            _judge(trainer, step, logs, speak)
             clock = time.perf_counter()
         if step % settings.save_every == 0 or step == settings.steps:
             trainer.save(step)
@@ -432,6 +444,19 @@ def _run(
         trainer.save(step)
         speak(f"ended at step {step:,}: no better figure in {settings.patience} validations")
     return step, False
+
+
+def _judge(trainer: Trainer, step: int, logs: Sequence[Tracker], speak: Callable[[str], None]) -> None:
+    """Validate the weights after ``step`` steps, write the figures down, and keep the weights if they are the best so far."""
+    held_out = trainer.validate()
+    trainer.keep_best(step, held_out)
+    for log in logs:
+        log.log(step, "validation", held_out)
+    best = " (best)" if trainer.progress.best_step == step else ""
+    # Figures of groups have names of several words; they are in the log.
+    shown = {k: v for k, v in held_out.items() if " " not in k}
+    when = "" if step else ", before training"
+    speak(f"  held out{when}: " + " ".join(f"{k} {v:.4f}" for k, v in shown.items()) + best)
 
 
 def _left(pace: float, steps: int) -> str:

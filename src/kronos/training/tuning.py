@@ -79,6 +79,25 @@ class Tuning:
             module.requires_grad_(True)
 
 
+def layer_rates(network: nn.Module, decay: float) -> dict[str, float]:
+    """Return the learning rate of each parameter by name, over that of the output layers.
+
+    ``decay`` is the rate of a block over that of the block after it; the embeddings come before the first block. Networks other
+    than the model have one rate.
+    """
+    if not isinstance(network, Kronos):
+        return {name: 1.0 for name, _ in network.named_parameters()}
+    blocks = len(network.transformer)
+
+    def depth(name: str) -> int:
+        part, _, rest = name.partition(".")
+        if part in ("embedding", "time_emb"):
+            return 0
+        return 1 + int(rest.partition(".")[0]) if part == "transformer" else blocks + 1
+
+    return {name: decay ** (blocks + 1 - depth(name)) for name, _ in network.named_parameters()}
+
+
 def merged(network: Network) -> Network:
     """Return the plain network with LoRA's additions merged into its weights; without any, the network itself."""
     try:

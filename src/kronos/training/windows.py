@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from kronos.klines.normalize import Normalizer
+from kronos.schema import CLOSE, HIGH, LOW, OPEN
 from kronos.training.bar_store import Store
 
 CLIP = 5.0
@@ -167,6 +168,14 @@ class Order:
             parts.append(self._shuffled[at : at + count])
             first, count = first + len(parts[-1]), count - len(parts[-1])
         return np.concatenate(parts)
+
+
+def upside_down(bars_BT6: Tensor) -> Tensor:
+    """Return normalised windows [B, T, 6] with prices that fall where they rose; high and low change places, volume stays.
+
+    Trained on in both forms, a model cannot learn the trend of the training years, which the years after it need not have.
+    """
+    return torch.cat((-bars_BT6[..., [OPEN, LOW, HIGH, CLOSE]], bars_BT6[..., CLOSE + 1 :]), dim=-1)
 
 
 def normalise_on_prefix(bars_BT6: np.ndarray, lookback_B: np.ndarray, clip: float = CLIP) -> np.ndarray:

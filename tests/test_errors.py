@@ -76,6 +76,34 @@ def test_reader_advises_in_the_words_of_python(tmp_path):
     assert len(read_klines(tmp_path / "a.csv", columns=advised)) == 2
 
 
+@pytest.mark.parametrize(
+    ("header", "advice"),
+    [
+        ("a,b,c,d,e,f", "--map timestamps=a --map open=b --map high=c --map low=d --map close=e"),
+        ("x,y,z,w,v", "--map timestamps=x --map open=y --map high=z --map low=w --map close=v"),
+        ("t,o,h,l,x", "--map close=x"),
+        ("date,open,high,low,Clse", "--map close=Clse"),
+        ("date,erster Preis,hochst,tiefst,Schluss", "--map 'open=erster Preis'"),
+        ("a,b", "a table of closes alone is read with --map timestamps=a --map close=b --close-only"),
+        ("when,Kurs", "a table of closes alone is read with --map timestamps=when --close-only"),
+        ("date,nav", "a table of closes alone is read with --map close=nav --close-only"),
+        ("date,close", "a table of closes alone is read with --close-only"),
+        ("words", "a table has a column for each, and one of closes alone a time and a close"),
+    ],
+)
+def test_refused_columns_come_with_a_mapping_that_reads_the_table(header, advice, tmp_path):
+    names = header.split(",")
+    values = ["2024-01-02", "10", "11", "9", "10.5", "100"]
+    rows = [["2024-01-0" + str(day), *values[1 : len(names)]] for day in (2, 3, 4)]
+    (tmp_path / "a.csv").write_text("\n".join(map(",".join, [names, *rows])) + "\n")
+    with pytest.raises(KlineError) as error:
+        read_klines(tmp_path / "a.csv")
+    assert as_options(error.value.summary).endswith(advice)
+    arguments = {part.name: part.value for part in error.value.message.parts if isinstance(part, Argument)}
+    if arguments:
+        assert len(read_klines(tmp_path / "a.csv", **arguments)) == 3
+
+
 def test_no_library_message_spells_an_option():
     # Front ends and what they alone call may; the library names an Argument.
     fronts = ("cli", "serving", "finetune/overrides.py", "finetune/run.py")

@@ -103,7 +103,7 @@ def test_how_long_it_will_take_is_said_before_it_begins_and_what_it_took_at_the_
         r"estimate: \d+ s \(tokenizer \d+ s, model \d+ s, comparison \d+ s\), from steps measured on cpu", said
     )
     assert said.index("estimate: ") < said.index("tokenizer: ")
-    assert re.search(r"took \d+ s, estimated were \d+ s\n$", said)
+    assert re.search(r"took \d+ s; the estimate was \d+ s\n$", said)
 
 
 def test_an_estimate_counts_steps_of_known_tokens_validations_and_what_is_left(finished):

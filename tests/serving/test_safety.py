@@ -162,7 +162,7 @@ def test_names_of_files_are_shown_and_never_opened(client, tmp_path):
     assert answer["name"] == "secret.csv" and answer["rows"] == 30
     refused = upload(client, b"a,b\n1,2\n", "x/y\\<b>.csv").json()
     assert refused["detail"].startswith("<b>.csv: ") and "/tmp" not in refused["detail"]
-    assert refused["detail"].endswith('map it with "columns": "close=a"')
+    assert refused["detail"].endswith('read with "columns": "timestamps=a,close=b" "close_only": true')
     for path in (
         "/static/../guard.py",
         "/static/%2e%2e/guard.py",

@@ -45,7 +45,7 @@ def finetune(config: FinetuneConfig, world: World, echo: Callable[[str], None] =
         evaluate_finetuned(config, world, echo)
         if expected is not None:
             took = time.perf_counter() - clock
-            echo(f"took {in_words(took)}, estimated were {in_words(expected.seconds)}")
+            echo(f"took {in_words(took)}; the estimate was {in_words(expected.seconds)}")
     world.wait()
     return True
 

@@ -246,6 +246,10 @@ def _volumes(names: Sequence[str]) -> dict[int, tuple[str, int]]:
     return result | {rest[0]: ("volume", 0)} if len(rest) == 1 else result
 
 
+MOST_ALIASES = 12
+"""Accepted names that a refusal lists."""
+
+
 def missing_roles(found: Mapping[str, int]) -> list[str]:
     """The required roles that `find_columns` did not find."""
     timed = any(role in found for role in ("timestamps", "date", "time"))
@@ -270,15 +274,45 @@ def describe_missing(missing: Sequence[str], names: Sequence[str]) -> Message:
     wanted = []
     for role in missing:
         aliases = ALIASES[role] + (ALIASES["date"] + ALIASES["time"] if role == "timestamps" else ())
-        wanted.append(f"  {role}: {', '.join(a for a in aliases if not a.startswith('__'))}")
-    alone = tuple(missing) == tuple(role for role in PRICE_COLUMNS if role != "close")
-    closes = ("; a table of closes alone is read with ", Argument("close_only", True)) if alone else ()
+        shown = [alias for alias in aliases if not alias.startswith("__")]
+        more = f" and {len(shown) - MOST_ALIASES} more" if len(shown) > MOST_ALIASES else ""
+        wanted.append(f"  {role}: {', '.join(shown[:MOST_ALIASES])}{more}")
     return Message(
-        f"no column for {', '.join(missing)} among {_listed(names)}; map it with ",
-        Argument("columns", _suggested(missing, names)),
-        *closes,
+        f"no column for {', '.join(missing)} among {_listed(names)}",
+        *_advice(missing, names),
         "\naccepted names (any case):\n" + "\n".join(wanted),
     )
+
+
+def _advice(missing: Sequence[str], names: Sequence[str]) -> tuple[str | Argument, ...]:
+    """How to map the columns: by likeness of the names, else by an example in their order, or as a table of closes alone."""
+    if len(names) == 1:
+        return ("; a table has a column for each, and one of closes alone a time and a close",)
+    required = ("timestamps", *PRICE_COLUMNS)
+    known = {str(name): _ROLE_OF[normalise_name(name)][0] for name in names if normalise_name(name) in _ROLE_OF}
+    letters = {name: role for name, role in known.items() if len(name.strip()) == 1}
+    if sum(role in PRICE_COLUMNS for role in letters.values()) < 2:  # columns a, b, c: c is not the close
+        known = {name: role for name, role in known.items() if name not in letters}
+        missing = [role for role in required if role in missing or role in letters.values()]
+    free = [str(name) for name in names if str(name).strip() and str(name) not in known]
+    alike = _alike(missing, free)
+    if len(alike) == len(missing):
+        return "; map it with ", Argument("columns", alike)
+    if len(free) >= len(missing):
+        like = {role: name for name, role in alike.items()}
+        others = iter(name for name in free if name not in alike)
+        example = {like.get(role) or next(others): role for role in missing}
+        return "; say which is which, for example ", Argument("columns", example)
+    prices = [role for role in PRICE_COLUMNS if role in missing]
+    if prices == [role for role in PRICE_COLUMNS if role != "close"]:
+        time = alike or (dict.fromkeys(free[:1], "timestamps") if "timestamps" in missing else {})
+        mapped = (Argument("columns", time), " ") if time else ()
+        return "; a table of closes alone is read with ", *mapped, Argument("close_only", True)
+    if len(prices) < len(PRICE_COLUMNS) or not free:
+        return "; map it with ", Argument("columns", alike or {next(iter(free), "Price"): missing[-1]})
+    timed = ("timestamps",) if "timestamps" in missing and len(free) > 1 else ()
+    closes = dict(zip(free, (*timed, "close"), strict=False))
+    return "; a table of closes alone is read with ", Argument("columns", closes), " ", Argument("close_only", True)
 
 
 def _sides(names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -294,9 +328,8 @@ def _sides(names: Sequence[str]) -> dict[str, dict[str, str]]:
     return {side: found[side] for side in ("bid", "ask", "offer", "mid") if side in found}
 
 
-def _suggested(missing: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """A mapping for the missing roles by likeness of the names."""
-    free = [name for name in names if str(name).strip() and normalise_name(name) not in _ROLE_OF]
+def _alike(missing: Sequence[str], free: Sequence[str]) -> dict[str, str]:
+    """{name: role} of missing roles, by likeness of the names."""
     pairs: dict[str, str] = {}
     scores = sorted(
         ((_likeness(name, role), name, role) for name in free for role in missing), key=lambda found: -found[0]
@@ -304,13 +337,13 @@ def _suggested(missing: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     for score, name, role in scores:
         if score >= 0.55 and name not in pairs and role not in pairs.values():
             pairs[name] = role
-    if not pairs:
-        pairs = {next(iter(free), "Price"): missing[-1]}
     return pairs
 
 
 def _likeness(name: str, role: str) -> float:
     key = normalise_name(name)
+    if len(key) < 2:
+        return 0.0
     aliases = ALIASES[role] + (ALIASES["date"] if role == "timestamps" else ())
     best = 0.0
     for alias in map(normalise_name, aliases):

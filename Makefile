@@ -90,7 +90,7 @@ $(VENV)-newest/.ready: pyproject.toml tools/bootstrap.py
 	$(PYTHON) tools/bootstrap.py $(VENV)-newest $(BASE_EXTRAS) --newest
 	@touch $@
 
-# make wheel      wheel and sdist, checked, and tried in an empty environment: forecast, service, page
+# make wheel      wheel and sdist, checked, and tried in an empty environment: forecast, service, page, assistant
 wheel: $(VENV)/.ready
 	$(PYTHON) tools/bootstrap.py $(VENV) release
 	rm -rf build dist

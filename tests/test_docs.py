@@ -76,6 +76,17 @@ def test_every_page_is_in_the_navigation():
     assert [page for page in pages if page not in navigation] == []
 
 
+SAME_IN_CHINESE = {"ONNX", "Python", "HTTP"}
+
+
+def test_every_title_of_the_navigation_has_a_chinese_name():
+    settings, navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")
+    titles = re.findall(r"^ *- (.+?):(?: |$)", navigation, flags=re.MULTILINE)
+    translated = re.findall(r"^ {12}(\S.*?): ", settings, flags=re.MULTILINE)
+    assert len(titles) > 40
+    assert [title for title in titles if title not in translated and title not in SAME_IN_CHINESE] == []
+
+
 def test_generated_pages_name_every_command_and_route():
     pytest.importorskip("fastapi")
     sys.path.insert(0, str(ROOT / "tools"))

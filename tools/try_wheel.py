@@ -1,4 +1,4 @@
-"""Install a wheel into an empty environment, and use it from an empty folder as a user would: forecast, service, page.
+"""Install a wheel into an empty environment, and use it from an empty folder as a user would: forecast, service, page, assistant.
 
 python tools/try_wheel.py dist/kronos_forecast-0.1.0-py3-none-any.whl
 """
@@ -20,6 +20,36 @@ from bootstrap import ROOT, cpu_index
 PORT = 8734
 SECONDS = 120
 """A service that is not ready by then has failed."""
+
+
+ASSISTANT = """
+import sys
+
+import anyio
+import mcp
+
+CALLS = [
+    ("models", {}, "nano"),
+    ("check", {"file": "bars.csv"}, '"ok": true'),
+    ("forecast", {"file": "bars.csv", "horizon": 3, "paths": 10}, '"close"'),
+    ("forecast", {"file": "../secret.csv", "horizon": 3}, None),
+    ("forecast", {"file": "bars.csv", "horizon": 100000}, None),
+]
+
+
+async def session():
+    async with mcp.Client(mcp.StdioServerParameters(command=sys.argv[1], args=["mcp", "prices"])) as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        assert names == ["models", "check", "forecast", "evaluate"], names
+        for name, arguments, said in CALLS:
+            answer = await client.call_tool(name, arguments)
+            text = answer.content[0].text
+            assert answer.is_error == (said is None) and (said or "") in text, (name, arguments, text)
+
+
+anyio.run(session)
+"""
+"""A client of the package mcp: tools are listed and answer; a file outside the folder and a horizon over the limit are refused."""
 
 
 def ask(path: str, body: object = None) -> bytes:
@@ -77,7 +107,12 @@ def main() -> None:
         finally:
             service.terminate()
             service.wait(timeout=60)
-    print(f"{wheel.name}: forecast, service and page work in an empty environment")
+        subprocess.run([*pip, *pinned, f"{wheel}[mcp]"], check=True)
+        (folder / "prices").mkdir()
+        rows = [f"2024-01-{day:02},{day},{day + 1},{day - 1},{day + 0.5}" for day in range(2, 32)]
+        (folder / "prices" / "bars.csv").write_text("\n".join(["date,open,high,low,close", *rows]) + "\n")
+        subprocess.run([binaries / "python", "-c", ASSISTANT, kronos], check=True, cwd=folder, env=clean)
+    print(f"{wheel.name}: forecast, service, page and assistant work in an empty environment")
 
 
 if __name__ == "__main__":

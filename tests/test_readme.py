@@ -101,7 +101,7 @@ def test_links_and_pictures_of_the_readme_lead_to_files_and_pictures_are_small(n
     own = [link for link in links if not link.startswith("http")]
     assert [link for link in own if not (ROOT / link).exists()] == []
     pictures = [ROOT / link for link in own if link.endswith(".png")]
-    assert len(pictures) == 2 and all(picture.stat().st_size < 200_000 for picture in pictures)
+    assert len(pictures) == 4 and all(picture.stat().st_size < 200_000 for picture in pictures)
 
 
 def results(text: str) -> dict[str, list[str]]:

@@ -86,7 +86,7 @@ def _cell(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return "`" + text.replace("|", "\\|") + "`"
+    return f"`{text}`"  # within code a | does not end a table's cell, and an escape would be shown
 
 
 def http() -> str:

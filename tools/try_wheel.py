@@ -31,7 +31,7 @@ import mcp
 CALLS = [
     ("models", {}, "nano"),
     ("check", {"file": "bars.csv"}, '"ok": true'),
-    ("forecast", {"file": "bars.csv", "horizon": 3, "paths": 10}, '"close"'),
+    ("forecast", {"file": "bars.csv", "horizon": 3, "paths": 10}, '"mean": '),
     ("forecast", {"file": "../secret.csv", "horizon": 3}, None),
     ("forecast", {"file": "bars.csv", "horizon": 100000}, None),
 ]

@@ -6,7 +6,7 @@ Where this folder itself is on ``sys.path``, ``import kronos`` finds this file: 
 if __package__:
     from ._find_kronos import load
 else:
-    from _find_kronos import load
+    from _find_kronos import load  # type: ignore[no-redef]
 
 load()
 

@@ -3,7 +3,7 @@
 if __package__:
     from ._find_kronos import load
 else:  # this folder itself is on sys.path
-    from _find_kronos import load
+    from _find_kronos import load  # type: ignore[no-redef]
 
 load()
 

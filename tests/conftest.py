@@ -36,7 +36,7 @@ PRODUCTS = {
 }
 
 
-@pytest.fixture(params=PRODUCTS.values(), ids=PRODUCTS)
+@pytest.fixture(params=list(PRODUCTS.values()), ids=list(PRODUCTS))
 def products(request) -> Iterator[ProductSettings]:
     """The matrix products that the engine takes on each kind of processor, on this one."""
     if request.param.pack_bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -86,6 +87,10 @@ def prices(times: pd.DatetimeIndex) -> pd.DataFrame:
     return table.round(4)
 
 
+def _times(bars: pd.DataFrame) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(bars.index)
+
+
 def binance(bars: pd.DataFrame, page: int = 1000) -> Route:
     """Spot klines: at most ``page`` of them from startTime on, the first there are."""
 
@@ -94,11 +99,11 @@ def binance(bars: pd.DataFrame, page: int = 1000) -> Route:
             return {"timezone": "UTC", "symbols": [_binance_symbol("BTC", "USDT"), _binance_symbol("ETH", "USDT")]}
         if path != "/api/v3/klines":
             return None
-        opens = bars.index.as_unit("ms").asi8
+        opens = _times(bars).as_unit("ms").asi8
         chosen = bars[opens >= int(query.get("startTime", 0))].iloc[: min(page, int(query["limit"]))]
         return [
             [int(t), *(f"{v:.8f}" for v in row), int(t) + 3_599_999, "0", 5, "0", "0", "0"]
-            for t, row in zip(chosen.index.as_unit("ms").asi8, chosen.to_numpy(), strict=True)
+            for t, row in zip(_times(chosen).as_unit("ms").asi8, chosen.to_numpy(), strict=True)
         ]
 
     return route
@@ -139,12 +144,12 @@ def okx(bars: pd.DataFrame) -> Route:
             return {"code": "0", "msg": "", "data": [spot] if query.get("instType") == "SPOT" else []}
         if path not in ("/api/v5/market/candles", "/api/v5/market/history-candles"):
             return {"code": "0", "msg": "", "data": []}
-        opens = bars.index.as_unit("ms").asi8
+        opens = _times(bars).as_unit("ms").asi8
         inside = (opens > int(query.get("before", 0))) & (opens < int(query.get("after", 10**15)))
         rows = bars[inside].iloc[::-1].iloc[: int(query.get("limit", 100))]
         data = [
             [str(t), *(f"{v:.8f}" for v in row), "0", "0", "1"]
-            for t, row in zip(rows.index.as_unit("ms").asi8, rows.to_numpy(), strict=True)
+            for t, row in zip(_times(rows).as_unit("ms").asi8, rows.to_numpy(), strict=True)
         ]
         return {"code": "0", "msg": "", "data": data}
 
@@ -159,12 +164,12 @@ def yahoo(bars: pd.DataFrame, symbol: str, tz: str, exchange: str = "NMS", adjus
             return "crumb"
         if path != f"/v8/finance/chart/{symbol}":
             return {"chart": {"result": None, "error": {"code": "Not Found", "description": "No data found"}}}
-        seconds = bars.index.as_unit("s").asi8
+        seconds = _times(bars).as_unit("s").asi8
         first, last = int(query.get("period1", 0)), int(query.get("period2", 2**40))
         rows = bars[(seconds >= first) & (seconds < last)] if "period1" in query else bars.iloc[-5:]
         now = pd.Timestamp.now(tz)
         close = now.normalize() + pd.Timedelta(hours=16)
-        period = {
+        period: dict[str, Any] = {
             "timezone": "EST",
             "start": int(now.normalize().timestamp()) + 34200,
             "end": int(close.timestamp()),
@@ -177,13 +182,13 @@ def yahoo(bars: pd.DataFrame, symbol: str, tz: str, exchange: str = "NMS", adjus
             "currentTradingPeriod": {"pre": dict(period), "regular": dict(period), "post": dict(period)},
         }  # fmt: skip
         if query.get("interval", "1d")[-1] in "mh":
-            nine = rows.index.normalize().unique() + pd.Timedelta(hours=9.5)
+            nine = _times(rows).normalize().unique() + pd.Timedelta(hours=9.5)
             stamps = [(int(t.timestamp()), int(t.timestamp()) + 23400) for t in nine]
             meta["tradingPeriods"] = [[{**period, "start": a, "end": b}] for a, b in stamps]
-        columns = {name: rows[name].tolist() for name in ("open", "high", "low", "close")}
+        columns: dict[str, Any] = {name: rows[name].tolist() for name in ("open", "high", "low", "close")}
         quote = [{**columns, "volume": rows["volume"].astype(int).tolist()}]
         indicators = {"quote": quote, "adjclose": [{"adjclose": (rows["close"] * route.adjusted).tolist()}]}  # type: ignore[attr-defined]
-        result = {"meta": meta, "timestamp": rows.index.as_unit("s").asi8.tolist(), "indicators": indicators}
+        result = {"meta": meta, "timestamp": _times(rows).as_unit("s").asi8.tolist(), "indicators": indicators}
         return {"chart": {"result": [result], "error": None}}
 
     route.adjusted = adjusted  # type: ignore[attr-defined]
@@ -199,14 +204,14 @@ def eastmoney(bars: pd.DataFrame) -> Route:
         daily = query["klt"] == "101"
         rows = bars
         if daily:
-            days = bars.index.strftime("%Y%m%d")
+            days = _times(bars).strftime("%Y%m%d")
             rows = bars[(days >= query["beg"]) & (days <= query["end"])]
         form = "%Y-%m-%d" if daily else "%Y-%m-%d %H:%M"
         scale = route.scale if query["fqt"] == "1" else 1.0  # type: ignore[attr-defined]
         lines = [
-            f"{t.strftime(form)},{r.open * scale:.4f},{r.close * scale:.4f},{r.high * scale:.4f},{r.low * scale:.4f},"
-            f"{r.volume:.0f},{r.volume * r.close * 100:.2f},1.0,0.5,0.5,0.1"
-            for t, r in zip(rows.index, rows.itertuples(), strict=True)
+            f"{t.strftime(form)},{r['open'] * scale:.4f},{r['close'] * scale:.4f},{r['high'] * scale:.4f},{r['low'] * scale:.4f},"
+            f"{r['volume']:.0f},{r['volume'] * r['close'] * 100:.2f},1.0,0.5,0.5,0.1"
+            for t, r in zip(_times(rows), rows.to_dict("records"), strict=True)
         ]
         return {"rc": 0, "data": {"code": "600519", "market": 1, "name": "x", "klines": lines} if lines else None}
 

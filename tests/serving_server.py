@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import httpx2 as httpx
 import numpy as np
@@ -12,7 +13,8 @@ import pandas as pd
 
 from kronos.serving.app import create_app
 from kronos.serving.config import Settings
-from kronos.serving.server import address_of, listen, server_of
+from kronos.serving.server import server_of
+from kronos.serving.startup import address_of, listen
 from kronos.serving.work import LoadedModel
 
 
@@ -29,7 +31,8 @@ class Server:
 
     @property
     def batcher(self):
-        return self.guard._app.state.service.batcher
+        app: Any = self.guard._app
+        return app.state.service.batcher
 
     def __enter__(self) -> Server:
         self._thread.start()
@@ -44,7 +47,7 @@ class Server:
         self._thread.join(30)
         assert not self._thread.is_alive(), "the server did not end"
 
-    def client(self, **settings: object) -> httpx.Client:
+    def client(self, **settings: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **settings)
 
 
@@ -67,4 +70,5 @@ def bars(count: int = 60, seed: int = 0, start: str = "2024-03-04 09:00", freq: 
 
 def columns(frame: pd.DataFrame) -> dict[str, list]:
     """A table as the API's columns."""
-    return {name: frame[name].map(str).tolist() if name == "timestamps" else frame[name].tolist() for name in frame}
+    table = frame.assign(timestamps=frame["timestamps"].map(str))
+    return {str(name): table[name].tolist() for name in table}

@@ -47,7 +47,7 @@ def test_scripts_import_names_that_exist():
     for folder in ("benchmarks", "tools", "examples", "finetune"):
         for script in sorted((Path(__file__).parent.parent / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kronos":
+                if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "kronos":
                     module = importlib.import_module(node.module)
                     missing += [
                         f"{script.name}: {node.module}.{alias.name}"

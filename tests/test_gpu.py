@@ -3,6 +3,8 @@
 Golden forecasts are met there too: test_golden_forecasts.py.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,16 +59,20 @@ def test_paths_are_those_of_the_cpu_in_any_batch():
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    drops = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p", "token_dropout_p"), 0.0)
+    drops: dict[str, Any] = dict.fromkeys(
+        ("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p", "token_dropout_p"), 0.0
+    )
     return Kronos(6, 6, 2, 64, 4, 128, learn_te=True, **drops).eval().cuda()
 
 
-def tokens(series: int, lookback: int, horizon: int, count: int) -> tuple[torch.Tensor, ...]:
+def tokens(
+    series: int, lookback: int, horizon: int, count: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     torch.manual_seed(1)
     s1, s2 = (torch.randint(64, (series, lookback)) for _ in range(2))
     stamp = torch.stack([torch.randint(n, (series, lookback + horizon)) for n in (60, 24, 7, 32, 13)], dim=-1)
     numbers = torch.rand(series * count, horizon, 2, dtype=torch.float64)
-    return tuple(t.cuda() for t in (s1, s2, stamp, numbers))
+    return s1.cuda(), s2.cuda(), stamp.cuda(), numbers.cuda()
 
 
 @pytest.mark.parametrize("count", [1, 5])

@@ -1,6 +1,7 @@
 """The front door: every usual form of input gives the same forecast, nothing of the user's is changed, errors say what to do."""
 
 import datetime
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -12,14 +13,18 @@ import kronos.predictor.predictor
 from kronos import Kronos, KronosPredictor, KronosTokenizer
 from kronos.calibration import Calibration
 from kronos.forecast.forecast import valid_candles
+from kronos.generation.paths import sample_paths
 from kronos.generation.reference import auto_regressive_inference, decode_tail, generate_paths
 from kronos.generation.sampling import Sampling
-from kronos.klines.features import FEATURES, as_timestamps, time_features, to_matrix
+from kronos.klines.features import as_timestamps, time_features, to_matrix
 from kronos.klines.normalize import Normalizer
+from kronos.schema import FEATURES
 
 LOOKBACK, HORIZON, CONTEXT = 20, 6, 32
-GREEDY = {"top_k": 1, "verbose": False}
-QUIET = {"verbose": False}
+GREEDY: dict[str, Any] = {"top_k": 1, "verbose": False}
+QUIET: dict[str, Any] = {"verbose": False}
+Networks = tuple[Kronos, KronosTokenizer]
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def networks(golden):
 
 
 @pytest.fixture(scope="module")
-def predictor(networks):
+def predictor(networks: Networks):
     return KronosPredictor(*networks, device="cpu", max_context=CONTEXT)
 
 
@@ -164,7 +169,7 @@ def test_read_only_arrays_are_enough(predictor, past, x, y, forecast):
 @pytest.mark.parametrize(
     ("lookback", "horizon", "context"), [(20, 14, 8), (20, 30, 8), (5, 20, 8), (4, 9, 1), (3, 40, 32)]
 )
-def test_a_horizon_beyond_the_context_works(lookback, horizon, context, networks, bars):
+def test_a_horizon_beyond_the_context_works(lookback, horizon, context, networks: Networks, bars):
     past, future = bars.iloc[:lookback], pd.date_range("2024-03-01", periods=horizon, freq="h")
     predictor = KronosPredictor(*networks, device="cpu", max_context=context)
     got = predictor.predict(past, past["timestamps"], future, horizon, sample_count=2, **QUIET)
@@ -175,7 +180,7 @@ def test_a_horizon_beyond_the_context_works(lookback, horizon, context, networks
     ("total", "rows", "context"), [(30, 4, 8), (30, 8, 8), (30, 9, 8), (30, 29, 8), (30, 30, 7), (5, 5, 8), (9, 6, 1)]
 )
 def test_the_decoded_tail_covers_the_rows_asked_for_and_its_last_window_is_decoded_whole(
-    networks, total, rows, context
+    networks: Networks, total, rows, context
 ):
     tokenizer = networks[1]
     s1, s2 = torch.randint(64, (2, 3, total), generator=torch.Generator().manual_seed(1))
@@ -205,7 +210,7 @@ class Echo:
 def test_the_decoded_tail_has_every_bar_once_in_order_with_at_least_half_a_context_before_it(rows, context):
     total = 40
     tokens = torch.arange(total)[None]
-    tail = decode_tail(Echo(context), tokens, tokens, rows, context)[0]
+    tail = decode_tail(cast(KronosTokenizer, Echo(context)), tokens, tokens, rows, context)[0]
     assert tail[:, 0].tolist() == list(range(total - len(tail), total))
     window = min(context, total)
     assert len(tail) >= max(rows, window)
@@ -289,11 +294,14 @@ def test_a_forecast_holds_the_samples_with_their_times_and_series_may_differ_in_
 
 def test_sliding_is_strided_where_paths_are_drawn_and_exact_under_greedy(predictor, bars, monkeypatch):
     """A lookback of 30 and 20 bars more do not fit in a context of 32."""
-    seen = []
-    real = kronos.predictor.predictor.sample_paths
-    monkeypatch.setattr(
-        kronos.predictor.predictor, "sample_paths", lambda *a, **k: seen.append(k["sliding"]) or real(*a, **k)
-    )
+    seen: list[str] = []
+    real = sample_paths
+
+    def noted(*arguments, sliding, **more):
+        seen.append(sliding)
+        return real(*arguments, sliding=sliding, **more)
+
+    monkeypatch.setattr(kronos.predictor.predictor, "sample_paths", noted)
     arguments = (bars.iloc[:30], bars["timestamps"].iloc[:30], bars["timestamps"].iloc[30:50], 20)
     predictor.predict(*arguments, **QUIET)
     predictor.predict(*arguments, **GREEDY)
@@ -324,7 +332,7 @@ def test_the_order_of_a_batch_does_not_matter_under_greedy(predictor, bars, past
     pd.testing.assert_frame_equal(one[0], forecast, rtol=1e-5)
 
 
-def test_networks_in_train_mode_end_in_eval_mode_and_dropout_is_off(networks, past, x, y, forecast):
+def test_networks_in_train_mode_end_in_eval_mode_and_dropout_is_off(networks: Networks, past, x, y, forecast):
     dropped = Kronos(
         **{**networks[0].config.to_dict(), "resid_dropout_p": 0.5, "ffn_dropout_p": 0.5, "attn_dropout_p": 0.5}
     )
@@ -459,7 +467,7 @@ def test_a_wrong_argument_is_named_with_its_value(arguments, named, predictor, p
         ({"device": "abacus"}, "device 'abacus' cannot be used here"),
     ],
 )
-def test_a_predictor_that_cannot_be_is_refused_at_construction(settings, named, networks):
+def test_a_predictor_that_cannot_be_is_refused_at_construction(settings, named, networks: Networks):
     with pytest.raises(ValueError, match=named):
         KronosPredictor(*networks, **{"device": "cpu", **settings})
 
@@ -528,7 +536,7 @@ def arrays(bars):
 
 @pytest.mark.parametrize(("context", "rows"), [(CONTEXT, LOOKBACK + HORIZON), (10, 10)])
 def test_auto_regressive_inference_returns_the_mean_window_in_normalised_units(
-    networks, arrays, past, x, y, context, rows
+    networks: Networks, arrays: Arrays, past, x, y, context, rows
 ):
     model, tokenizer = networks
     got = auto_regressive_inference(tokenizer, model, *arrays, context, HORIZON, top_k=1, sample_count=2)
@@ -538,7 +546,7 @@ def test_auto_regressive_inference_returns_the_mean_window_in_normalised_units(
     np.testing.assert_allclose(Normalizer.of(to_matrix(past)).restore(got[0, -HORIZON:]), want, rtol=1e-5)
 
 
-def test_auto_regressive_inference_evaluates_and_gives_the_modes_back(networks, arrays):
+def test_auto_regressive_inference_evaluates_and_gives_the_modes_back(networks: Networks, arrays: Arrays):
     model = Kronos(**{**networks[0].config.to_dict(), "resid_dropout_p": 0.9}).train()
     model.load_state_dict(networks[0].state_dict())
     tokenizer = networks[1]
@@ -550,7 +558,7 @@ def test_auto_regressive_inference_evaluates_and_gives_the_modes_back(networks, 
     assert model.training and not tokenizer.training
 
 
-def test_paths_are_those_that_are_averaged(networks, arrays):
+def test_paths_are_those_that_are_averaged(networks: Networks, arrays: Arrays):
     model, tokenizer = networks
     torch.manual_seed(4)
     mean = auto_regressive_inference(tokenizer, model, *arrays, CONTEXT, HORIZON, sample_count=3, top_p=None)
@@ -560,13 +568,14 @@ def test_paths_are_those_that_are_averaged(networks, arrays):
     np.testing.assert_allclose(paths.mean(1).numpy(), mean, rtol=1e-6)
 
 
-def test_bars_beyond_the_clip_are_clipped_for_tensors_as_for_arrays(networks, arrays):
+def test_bars_beyond_the_clip_are_clipped_for_tensors_as_for_arrays(networks: Networks, arrays: Arrays):
     model, tokenizer = networks
     bars, *stamps = arrays
+    x_stamp, y_stamp = map(torch.as_tensor, stamps)
     wild = bars.copy()
     wild[0, 0, 4] = 1e6
     clipped = np.clip(wild, -5, 5)
-    run = lambda x: generate_paths(tokenizer, model, x, *map(torch.as_tensor, stamps), CONTEXT, HORIZON)
+    run = lambda x: generate_paths(tokenizer, model, x, x_stamp, y_stamp, CONTEXT, HORIZON)
     torch.manual_seed(0)
     first = run(torch.as_tensor(wild))
     torch.manual_seed(0)
@@ -586,7 +595,7 @@ def test_however_the_work_is_cut_for_memory_the_paths_are_the_same(predictor, pa
 # ------------------------------------------------------------------------------------------ save_pretrained
 
 
-def test_a_saved_pair_forecasts_byte_for_byte_the_same(networks, past, x, y, tmp_path):
+def test_a_saved_pair_forecasts_byte_for_byte_the_same(networks: Networks, past, x, y, tmp_path):
     calibration = Calibration(shrink=0.5, spread=0.1)
     sampling = Sampling(0.8, top_k=50, top_p=0.7)
     ours = KronosPredictor(
@@ -604,7 +613,7 @@ def test_a_saved_pair_forecasts_byte_for_byte_the_same(networks, past, x, y, tmp
     assert drawn[0].tobytes() == drawn[1].tobytes()
 
 
-def test_a_pair_saved_over_another_leaves_nothing_of_it(networks, tmp_path):
+def test_a_pair_saved_over_another_leaves_nothing_of_it(networks: Networks, tmp_path):
     KronosPredictor(*networks, "cpu", CONTEXT, calibration=Calibration(shrink=0.5)).save_pretrained(tmp_path / "pair")
     KronosPredictor(*networks, "cpu", CONTEXT).save_pretrained(tmp_path / "pair", overwrite=True)
     assert kronos.load(tmp_path / "pair", device="cpu").calibration is None

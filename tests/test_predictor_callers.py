@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import warnings
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,15 @@ from kronos.generation.module_path import special_part
 from kronos.generation.prepared import KlineWarning
 from kronos.generation.reference import auto_regressive_inference
 from kronos.generation.sampling import Sampling
-from kronos.klines.features import FEATURES, time_features, to_matrix
+from kronos.klines.features import time_features, to_matrix
 from kronos.klines.normalize import Normalizer
+from kronos.schema import FEATURES
 from tests.processes import run_process
 
 LOOKBACK, HORIZON, CONTEXT = 20, 6, 32
-GREEDY = {"top_k": 1, "verbose": False}
+GREEDY: dict[str, Any] = {"top_k": 1, "verbose": False}
+Networks = tuple[Kronos, KronosTokenizer]
+Series = tuple[pd.DataFrame, pd.Series, pd.Series]
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +50,11 @@ def series(bars):
     return past[list(FEATURES)], past["timestamps"], future["timestamps"]
 
 
-def predictor_of(networks) -> KronosPredictor:
+def predictor_of(networks: Networks) -> KronosPredictor:
     return KronosPredictor(*networks, device="cpu", max_context=CONTEXT)
 
 
-def reference(networks, series) -> np.ndarray:
+def reference(networks: Networks, series: Series) -> np.ndarray:
     """The reference loop's greedy forecast in prices, through the modules."""
     df, x, y = series
     model, tokenizer = networks
@@ -65,7 +69,7 @@ def reference(networks, series) -> np.ndarray:
 # ------------------------------------------------------------------------------------------ copies in a batch
 
 
-def test_n_copies_of_one_path_are_the_n_paths_of_predict_samples(networks, series):
+def test_n_copies_of_one_path_are_the_n_paths_of_predict_samples(networks: Networks, series: Series):
     predictor, (df, x, y) = predictor_of(networks), series
     copies = predictor.predict_batch([df.copy() for _ in range(5)], [x] * 5, [y] * 5, HORIZON, seed=3, verbose=False)
     paths = predictor.predict_samples(df, x, y, HORIZON, 1.0, 0, 0.9, 5, 3, False, anchor=None)[0]
@@ -77,7 +81,7 @@ def test_n_copies_of_one_path_are_the_n_paths_of_predict_samples(networks, serie
     assert len({tuple(copy["close"]) for copy in copies}) == 5
 
 
-def test_copies_of_two_paths_take_the_path_numbers_in_turn(networks, series):
+def test_copies_of_two_paths_take_the_path_numbers_in_turn(networks: Networks, series: Series):
     predictor, (df, x, y) = predictor_of(networks), series
     first, second = predictor.predict_batch([df] * 2, [x] * 2, [y] * 2, HORIZON, sample_count=2, seed=3, verbose=False)
     paths = predictor.predict_samples(df, x, y, HORIZON, 1.0, 0, 0.9, 4, 3, False, anchor=None)[0][..., 3]
@@ -85,7 +89,7 @@ def test_copies_of_two_paths_take_the_path_numbers_in_turn(networks, series):
     np.testing.assert_allclose(second["close"], paths[2:].mean(0), rtol=1e-6)
 
 
-def test_a_series_gets_the_same_path_alone_and_between_copies_of_another(networks, series, bars):
+def test_a_series_gets_the_same_path_alone_and_between_copies_of_another(networks: Networks, series: Series, bars):
     predictor, (df, x, y) = predictor_of(networks), series
     other = bars.iloc[40 : 40 + LOOKBACK]
     alone = predictor.predict(df, x, y, HORIZON, seed=3, verbose=False)
@@ -95,7 +99,7 @@ def test_a_series_gets_the_same_path_alone_and_between_copies_of_another(network
     pd.testing.assert_frame_equal(found[1], alone, rtol=1e-5)
 
 
-def test_series_that_are_alike_only_when_normalised_are_no_copies(networks, series):
+def test_series_that_are_alike_only_when_normalised_are_no_copies(networks: Networks, series: Series):
     predictor, (df, x, y) = predictor_of(networks), series
     flat = df.assign(**dict.fromkeys(FEATURES, 10.0))
     low, high = predictor.predict_batch([flat, flat * 2], [x, x], [y, y], HORIZON, seed=3, verbose=False)
@@ -226,7 +230,7 @@ CHANGES = (
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_changes_a_network_changes_its_forecast_as_in_the_reference(change, networks, series):
+def test_what_changes_a_network_changes_its_forecast_as_in_the_reference(change, networks: Networks, series: Series):
     plain = predictor_of(networks).predict(*series, HORIZON, **GREEDY)
     torch.manual_seed(0)
     model, tokenizer = change(*networks)
@@ -238,7 +242,7 @@ def test_what_changes_a_network_changes_its_forecast_as_in_the_reference(change,
     assert not np.allclose(found, plain, rtol=1e-4)
 
 
-def test_the_warning_about_a_changed_network_comes_once(networks, series):
+def test_the_warning_about_a_changed_network_comes_once(networks: Networks, series: Series):
     predictor = predictor_of(by_hook(*networks))
     with pytest.warns(UserWarning, match=r"have a forward hook at transformer.0, .* module by module"):
         predictor.predict(*series, HORIZON, **GREEDY)
@@ -247,7 +251,7 @@ def test_the_warning_about_a_changed_network_comes_once(networks, series):
         predictor.predict(*series, HORIZON, **GREEDY)
 
 
-def test_a_method_replaced_in_a_class_itself_is_honoured(networks, series, monkeypatch):
+def test_a_method_replaced_in_a_class_itself_is_honoured(networks: Networks, series: Series, monkeypatch):
     plain = predictor_of(networks).predict(*series, HORIZON, **GREEDY)
     own = kronos.nn.layers.SwiGLU.forward
     monkeypatch.setattr(kronos.nn.layers.SwiGLU, "forward", lambda self, x: own(self, x) * 1.5)
@@ -257,7 +261,7 @@ def test_a_method_replaced_in_a_class_itself_is_honoured(networks, series, monke
     assert not np.allclose(found, plain, rtol=1e-4)
 
 
-def test_a_network_put_in_place_of_the_predictors_is_used(networks, series):
+def test_a_network_put_in_place_of_the_predictors_is_used(networks: Networks, series: Series):
     predictor = predictor_of(networks)
     plain = predictor.predict(*series, HORIZON, **GREEDY)
     other = by_subclass(*networks)[0]
@@ -268,7 +272,7 @@ def test_a_network_put_in_place_of_the_predictors_is_used(networks, series):
     assert not np.allclose(found, plain, rtol=1e-4)
 
 
-def test_a_changed_network_in_train_mode_is_evaluated_and_stays_in_its_mode(networks, series):
+def test_a_changed_network_in_train_mode_is_evaluated_and_stays_in_its_mode(networks: Networks, series: Series):
     model, tokenizer = by_hand(*networks)
     model.transformer[0].ffn.w1.up = nn.Sequential(model.transformer[0].ffn.w1.up, nn.Dropout(0.9))
     predictor = predictor_of((model, tokenizer))
@@ -279,7 +283,7 @@ def test_a_changed_network_in_train_mode_is_evaluated_and_stays_in_its_mode(netw
     assert model.transformer[0].ffn.w1.up[1].training and not model.training
 
 
-def test_steps_are_told_and_memory_is_kept_module_by_module(networks, series):
+def test_steps_are_told_and_memory_is_kept_module_by_module(networks: Networks, series: Series):
     predictor = predictor_of(by_hook(*networks))
     prepared = predictor.prepare(*series)
     told = []
@@ -293,7 +297,7 @@ def test_steps_are_told_and_memory_is_kept_module_by_module(networks, series):
     assert told[-1] == (5 * HORIZON, 5 * HORIZON)
 
 
-def test_the_engine_and_the_modules_draw_the_same_paths(networks, series):
+def test_the_engine_and_the_modules_draw_the_same_paths(networks: Networks, series: Series):
     fast = predictor_of(networks).predict_samples(*series, HORIZON, sample_count=3, seed=5, verbose=False)
     networks[0].transformer[0].register_forward_hook(lambda module, inputs, out: out)
     with pytest.warns(UserWarning, match="module by module"):
@@ -301,15 +305,15 @@ def test_the_engine_and_the_modules_draw_the_same_paths(networks, series):
     np.testing.assert_allclose(fast, slow, rtol=1e-4)
 
 
-def test_a_compiled_model_gives_the_forecast_of_the_model(networks, series):
+def test_a_compiled_model_gives_the_forecast_of_the_model(networks: Networks, series: Series):
     plain = predictor_of(networks).predict(*series, HORIZON, **GREEDY)
-    compiled = torch.compile(networks[0])
+    compiled = cast(Kronos, torch.compile(networks[0]))
     predictor = predictor_of((compiled, networks[1]))
     assert predictor.model is compiled
     pd.testing.assert_frame_equal(predictor.predict(*series, HORIZON, **GREEDY), plain)
 
 
-def test_plain_networks_and_subclasses_that_change_nothing_are_plain(networks):
+def test_plain_networks_and_subclasses_that_change_nothing_are_plain(networks: Networks):
     class Named(Kronos):
         nickname = "mine"
 
@@ -332,7 +336,7 @@ def test_comparing_with_a_plain_network_does_not_import_the_compiler_of_torch():
 # ------------------------------------------------------------------------------------------ generate
 
 
-def test_generate_is_the_step_between_normalised_windows_and_forecasts(networks, series):
+def test_generate_is_the_step_between_normalised_windows_and_forecasts(networks: Networks, series: Series):
     predictor, (df, x, y) = predictor_of(networks), series
     matrix = to_matrix(df)
     scale = Normalizer.of(matrix)
@@ -343,7 +347,7 @@ def test_generate_is_the_step_between_normalised_windows_and_forecasts(networks,
     np.testing.assert_allclose(scale.restore(found[0]), want, rtol=1e-6)
 
 
-def test_every_forecast_goes_through_an_overridden_generate(networks, series):
+def test_every_forecast_goes_through_an_overridden_generate(networks: Networks, series: Series, monkeypatch):
     calls = []
 
     class Flat(KronosPredictor):
@@ -360,26 +364,26 @@ def test_every_forecast_goes_through_an_overridden_generate(networks, series):
     np.testing.assert_allclose(batch[1]["close"], df["close"].iloc[-1], rtol=1e-5)
     paths = predictor.predict_samples(df, x, y, HORIZON, sample_count=3, verbose=False, anchor=None)
     np.testing.assert_allclose(paths[..., 3], df["close"].iloc[-1], rtol=1e-5)
-    predictor.generate = lambda x, *_: np.zeros((len(x), 1, 6))
+    monkeypatch.setattr(predictor, "generate", lambda x, *_: np.zeros((len(x), 1, 6)))
     with pytest.raises(ValueError, match=r"must return an array of shape \[1, 6, 6\], found \[1, 1, 6\]"):
         predictor.predict(df, x, y, HORIZON, verbose=False)
 
 
-def test_equal_windows_get_different_paths_from_generate(networks, series):
+def test_equal_windows_get_different_paths_from_generate(networks: Networks, series: Series):
     predictor, (df, x, y) = predictor_of(networks), series
     prepared = predictor.prepare(df, x, y).window
-    inputs = [np.repeat(part[None], 3, axis=0) for part in prepared]
+    values, x_stamp, y_stamp = (np.repeat(part[None], 3, axis=0) for part in prepared)
     torch.manual_seed(0)
-    found = predictor.generate(*inputs, HORIZON, 1.0, 0, 0.9, 1, False)
+    found = predictor.generate(values, x_stamp, y_stamp, HORIZON, 1.0, 0, 0.9, 1, False)
     assert len({tuple(path) for path in found[:, :, 3]}) == 3
     torch.manual_seed(0)
-    mean = predictor.generate(*(part[:1] for part in inputs), HORIZON, 1.0, 0, 0.9, 3, False)
+    mean = predictor.generate(values[:1], x_stamp[:1], y_stamp[:1], HORIZON, 1.0, 0, 0.9, 3, False)
     np.testing.assert_allclose(mean[0], found.mean(axis=0), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=r"y_stamp must have 9 steps \(pred_len\), found 6"):
-        predictor.generate(*inputs, 9, 1.0, 0, 0.9, 1, False)
+        predictor.generate(values, x_stamp, y_stamp, 9, 1.0, 0, 0.9, 1, False)
 
 
-def test_an_override_that_calls_the_published_generate_draws_paths(networks, series):
+def test_an_override_that_calls_the_published_generate_draws_paths(networks: Networks, series: Series):
     class Shifted(KronosPredictor):
         def generate(self, *arguments):
             assert [part.dtype for part in arguments[:3]] == [np.float32] * 3
@@ -397,7 +401,7 @@ def test_an_override_that_calls_the_published_generate_draws_paths(networks, ser
     assert not np.array_equal(draw(2), paths)
 
 
-def test_a_generate_patched_in_the_class_is_called(networks, series, monkeypatch):
+def test_a_generate_patched_in_the_class_is_called(networks: Networks, series: Series, monkeypatch):
     monkeypatch.setattr(KronosPredictor, "generate", lambda self, x, *rest: np.zeros((len(x), HORIZON, 6)))
     df, x, y = series
     found = predictor_of(networks).predict(df, x, y, HORIZON, verbose=False)
@@ -407,45 +411,46 @@ def test_a_generate_patched_in_the_class_is_called(networks, series, monkeypatch
 # ------------------------------------------------------------------------------------------ names and settings
 
 
-def test_names_of_the_published_class_are_there(networks):
+def test_names_of_the_published_class_are_there(networks: Networks):
     predictor = predictor_of(networks)
     assert predictor.device == "cpu"
-    assert KronosPredictor(*networks, device=torch.device("cpu")).device.type == "cpu"  # as it was given
+    device = KronosPredictor(*networks, device=torch.device("cpu")).device
+    assert isinstance(device, torch.device) and device.type == "cpu"  # as it was given
     assert predictor.price_cols == ["open", "high", "low", "close"]
     assert (predictor.vol_col, predictor.amt_vol) == ("volume", "amount")
     assert predictor.time_cols == ["minute", "hour", "weekday", "day", "month"]
 
 
-def test_a_negative_top_k_is_off_in_predict(networks, series):
+def test_a_negative_top_k_is_off_in_predict(networks: Networks, series: Series):
     predictor = predictor_of(networks)
     off, negative = (predictor.predict(*series, HORIZON, top_k=k, seed=1, verbose=False) for k in (0, -1))
     pd.testing.assert_frame_equal(off, negative)
 
 
 @pytest.mark.parametrize("top_p", [None, 1, 1.0, 1.5])
-def test_a_top_p_of_one_or_more_is_off_in_predict(top_p, networks, series):
+def test_a_top_p_of_one_or_more_is_off_in_predict(top_p, networks: Networks, series: Series):
     predictor = predictor_of(networks)
     off, given = (predictor.predict(*series, HORIZON, top_p=p, seed=1, verbose=False) for p in (1.0, top_p))
     pd.testing.assert_frame_equal(off, given)
 
 
-def test_a_top_p_of_nothing_takes_the_likeliest_code(networks, series):
+def test_a_top_p_of_nothing_takes_the_likeliest_code(networks: Networks, series: Series):
     predictor = predictor_of(networks)
     found = predictor.predict(*series, HORIZON, top_p=0.0, seed=1, verbose=False)
     pd.testing.assert_frame_equal(found, predictor.predict(*series, HORIZON, **GREEDY))
 
 
-def test_numbers_written_as_texts_forecast_as_numbers(networks, series):
+def test_numbers_written_as_texts_forecast_as_numbers(networks: Networks, series: Series):
     predictor, (df, x, y) = predictor_of(networks), series
     want = predictor.predict(df, x, y, HORIZON, **GREEDY)
     pd.testing.assert_frame_equal(predictor.predict(df.astype(str), x, y, HORIZON, **GREEDY), want)
 
 
-def test_forecasts_are_drawn_by_the_models_own_sampling(series):
+def test_forecasts_are_drawn_by_the_models_own_sampling(series: Series):
     df, x, y = series
     predictor, own = kronos.load("nano", device="cpu"), kronos.loading.pair_settings("nano")
     assert (predictor.sampling.temperature, predictor.sampling.top_p) == (own.temperature, own.top_p)
-    quiet = {"sample_count": 3, "seed": 1, "verbose": False}
+    quiet: dict[str, Any] = {"sample_count": 3, "seed": 1, "verbose": False}
     drawn = predictor.forecast(df, x, y, **quiet).paths
     np.testing.assert_array_equal(
         drawn, predictor.forecast(df, x, y, T=own.temperature, top_p=own.top_p, **quiet).paths
@@ -455,7 +460,7 @@ def test_forecasts_are_drawn_by_the_models_own_sampling(series):
 
 
 @pytest.mark.parametrize("missing", [np.nan, None, pd.NA])
-def test_a_volume_that_is_all_missing_is_refused_as_in_the_published_class(missing, networks, series):
+def test_a_volume_that_is_all_missing_is_refused_as_in_the_published_class(missing, networks: Networks, series: Series):
     df, x, y = series
     with pytest.raises(ValueError, match=r"20 values are missing .* in column 'volume', row 0"):
         predictor_of(networks).predict(df.assign(volume=missing), x, y, HORIZON, **GREEDY)
@@ -560,8 +565,11 @@ DOUBTS = {
 
 
 @pytest.mark.parametrize(("change", "text"), DOUBTS.items(), ids=[change.__name__ for change in DOUBTS])
-def test_doubtful_times_are_warned_of_by_predict_and_refused_by_forecast(change, text, networks, series):
-    predictor, changed = predictor_of(networks), change(*series)
+def test_doubtful_times_are_warned_of_by_predict_and_refused_by_forecast(
+    change, text, networks: Networks, series: Series
+):
+    predictor = predictor_of(networks)
+    changed: Series = change(*series)
     with pytest.warns(KlineWarning, match=text) as caught:
         assert predictor.predict(*changed, HORIZON, **GREEDY).notna().all().all()
     assert len([w for w in caught if text in str(w.message)]) == 1
@@ -571,7 +579,7 @@ def test_doubtful_times_are_warned_of_by_predict_and_refused_by_forecast(change,
         predictor.predict_samples(*changed, HORIZON, sample_count=2, verbose=False)
 
 
-def test_a_batch_is_warned_of_once_for_each_kind_of_doubt(networks, series):
+def test_a_batch_is_warned_of_once_for_each_kind_of_doubt(networks: Networks, series: Series):
     predictor, (df, x, y) = predictor_of(networks), series
     odd, day = df.iloc[::-1], pd.Timedelta(days=1)
     times = [x, x.iloc[::-1] - day, x.iloc[::-1] - 2 * day]
@@ -580,7 +588,7 @@ def test_a_batch_is_warned_of_once_for_each_kind_of_doubt(networks, series):
     assert len(caught) == 1
 
 
-def test_two_names_of_one_clock_are_not_mixed_zones(networks, series):
+def test_two_names_of_one_clock_are_not_mixed_zones(networks: Networks, series: Series):
     df, x, y = series
     future = [f"{time}+08:00" for time in y]
     drawn = predictor_of(networks).forecast(df, x.dt.tz_localize("Asia/Shanghai"), future, verbose=False)
@@ -589,6 +597,6 @@ def test_two_names_of_one_clock_are_not_mixed_zones(networks, series):
         predictor_of(networks).forecast(df, x.dt.tz_localize("Asia/Shanghai"), y.dt.tz_localize("UTC"), verbose=False)
 
 
-def test_prepare_refuses_doubtful_times_as_forecast_does(networks, series):
+def test_prepare_refuses_doubtful_times_as_forecast_does(networks: Networks, series: Series):
     with pytest.raises(ValueError, match="which is not after the last bar"):
         predictor_of(networks).prepare(*overlapping(*series))

@@ -1,6 +1,7 @@
 """Prices that are not around 100: tiny units, collapses and splits."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,8 @@ def test_written_tables_keep_tiny_prices(tmp_path, ending):
     index = pd.date_range("2024-01-01", periods=2, name="timestamps")
     table = pd.DataFrame({"close": [1.2345678e-13, 2.5e-11], "close_q10": [1e-19, 2e-12]}, index=index)
     (tmp_path / f"f.{ending}").write_bytes(table_bytes(table, f".{ending}"))
-    read = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet}[ending](tmp_path / f"f.{ending}")
+    read_by: dict[str, Any] = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet}
+    read = read_by[ending](tmp_path / f"f.{ending}")
     np.testing.assert_allclose(read[["close", "close_q10"]], table, rtol=1e-7)
     assert list(pd.to_datetime(read["timestamps"])) == list(index)
 
@@ -119,7 +121,7 @@ def test_a_spread_that_dwarfs_the_last_price_is_warned_of_by_number(nano):
 def test_a_jump_is_found_with_its_row_and_split(ratio, split):
     table = walk(300)
     table.loc[200:, PRICES] /= ratio
-    (jump,) = find_jumps(table["open"], table["close"])
+    (jump,) = find_jumps(table["open"].to_numpy(), table["close"].to_numpy())
     assert (jump.row, jump.split, jump.inside) == (200, split, False)
     assert jump.before / jump.after == pytest.approx(ratio, rel=0.02)
 
@@ -128,7 +130,7 @@ def test_a_split_is_found_where_each_bar_opens_at_the_close_before():
     table = walk(300)
     table.loc[200:, PRICES] /= 10
     table["open"] = table["close"].shift(fill_value=100.0)
-    (jump,) = find_jumps(table["open"], table["close"])
+    (jump,) = find_jumps(table["open"].to_numpy(), table["close"].to_numpy())
     assert (jump.row, jump.split, jump.inside) == (200, (10, 1), True)
 
 
@@ -136,12 +138,13 @@ def test_a_fall_within_a_bar_is_a_jump_and_no_small_split():
     table = walk(300)
     table.loc[200:, PRICES] *= 0.75
     table.loc[200, "open"] = table["close"][199]
-    (jump,) = find_jumps(table["open"], table["close"])
+    (jump,) = find_jumps(table["open"].to_numpy(), table["close"].to_numpy())
     assert (jump.row, jump.split) == (200, None)
 
 
 def test_ordinary_moves_of_a_wild_series_are_no_jumps():
-    assert find_jumps(*(walk(500, step=0.08)[name] for name in ("open", "close"))) == []
+    wild = walk(500, step=0.08)
+    assert find_jumps(wild["open"].to_numpy(), wild["close"].to_numpy()) == []
 
 
 def test_check_warns_of_a_jump_with_row_and_split():

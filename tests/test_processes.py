@@ -37,6 +37,7 @@ def runs(pid: int) -> bool:
 @pytest.mark.parametrize("seconds", [0, 300], ids=["parent_over", "parent_runs"])
 def test_a_grandchild_in_a_session_of_its_own_is_ended(seconds):
     with started([sys.executable, "-c", PARENT, seconds], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         grandchild = int(process.stdout.readline())
         if not seconds:
             process.wait(30)
@@ -57,6 +58,7 @@ def test_a_suite_that_is_terminated_ends_its_children(tmp_path):
     (tmp_path / "test_suite.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-s", "-q", "-p", "tests.conftest", tmp_path / "test_suite.py"]
     with started(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT) as suite:
+        assert suite.stdout is not None
         child = int(next(line for line in suite.stdout if line.strip().isdigit()))
         suite.send_signal(signal.SIGTERM)
         suite.communicate(timeout=60)

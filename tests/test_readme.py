@@ -115,7 +115,7 @@ def test_results_of_the_readme_are_those_of_the_page_of_results(name):
     part = re.split(r"\n## ", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))[1]
     page, readme = (
         results(part),
-        results(re.search(r"\n## (?:Results|结果)\n(.*?)\n## ", (ROOT / name).read_text(encoding="utf-8"), re.S)[1]),
+        results(*re.findall(r"\n## (?:Results|结果)\n(.*?)\n## ", (ROOT / name).read_text(encoding="utf-8"), re.S)),
     )
     rows = list(readme.values())[::-1][2:]  # after the header and its line
     for cells, model in zip(rows, ("nano calibrated", "nano", "last", "garch", "bootstrap", "lightgbm"), strict=True):

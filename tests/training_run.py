@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from kronos.training.losses import ModelObjective, tokens_of
 from kronos.training.trainer import LoopSettings, TrainingTask, train
 from kronos.training.windows import Order, Windows
 
-DROPS = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p"), 0.0)
+DROPS: dict[str, Any] = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p"), 0.0)
 
 
 def launch(arguments: list[str], processes: int = 1, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -46,7 +47,7 @@ def walk(bars: int, seed: int) -> pd.DataFrame:
 
 def small_pair(dropout: float = 0.0) -> tuple[KronosTokenizer, Kronos]:
     torch.manual_seed(0)
-    bits = {"s1_bits": 5, "s2_bits": 5}
+    bits: dict[str, Any] = {"s1_bits": 5, "s2_bits": 5}
     tokenizer = KronosTokenizer(
         d_in=6, d_model=16, n_heads=2, ff_dim=32, n_enc_layers=2, n_dec_layers=2, **DROPS, **bits,
         beta=0.05, gamma0=1.0, gamma=1.1, zeta=0.05, group_size=5,

@@ -35,13 +35,19 @@ _HOME = {
 
 __all__ = [*_HOME, "__version__"]
 
-if TYPE_CHECKING:
-    from kronos.calendars import future_timestamps
-    from kronos.forecast.forecast import Forecast
-    from kronos.hub.pairing import PairWarning
-    from kronos.klines import KlineError, clean, read_klines, validate
-    from kronos.loading import load
-    from kronos.nn import CheckpointError, ConfigError, Kronos, KronosTokenizer
-    from kronos.predictor import KronosPredictor
+if TYPE_CHECKING:  # "as": type checkers of users cannot read __all__ here
+    from kronos.calendars import future_timestamps as future_timestamps
+    from kronos.forecast.forecast import Forecast as Forecast
+    from kronos.hub.pairing import PairWarning as PairWarning
+    from kronos.klines import KlineError as KlineError
+    from kronos.klines import clean as clean
+    from kronos.klines import read_klines as read_klines
+    from kronos.klines import validate as validate
+    from kronos.loading import load as load
+    from kronos.nn import CheckpointError as CheckpointError
+    from kronos.nn import ConfigError as ConfigError
+    from kronos.nn import Kronos as Kronos
+    from kronos.nn import KronosTokenizer as KronosTokenizer
+    from kronos.predictor import KronosPredictor as KronosPredictor
 
 __getattr__, __dir__ = lazy(__name__, _HOME)

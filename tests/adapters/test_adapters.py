@@ -27,7 +27,8 @@ def bars(n=80, freq="D", seed=0):
 
 def test_bars_are_told_from_other_tables_by_their_columns():
     assert candle_columns(["Open", "High", "Low", "Close"]) == {"open": 0, "high": 1, "low": 2, "close": 3}
-    assert candle_columns(["close", "open", "low", "high", "Volume"])["volume"] == 4
+    found = candle_columns(["close", "open", "low", "high", "Volume"])
+    assert found is not None and found["volume"] == 4
     for other in (["a", "b"], ["open", "close"], [0, 1, 2, 3], ["open", "high", "low", "close", "sentiment"]):
         assert candle_columns(other) is None
 

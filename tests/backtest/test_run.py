@@ -193,7 +193,7 @@ def test_figures_of_the_report_follow_from_its_daily_table(root: Path, report: d
     assert mine.index[0] == pd.Timestamp("2024-08-01")  # traded by the signals of the day before
     assert totals["strategy_with_cost"] == pytest.approx((mine["return"] - mine["cost"]).sum())
     # The account is what its own daily returns after costs make of the cash.
-    assert mine["account"].iloc[-1] == pytest.approx(1e8 * (1 + mine["return"] - mine["cost"]).prod(), rel=1e-3)
+    assert mine["account"].iloc[-1] == pytest.approx(1e8 * np.prod(1 + mine["return"] - mine["cost"]), rel=1e-3)
     risk, reported = risk_of(mine), report["strategy"]["return"]["risk"]  # type: ignore[index]
     assert set(risk) == set(reported)
     for curve, figures in risk.items():

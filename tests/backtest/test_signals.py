@@ -23,9 +23,10 @@ from kronos.backtest.signals import (
     signals_of,
 )
 from kronos.generation.paths import Drawn
-from kronos.klines.features import FEATURES, time_features, to_matrix
+from kronos.klines.features import time_features, to_matrix
 from kronos.klines.normalize import Normalizer
 from kronos.metrics.ic import daily_ic, returns_after, summary, wide
+from kronos.schema import FEATURES
 from tests import backtest_bars
 
 LOOKBACK, HORIZON = 20, 4
@@ -177,8 +178,13 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert len(list((tmp_path / "run" / signals_module.PARTS).glob("*.parquet"))) == 1
     assert not (tmp_path / "run" / signals_module.TABLE).exists()
     calls: list[int] = []
+
+    def noted(*arguments):
+        calls.append(1)
+        return forecast_chunk(*arguments)
+
     with monkeypatch.context() as patch:
-        patch.setattr(signals_module, "forecast_chunk", lambda *a: calls.append(1) or forecast_chunk(*a))
+        patch.setattr(signals_module, "forecast_chunk", noted)
         resumed = generate_signals(panel, predictor, SETTINGS, tmp_path / "run", verbose=False)
     assert len(calls) == len(panel.chunks(SETTINGS.batch)) - 1
     pd.testing.assert_frame_equal(resumed, whole)
@@ -248,7 +254,7 @@ def test_predictions_are_tables_of_day_and_instrument_by_signal(
 def test_bars_outside_of_the_calendar_and_ranges_without_windows_are_named(table: pd.DataFrame) -> None:
     calendar = pd.DatetimeIndex(backtest_bars.bars(0)["timestamps"])
     with pytest.raises(ValueError, match="not in the calendar: 2024-09-24"):
-        Panel.of(table, calendar.drop(pd.Timestamp("2024-09-24")), LOOKBACK, HORIZON, FIRST, LAST)
+        Panel.of(table, calendar.drop([pd.Timestamp("2024-09-24")]), LOOKBACK, HORIZON, FIRST, LAST)
     with pytest.raises(ValueError, match="no symbol has 20 bars"):
         Panel.of(table, calendar, LOOKBACK, HORIZON, pd.Timestamp("2026-01-01"), pd.Timestamp("2026-02-01"))
     with pytest.raises(ValueError, match="lacks amount"):

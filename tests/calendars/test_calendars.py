@@ -15,12 +15,16 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the market data
 
 CN_MORNING = pd.timedelta_range("9h 35min", "11h 30min", freq="5min")
 CN_AFTERNOON = pd.timedelta_range("13h 5min", "15h", freq="5min")
-CN_SLOTS = CN_MORNING.append(CN_AFTERNOON)
+CN_SLOTS = pd.TimedeltaIndex([*CN_MORNING, *CN_AFTERNOON])
 US_SLOTS = pd.timedelta_range("9h 30min", "15h 55min", freq="5min")
 
 
 def bars(days: pd.DatetimeIndex, slots: pd.TimedeltaIndex) -> pd.DatetimeIndex:
     return pd.DatetimeIndex([day + slot for day in days for slot in slots])
+
+
+def joined(*parts: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex([stamp for part in parts for stamp in part])
 
 
 def weekdays(start: str, end: str) -> pd.DatetimeIndex:
@@ -74,21 +78,21 @@ def test_an_fx_week_opens_on_sunday_evening_and_closes_on_friday():
 @pytest.mark.parametrize("calendar", [None, "fx"])
 def test_an_fx_week_in_utc_moves_by_an_hour_when_new_york_changes_clocks(calendar):
     stamps = fx_week("2025-01-06", "2025-04-12")
-    cut = int(np.searchsorted(stamps, pd.Timestamp("2025-03-06", tz="UTC")))
+    cut = int(stamps.searchsorted(pd.Timestamp("2025-03-06", tz="UTC")))
     same(future_timestamps(stamps[:cut], 240, calendar), stamps[cut : cut + 240])
 
 
 def test_utc_stamped_stocks_whose_history_has_a_clock_change_follow_new_york():
     local = bars(weekdays("2025-02-10", "2025-03-14"), US_SLOTS).tz_localize("America/New_York")
     stamps = local.tz_convert("UTC")
-    cut = int(np.searchsorted(stamps, pd.Timestamp("2025-03-11", tz="UTC")))  # one new day against twenty old ones
+    cut = int(stamps.searchsorted(pd.Timestamp("2025-03-11", tz="UTC")))  # one new day against twenty old ones
     same(future_timestamps(stamps[:cut], 78 * 3), stamps[cut:])
 
 
 def test_naive_utc_stamped_stocks_are_recognised_by_their_hours_before_a_clock_change():
     local = bars(weekdays("2025-02-10", "2025-03-14"), US_SLOTS).tz_localize("America/New_York")
     stamps = local.tz_convert("UTC").tz_localize(None)
-    cut = int(np.searchsorted(stamps, pd.Timestamp("2025-03-07")))
+    cut = int(stamps.searchsorted(pd.Timestamp("2025-03-07")))
     same(future_timestamps(stamps[:cut], 200), stamps[cut:])
 
 
@@ -101,17 +105,17 @@ def test_missing_minutes_of_a_thin_market_do_not_remove_their_slots():
 
 def test_an_early_close_is_not_learned_as_the_norm():
     full, short = weekdays("2024-11-04", "2024-11-28"), weekdays("2024-11-29", "2024-11-29")
-    stamps = bars(full, US_SLOTS).append(bars(short, US_SLOTS[:42])).append(bars(short + pd.Timedelta("3D"), US_SLOTS))
+    stamps = joined(bars(full, US_SLOTS), bars(short, US_SLOTS[:42]), bars(short + pd.Timedelta("3D"), US_SLOTS))
     same(future_timestamps(stamps, 78 * 4), bars(weekdays("2024-12-03", "2024-12-06"), US_SLOTS))
 
 
 def test_a_new_way_of_labelling_is_followed_after_three_days():
     old = pd.to_timedelta(["9h 30min", "10h", "11h", "12h", "13h", "14h", "15h"])
     new = pd.timedelta_range("9h 30min", "15h 30min", freq="1h")
-    stamps = bars(weekdays("2025-06-02", "2025-06-27"), old).append(bars(weekdays("2025-06-30", "2025-07-02"), new))
+    stamps = joined(bars(weekdays("2025-06-02", "2025-06-27"), old), bars(weekdays("2025-06-30", "2025-07-02"), new))
     same(future_timestamps(stamps, 14), bars(weekdays("2025-07-03", "2025-07-04"), new))
     early = bars(pd.DatetimeIndex(["2025-07-03"]), new[:4])  # closes at 13:00, and the fourth of July is a holiday
-    same(future_timestamps(stamps, 11, "NYSE"), early.append(bars(pd.DatetimeIndex(["2025-07-07"]), new)))
+    same(future_timestamps(stamps, 11, "NYSE"), joined(early, bars(pd.DatetimeIndex(["2025-07-07"]), new)))
 
 
 def test_a_history_of_part_of_one_day_continues_in_plain_steps():
@@ -159,9 +163,11 @@ def test_a_shares_skip_the_october_holiday_and_keep_their_lunch():
 def test_new_york_is_shut_on_thanksgiving_and_closes_early_the_day_after(zone):
     days = weekdays("2024-10-21", "2024-11-22")  # the clocks change on November 3
     stamps = bars(days, US_SLOTS)
-    expected = bars(weekdays("2024-11-25", "2024-11-27"), US_SLOTS)
-    expected = expected.append(bars(pd.DatetimeIndex(["2024-11-29"]), US_SLOTS[:42]))  # 9:30 to 13:00
-    expected = expected.append(bars(pd.DatetimeIndex(["2024-12-02"]), US_SLOTS))
+    expected = joined(
+        bars(weekdays("2024-11-25", "2024-11-27"), US_SLOTS),
+        bars(pd.DatetimeIndex(["2024-11-29"]), US_SLOTS[:42]),  # 9:30 to 13:00
+        bars(pd.DatetimeIndex(["2024-12-02"]), US_SLOTS),
+    )
     if zone:
         stamps = stamps.tz_localize("America/New_York").tz_convert(zone)
         expected = expected.tz_localize("America/New_York").tz_convert(zone)
@@ -201,7 +207,7 @@ def test_four_hour_bars_cut_in_utc_follow_the_session_through_the_clock_change()
     every = pd.date_range("2024-09-02", "2024-12-20", freq="4h", tz="UTC")
     open_minutes = bars(weekdays("2024-09-03", "2024-11-27"), US_SLOTS).tz_localize("America/New_York")
     stamps = every[every.isin(open_minutes.tz_convert("UTC").floor("4h"))]
-    cut = int(np.searchsorted(stamps, pd.Timestamp("2024-10-30", tz="UTC")))
+    cut = int(stamps.searchsorted(pd.Timestamp("2024-10-30", tz="UTC")))
     same(future_timestamps(stamps[:cut], 40, "XNYS"), stamps[cut:])
 
 
@@ -214,7 +220,7 @@ def test_monthly_bars_on_the_last_session_of_the_month():
 
 
 def test_daily_bars_stamped_at_midnight_utc_are_dates_not_the_evening_before():
-    stamps = pd.date_range("2024-06-03", "2024-06-28", freq="B", tz="UTC").drop(pd.Timestamp("2024-06-19", tz="UTC"))
+    stamps = pd.date_range("2024-06-03", "2024-06-28", freq="B", tz="UTC").drop([pd.Timestamp("2024-06-19", tz="UTC")])
     result = future_timestamps(stamps, 5, "XNYS")
     days = ["2024-07-01", "2024-07-02", "2024-07-03", "2024-07-05", "2024-07-08"]
     same(result, pd.DatetimeIndex(days, tz="UTC"))
@@ -232,7 +238,7 @@ def test_a_horizon_past_the_calendars_end_says_so_and_leaves_public_holidays_out
     ):
         result = future_timestamps(history, 48 * 11, "XSHG")
     # 1 January 2027 is a Friday
-    same(result, bars(weekdays("2026-12-21", "2026-12-31").append(weekdays("2027-01-04", "2027-01-05")), CN_SLOTS))
+    same(result, bars(joined(weekdays("2026-12-21", "2026-12-31"), weekdays("2027-01-04", "2027-01-05")), CN_SLOTS))
 
 
 def test_a_horizon_within_the_calendar_warns_of_nothing():
@@ -286,7 +292,7 @@ def test_a_horizon_beyond_the_year_2261_is_refused():
 
 
 def test_a_calendar_of_another_market_is_refused():
-    weekends = pd.date_range("2024-06-01", "2024-06-30", freq="W-SAT").append(pd.DatetimeIndex(["2024-07-01"]))
+    weekends = joined(pd.date_range("2024-06-01", "2024-06-30", freq="W-SAT"), pd.DatetimeIndex(["2024-07-01"]))
     with pytest.raises(ValueError, match="only 17% of the recent history lies in sessions of XNYS"):
         future_timestamps(bars(weekends, US_SLOTS), 5, "XNYS")
 
@@ -312,7 +318,7 @@ def test_fx_named_needs_no_weekend_in_its_history():
 def test_naive_times_that_fit_the_sessions_only_as_utc_are_read_so_with_a_warning():
     local = bars(weekdays("2024-02-20", "2024-03-12"), US_SLOTS).tz_localize("America/New_York")
     naive = local.tz_convert("UTC").tz_localize(None)
-    cut = int(np.searchsorted(naive, pd.Timestamp("2024-03-09")))  # the clocks change on March 10
+    cut = int(naive.searchsorted(pd.Timestamp("2024-03-09")))  # the clocks change on March 10
     with pytest.warns(CalendarWarning, match="only as UTC"):
         result = future_timestamps(naive[:cut], 100, "XNYS")
     same(result, naive[cut:])
@@ -353,7 +359,7 @@ def cn_futures(start: str, end: str, night: str | None, minutes: int, side: str 
     """A product of a Chinese futures exchange in 2024; no night session where ``night``, its close, is None."""
     days = weekdays(start, end)
     for first, last in CN_CLOSED_2024:
-        days = days[(days < f"2024-{first}") | (days > f"2024-{last}")]
+        days = days[(days < pd.Timestamp(f"2024-{first}")) | (days > pd.Timestamp(f"2024-{last}"))]
     stamps = []
     for day in days:
         held = [("21:00", night)] if night and day not in NO_NIGHT_2024 else []
@@ -376,13 +382,13 @@ def test_no_night_session_is_held_before_public_holidays_where_the_calendar_is_n
     for side in ("left", "right"):
         stamps = cn_futures("2024-03-04", "2024-10-31", night, minutes, side)
         for holiday in ("2024-04-30", "2024-06-07", "2024-09-12", "2024-09-30"):
-            cut = int(np.searchsorted(stamps, pd.Timestamp(holiday)))
+            cut = int(stamps.searchsorted(pd.Timestamp(holiday)))
             same(future_timestamps(stamps[:cut], 60, "shfe"), stamps[cut : cut + 60])
 
 
 def test_the_night_of_friday_goes_on_after_midnight_on_saturday():
     stamps = cn_futures("2024-07-01", "2024-08-30", "26:30", 15)
-    cut = int(np.searchsorted(stamps, pd.Timestamp("2024-08-03 00:00"))) + 1
+    cut = int(stamps.searchsorted(pd.Timestamp("2024-08-03 00:00"))) + 1
     assert stamps[cut - 1] == pd.Timestamp("2024-08-03 00:00")  # the last stamp is a midnight
     for calendar in (None, "cn-futures"):
         same(future_timestamps(stamps[:cut], 60, calendar), stamps[cut : cut + 60])
@@ -390,7 +396,7 @@ def test_the_night_of_friday_goes_on_after_midnight_on_saturday():
 
 def test_two_days_of_a_night_session_are_enough_to_leave_the_weekend_out():
     stamps = cn_futures("2024-08-01", "2024-08-09", "26:30", 15)
-    cut = int(np.searchsorted(stamps, pd.Timestamp("2024-08-03 04:00")))
+    cut = int(stamps.searchsorted(pd.Timestamp("2024-08-03 04:00")))
     same(future_timestamps(stamps[:cut], 60), stamps[cut : cut + 60])
 
 
@@ -409,7 +415,7 @@ def test_a_short_friday_seen_twice_is_the_rule():
     full, short = US_SLOTS, US_SLOTS[:42]
     days = weekdays("2024-06-03", "2024-06-28")
     stamps = pd.DatetimeIndex([day + slot for day in days for slot in (short if day.day_of_week == 4 else full)])
-    cut = int(np.searchsorted(stamps, pd.Timestamp("2024-06-18")))  # Monday tells that Friday had ended
+    cut = int(stamps.searchsorted(pd.Timestamp("2024-06-18")))  # Monday tells that Friday had ended
     same(future_timestamps(stamps[:cut], 78 * 3 + 42 + 78), stamps[cut:])
 
 
@@ -452,7 +458,7 @@ def test_tokyo_closes_at_half_past_three_since_november_2024(cut, minutes):
             for each in run_labels(hours[int(day >= pd.Timestamp("2024-11-05"))], minutes, "left")
         ]
     )
-    at = int(np.searchsorted(stamps, pd.Timestamp(cut)))
+    at = int(stamps.searchsorted(pd.Timestamp(cut)))
     same(future_timestamps(stamps[:at], 60, "XTKS"), stamps[at : at + 60])
 
 
@@ -463,7 +469,7 @@ def test_tel_aviv_moves_its_week_in_january_2026():
     stamps = pd.DatetimeIndex(
         [d + slot for d in days for slot in long[long <= pd.Timedelta(short.get(d.day_of_week, "17h"))]]
     )
-    cut = int(np.searchsorted(stamps, pd.Timestamp("2026-01-01")))
+    cut = int(stamps.searchsorted(pd.Timestamp("2026-01-01")))
     same(future_timestamps(stamps[:cut], 60, "TASE"), stamps[cut : cut + 60])
 
 

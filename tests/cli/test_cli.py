@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,7 +96,7 @@ def test_forecast_draws_what_the_python_method_draws(folder, pair):
     own, other = Forecast.load("own.parquet"), Forecast.load("other.parquet")
     past = pd.read_csv("bars.csv", parse_dates=["Date"]).rename(columns=str.lower).iloc[-20:]
     predictor = kronos.load(pair, device="cpu")
-    settings = {"sample_count": 6, "seed": 5, "verbose": False}
+    settings: dict[str, Any] = {"sample_count": 6, "seed": 5, "verbose": False}
     series = (past.drop(columns="date"), past["date"], own.timestamps[0])
     np.testing.assert_allclose(own.paths, predictor.forecast(*series, **settings).paths, rtol=1e-6)
     drawn = predictor.forecast(*series, T=1.0, top_p=0.9, **settings).paths

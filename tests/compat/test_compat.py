@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def close(actual, expected, atol=1e-5):
 def test_published_name_takes_the_published_parameters(line):
     name, _, parameters = line.partition("(")
     where, *path = name.split(".")
-    found = {"module": module, "kronos": networks, "package": package}[where]
+    found: Any = {"module": module, "kronos": networks, "package": package}[where]
     for part in path:
         found = getattr(found, part)
     ours = [p for p in inspect.signature(found).parameters.values() if p.name not in ("self", "ctx")]
@@ -88,17 +89,17 @@ def test_model_classes_are_found_by_name():
 
 
 def test_constructor_values_are_attributes():
-    shape = {"d_model": 32, "n_heads": 2, "ff_dim": 48, "s1_bits": 4, "s2_bits": 5}
-    drops = {"ffn_dropout_p": 0.1, "attn_dropout_p": 0.2, "resid_dropout_p": 0.3}
-    given = {**shape, **drops, "n_layers": 3, "token_dropout_p": 0.4, "learn_te": False}
+    shape: dict[str, Any] = {"d_model": 32, "n_heads": 2, "ff_dim": 48, "s1_bits": 4, "s2_bits": 5}
+    drops: dict[str, Any] = {"ffn_dropout_p": 0.1, "attn_dropout_p": 0.2, "resid_dropout_p": 0.3}
+    given: dict[str, Any] = {**shape, **drops, "n_layers": 3, "token_dropout_p": 0.4, "learn_te": False}
     network = Kronos(**given)
     assert {name: getattr(network, name) for name in given} == given
     assert network.s1_vocab_size == 16 and (network.head.vocab_s1, network.head.vocab_s2) == (16, 32)
-    attention = network.transformer[2].self_attn
+    attention: Any = network.transformer[2].self_attn
     assert (attention.d_model, attention.n_heads, attention.head_dim) == (32, 2, 16)
     assert network.dep_layer.cross_attn.head_dim == 8
     assert (network.embedding.s1_bits, network.embedding.s2_bits, network.embedding.d_model) == (4, 5, 32)
-    loss = {"beta": 0.1, "gamma0": 0.2, "gamma": 0.3, "zeta": 0.4, "group_size": 3}
+    loss: dict[str, Any] = {"beta": 0.1, "gamma0": 0.2, "gamma": 0.3, "zeta": 0.4, "group_size": 3}
     tokenizer = KronosTokenizer(d_in=6, n_enc_layers=3, n_dec_layers=2, **shape, **drops, **loss)
     for name, value in {**shape, **drops, "d_in": 6, "enc_layers": 3, "dec_layers": 2, "codebook_dim": 9}.items():
         assert getattr(tokenizer, name) == value

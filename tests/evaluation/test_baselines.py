@@ -64,6 +64,7 @@ def test_seasonal_naive_repeats_the_same_hours_of_the_day_before():
 
 def test_the_bootstrap_walk_has_the_lookbacks_own_mean_and_width(past):
     answer = make_baseline("bootstrap").forecast([past], 6, 20_000, 0)
+    assert answer.paths is not None and answer.variance is not None
     np.testing.assert_allclose(answer.paths.mean(1), answer.mean, rtol=1e-3)
     assert np.log(answer.paths[0, :, -1]).std() == pytest.approx(past.returns.std() * np.sqrt(6), rel=0.03)
     assert answer.variance[0] == pytest.approx(6 * np.square(past.returns).mean())
@@ -102,7 +103,7 @@ def test_the_forecast_variance_is_unbiased_where_the_model_is_true(volatile):
     losses = window_losses(volatile[0])
     mine = losses[losses["model"] == "garch"]
     assert mine["variance_forecast"].mean() == pytest.approx(mine["variance_true"].mean(), rel=0.15)
-    assert mine["qlike"].mean() < qlike(mine["variance_true"].mean(), mine["variance_true"]).mean()
+    assert mine["qlike"].mean() < qlike(np.array(mine["variance_true"].mean()), mine["variance_true"].to_numpy()).mean()
 
 
 def test_an_unknown_baseline_and_a_missing_library_are_refused_by_name(monkeypatch):

@@ -1,6 +1,7 @@
 """Peers run through their own libraries, with tiny checkpoints of random weights made here."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from kronos.evaluation import cross_validation
 from kronos.evaluation.forecasters.models import forecaster_of
 from kronos.evaluation.tasks import TASKS
 
-T5 = {
+T5: dict[str, Any] = {
     "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2,
     "initializer_factor": 0.05, "feed_forward_proj": "relu", "vocab_size": 2, "pad_token_id": 0, "decoder_start_token_id": 0,
 }  # fmt: skip
@@ -40,9 +41,8 @@ def test_chronos_bolt_forecasts_through_its_library(tmp_path, data):
         "context_length": 64, "prediction_length": 16, "input_patch_size": 8, "input_patch_stride": 8,
         "quantiles": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "use_reg_token": True,
     }  # fmt: skip
-    config = T5Config(
-        **T5, is_encoder_decoder=True, chronos_config=settings, chronos_pipeline_class="ChronosBoltPipeline"
-    )
+    own: dict[str, Any] = {"chronos_config": settings, "chronos_pipeline_class": "ChronosBoltPipeline"}
+    config = T5Config(**T5, **own, is_encoder_decoder=True)
     config.architectures = ["ChronosBoltModelForForecasting"]
     ChronosBoltModelForForecasting(config).save_pretrained(tmp_path / "bolt")
     check(f"chronos:{tmp_path / 'bolt'}", data)

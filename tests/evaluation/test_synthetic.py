@@ -179,7 +179,7 @@ def test_a_bootstrap_of_bars_has_the_lookbacks_own_candles(folder):
     real, _ = pairs(origins, blank)
     made = bar_bootstrap(origins, real, 0)
     past = origins[0].past.bars
-    bodies = np.log(past["close"] / past["open"]).to_numpy()
+    bodies = np.log((past["close"] / past["open"]).to_numpy())
     mine = np.log(made.bars[0, :, 3] / made.bars[0, :, 0])
     assert np.abs(mine[:, None] - bodies).min(1).max() < 1e-9
     assert (made.bars[..., 1] >= made.bars[..., 2]).all()

@@ -100,7 +100,9 @@ def test_units_are_those_of_the_predictor(power):
     table = pd.DataFrame(dict.fromkeys(["open", "high", "low", "close"], close)).assign(volume=rng.random(120) * 1e-5)
     for frame in (table, table.assign(volume=0.0), table.assign(volume=3e7), table.iloc[:1]):
         matrix = to_matrix(frame)
-        np.testing.assert_allclose(units(matrix), Normalizer.of(matrix).unit, rtol=1e-6)
+        unit = Normalizer.of(matrix).unit
+        assert unit is not None
+        np.testing.assert_allclose(units(matrix), unit, rtol=1e-6)
 
 
 def test_no_drawn_price_is_at_or_below_zero_after_a_collapse(folder):

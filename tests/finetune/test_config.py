@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from tests import backtest_bars
 ROOT = Path(__file__).parents[2]
 
 
-def documented() -> object:
+def documented() -> Any:
     spec = importlib.util.spec_from_file_location("finetune_script_config", ROOT / "finetune" / "config.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -178,7 +179,7 @@ def test_parts_hold_their_targets_and_a_lookback_before_them() -> None:
             pd.testing.assert_frame_equal(mine.tail(len(inside)).reset_index(drop=True), inside.reset_index(drop=True))
         targets = rows.loc[splits.targets[part], "timestamp"]
         assert targets.min() >= first and targets.max() <= last
-    assert sum(int(line["targets"]) for line in splits.report()) == len(
+    assert sum(cast(int, line["targets"]) for line in splits.report()) == len(
         whole[whole["timestamp"] <= pd.Timestamp("2024-10-04")]
     )
 

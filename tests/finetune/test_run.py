@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def test_an_estimate_counts_steps_of_known_tokens_validations_and_what_is_left(f
     out, _ = finished
     config = FinetuneConfig.from_object(SimpleNamespace(**json.loads((out / "summary.json").read_text())["settings"]))
     windows, held = (len(Windows(open_parts(out / "data", ALONE)[part], 20, 6)) for part in ("train", "val"))
-    work = SimpleNamespace(feed=Feed(config, open_parts(out / "data", ALONE)))
+    work: Any = SimpleNamespace(feed=Feed(config, open_parts(out / "data", ALONE)))
     pace = Pace(step=1.0, again=0.1, validated=0.01, prepared=0.001)
     held = min(held, 64)
     assert _stage_seconds(config, work, 2, ALONE, pace) == pytest.approx(20 + held * 0.021)
@@ -123,7 +124,8 @@ def test_an_estimate_counts_steps_of_known_tokens_validations_and_what_is_left(f
     two = World(0, 2, torch.device("cpu"))
     assert _stage_seconds(config, work, 2, two, pace) == pytest.approx(10 + held * 0.011)
     assert estimate(config, ALONE) is None, "nothing is left of a finished run"
-    assert estimate(config.replace(save_path="elsewhere"), ALONE).seconds > 0
+    anew = estimate(config.replace(save_path="elsewhere"), ALONE)
+    assert anew is not None and anew.seconds > 0
 
 
 @pytest.mark.parametrize(
@@ -187,6 +189,7 @@ def test_ctrl_c_saves_with_exit_code_130_and_the_same_command_ends_the_run(files
     command = [sys.executable, "-m", "kronos", "finetune", "--data", str(files), "--model", str(pair), "--out", "o"]
     command += [*FAST, *FEW, "--keep-tokenizer", "--set", "log_interval=1"]
     with started(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("step 2/"):
                 process.send_signal(signal.SIGINT)
@@ -232,7 +235,8 @@ def test_lora_tunes_and_exports_an_ordinary_model(files, pair, tmp_path):
     assert done.exit_code == 0, done.output
     before, after = load_model(pair), load_model(tmp_path / "o" / "model" / "checkpoints" / "best_model")
     assert after.config == before.config
-    assert not after.transformer[0].ffn.w1.weight.equal(before.transformer[0].ffn.w1.weight)
+    weights = [model.get_parameter("transformer.0.ffn.w1.weight") for model in (before, after)]
+    assert not weights[0].equal(weights[1])
     assert after.head.proj_s1.weight.equal(before.head.proj_s1.weight)
 
 

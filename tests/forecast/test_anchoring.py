@@ -46,7 +46,7 @@ def test_none_gives_an_equal_copy_and_nothing_is_changed():
 
 def test_an_unknown_way_is_named():
     with pytest.raises(ValueError, match="'level', 'log', 'decaying' or None, found 'glue'"):
-        anchored(paths(), LAST, MADE, "glue")
+        anchored(paths(), LAST, MADE, "glue")  # type: ignore[arg-type]
 
 
 def gappy(gap: float, bars: int = 200, seed: int = 0) -> np.ndarray:

@@ -67,7 +67,7 @@ def test_prob_up_is_the_share_of_paths_above_the_last_close_and_a_tie_counts_hal
 def test_a_close_that_did_not_move_is_a_tie_in_float32_too():
     forecast = Forecast([paths_of([[100.1]], np.float32)], [days(1)], last=[np.full(6, 100.1)])
     assert forecast.prob_up().tolist() == [0.5]
-    assert risk.probability_up(np.float32([100.1]), np.float64(100.1)) == 0.5
+    assert risk.probability_up(np.array([100.1], np.float32), np.float64(100.1)) == 0.5
 
 
 def test_expected_return_is_that_of_the_mean_close_or_the_mean_log_return():
@@ -236,6 +236,7 @@ def test_what_was_given_is_neither_changed_nor_can_it_be_changed_through_the_for
     pd.testing.assert_frame_equal(history, before)
     assert stamps.name is None and stamps.freq is not None and paths.flags.writeable
     for array in (forecast.paths, forecast.last):
+        assert array is not None
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
 
@@ -243,10 +244,10 @@ def test_what_was_given_is_neither_changed_nor_can_it_be_changed_through_the_for
 def test_the_last_bar_comes_from_the_history_where_it_is_not_given():
     history = pd.DataFrame({"close": [1.0, 50.0], "open": 1.0, "high": 60.0, "low": 1.0}, index=days(2, "2024-01-01"))
     forecast = Forecast([paths_of([[100.0]])], [days(1)], history=[history])
-    assert forecast.last.tolist() == [[1, 60, 1, 50, 0, 0]]
+    assert forecast.last is not None and forecast.last.tolist() == [[1, 60, 1, 50, 0, 0]]
     assert forecast.expected_return().tolist() == [1]
     series = Forecast([paths_of([[100.0]])], [days(1)], last=[history.iloc[-1]])
-    assert series.last.tolist() == forecast.last.tolist()
+    assert series.last is not None and series.last.tolist() == forecast.last.tolist()
 
 
 def test_importing_the_forecast_loads_neither_torch_nor_what_draws():

@@ -79,7 +79,7 @@ def test_intraday_bars_of_one_day_share_the_close_of_the_day_before():
     past = history(times[:6]).assign(
         close=[9.0, 9.5, 9.8, 10.0, 10.9, 10.95]
     )  # stands at 10.95, yesterday's close is 10
-    future = times[6:].append(pd.DatetimeIndex(["2024-03-11 10:00"]))
+    future = pd.DatetimeIndex([*times[6:], pd.Timestamp("2024-03-11 10:00")])
     kept, _ = limited_paths(np.full((1, 3, 6), 20.0), future, past, PriceLimit(0.1, 0.01))
     assert kept[0, :, 3].round(2).tolist() == [11.0, 11.0, 12.1]
 

@@ -6,9 +6,11 @@ kernels of rotation and attention, recording) is not run by this; tests/test_gpu
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -19,7 +21,7 @@ from kronos.training.losses import ModelObjective, TokenizerObjective
 
 META = torch.device("meta")
 CONTEXT = 24
-DROPS = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p"), 0.1)
+DROPS: dict[str, Any] = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p"), 0.1)
 
 
 class OnlyOn(TorchDispatchMode):
@@ -132,7 +134,8 @@ def test_bars_of_tokens_are_made_on_the_device(device, paths, ragged):
 def test_a_training_step_stays_on_the_device(device, stage, precision):
     tokenizer, model = pair()
     if stage == "tokenizer":
-        objective, batch = TokenizerObjective(tokenizer, 0.05), (torch.zeros(3, 16, 6),)
+        objective: nn.Module = TokenizerObjective(tokenizer, 0.05)
+        batch: tuple[torch.Tensor, ...] = (torch.zeros(3, 16, 6),)
     else:
         codes = torch.zeros(3, 16, dtype=torch.long)
         objective = ModelObjective(model, "true" if "true" in stage else "sampled")

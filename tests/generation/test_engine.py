@@ -5,7 +5,7 @@ import torch
 
 from kronos.generation import engine, reference
 from kronos.generation.fused import fused_model, fused_tokenizer
-from kronos.generation.sampling import Sampling
+from kronos.generation.sampling import Sampling, weights
 from kronos.nn import Kronos, KronosTokenizer
 
 GREEDY = Sampling(top_k=1)
@@ -38,12 +38,14 @@ def history(pair, series, lookback, horizon, seed=0):
 @pytest.fixture
 def seen(monkeypatch):
     """The logits that tokens are picked from, coarse and fine in turn."""
-    logits = []
-    monkeypatch.setattr(
-        engine,
-        "sample_from_uniform",
-        lambda x, sampling, u, real=engine.sample_from_uniform: logits.append(x.flatten(0, -2)) or real(x, sampling, u),
-    )
+    logits: list[torch.Tensor] = []
+    real = engine.sample_from_uniform
+
+    def noted(x, sampling, u):
+        logits.append(x.flatten(0, -2))
+        return real(x, sampling, u)
+
+    monkeypatch.setattr(engine, "sample_from_uniform", noted)
     return logits
 
 
@@ -199,8 +201,8 @@ def test_decoded_bars_equal_those_of_the_reference(pair, monkeypatch, lookback, 
     s1, s2, _ = history(pair, 2, lookback, horizon)
     new1, new2, _ = history(pair, 6, horizon, 1, seed=5)
     got, known = engine.decode_suffix(tokenizer, s1, s2, new1, new2, context)
-    whole = (torch.cat((old.repeat_interleave(3, 0), new), 1) for old, new in ((s1, new1), (s2, new2)))
-    want = reference.decode_tail(tokenizer, *whole, horizon, context)[:, -horizon:]
+    coarse, fine = (torch.cat((old.repeat_interleave(3, 0), new), 1) for old, new in ((s1, new1), (s2, new2)))
+    want = reference.decode_tail(tokenizer, coarse, fine, horizon, context)[:, -horizon:]
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
     keep = min(lookback, context - horizon)
     torch.testing.assert_close(known, tokenizer.decode((s1[:, -keep:], s2[:, -keep:]), half=True), atol=1e-5, rtol=1e-5)
@@ -221,7 +223,7 @@ def test_picks_follow_the_restricted_distribution():
     """Chi-square of many draws from evenly random numbers, temperature, top-k and top-p together."""
     logits = torch.tensor([2.0, 1.5, 1.0, 0.0, -1.0, -3.0])
     sampling = Sampling(0.8, top_k=5, top_p=0.9)
-    want = engine.weights(logits[None], sampling)[0].double()
+    want = weights(logits[None], sampling)[0].double()
     want /= want.sum()
     draws = 200_000
     u = torch.rand(draws, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

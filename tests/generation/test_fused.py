@@ -1,5 +1,7 @@
 """Weights made ready for generation: they follow the network, and rounded ones are what they say."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -15,18 +17,20 @@ pytestmark = pytest.mark.usefixtures("products")
 
 def network(width=64, layers=2):
     torch.manual_seed(0)
-    shape = {"d_model": width, "n_layers": layers, "n_heads": 4, "ff_dim": 2 * width, "learn_te": True}
-    drops = dict.fromkeys(("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p", "token_dropout_p"), 0.0)
+    shape: dict[str, Any] = {"d_model": width, "n_layers": layers, "n_heads": 4, "ff_dim": 2 * width, "learn_te": True}
+    drops: dict[str, Any] = dict.fromkeys(
+        ("ffn_dropout_p", "attn_dropout_p", "resid_dropout_p", "token_dropout_p"), 0.0
+    )
     return Kronos(s1_bits=6, s2_bits=6, **shape, **drops).eval()
 
 
 def logits(model, precision="float32"):
     """Coarse logits after a lookback of 8 and a step, of two paths."""
     generator = torch.Generator().manual_seed(3)
-    ids = torch.randint(64, (2, 1, 8), generator=generator)
+    s1, s2 = torch.randint(64, (2, 1, 8), generator=generator)
     fused = fused_model(model, precision)
     with torch.inference_mode():
-        window = engine.ModelWindow(fused, *ids, torch.zeros(1, 8, model.d_model), None, 2, 1)
+        window = engine.ModelWindow(fused, s1, s2, torch.zeros(1, 8, model.d_model), None, 2, 1)
         window.step(torch.tensor([[1, 2]]), torch.tensor([[3, 4]]), torch.zeros(1, 2, model.d_model))
         return window.coarse_logits()
 
@@ -111,7 +115,7 @@ def test_the_same_rounded_model_draws_whole_paths():
 
 def test_an_unknown_precision_and_one_that_does_not_fit_the_model_are_refused():
     with pytest.raises(ValueError, match="'float32', 'bfloat16', 'float16', 'int8', found 'int4'"):
-        fused_model(network(), "int4")
+        fused_model(network(), "int4")  # type: ignore[arg-type]
     with pytest.raises(
         ValueError, match=r"'int8' is not to be had for torch.bfloat16 weights on cpu: load the model in float32"
     ):

@@ -12,6 +12,8 @@ from kronos.nn import Kronos, KronosTokenizer
 
 CONTEXT = 32
 
+Pair = tuple[KronosTokenizer, Kronos]
+
 
 @pytest.fixture(scope="module")
 def pair(golden):
@@ -36,7 +38,7 @@ def universe():
     ]
 
 
-def test_the_same_seed_gives_a_series_the_same_paths_alone_and_in_a_shuffled_ragged_batch(pair, universe):
+def test_the_same_seed_gives_a_series_the_same_paths_alone_and_in_a_shuffled_ragged_batch(pair: Pair, universe):
     order = np.random.default_rng(1).permutation(len(universe))
     together = sample_paths(*pair, [universe[i] for i in order], 3, CONTEXT, Sampling(), 7)
     for place, i in enumerate(order):
@@ -46,7 +48,7 @@ def test_the_same_seed_gives_a_series_the_same_paths_alone_and_in_a_shuffled_rag
         np.testing.assert_allclose(together[place].last, alone.last, atol=1e-5)
 
 
-def test_greedy_in_a_ragged_batch_equals_one_by_one(pair, universe):
+def test_greedy_in_a_ragged_batch_equals_one_by_one(pair: Pair, universe):
     greedy = Sampling(top_k=1)
     together = sample_paths(*pair, universe, 1, CONTEXT, greedy, 0)
     for i, got in enumerate(together):
@@ -54,7 +56,7 @@ def test_greedy_in_a_ragged_batch_equals_one_by_one(pair, universe):
         np.testing.assert_allclose(got.paths, alone.paths, atol=1e-5)
 
 
-def test_more_paths_begin_with_the_same_paths_and_another_seed_gives_others(pair, universe):
+def test_more_paths_begin_with_the_same_paths_and_another_seed_gives_others(pair: Pair, universe):
     few, many = (sample_paths(*pair, universe[:3], n, CONTEXT, Sampling(), 7) for n in (2, 6))
     other = sample_paths(*pair, universe[:3], 2, CONTEXT, Sampling(), 8)
     for a, b, c in zip(few, many, other, strict=True):
@@ -73,7 +75,7 @@ def test_streams_are_even_and_differ_between_series_paths_steps_and_tokens():
 
 
 @pytest.mark.parametrize("memory", [1, 500_000, 5_000_000])
-def test_every_path_of_every_series_is_in_exactly_one_batch_and_batches_fit(pair, universe, memory):
+def test_every_path_of_every_series_is_in_exactly_one_batch_and_batches_fit(pair: Pair, universe, memory):
     _, model = pair
     seen = np.zeros((len(universe), 10), dtype=int)
     for batch in plan(model, universe, 10, CONTEXT, memory):
@@ -104,12 +106,14 @@ def test_a_window_that_is_read_again_is_planned_for_every_path(pair, stride, lon
     assert planned == 20 * bytes_of(pair[1], longest, steps, 1)
 
 
-def test_more_memory_means_fewer_batches(pair, universe):
+def test_more_memory_means_fewer_batches(pair: Pair, universe):
     counts = [len(list(plan(pair[1], universe, 10, CONTEXT, memory))) for memory in (1, 10**6, 10**8)]
     assert counts[0] > counts[1] > counts[2]
 
 
-def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_paths_stay_the_same(pair, universe, monkeypatch):
+def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_paths_stay_the_same(
+    pair: Pair, universe, monkeypatch
+):
     want = sample_paths(*pair, universe[:5], 4, CONTEXT, Sampling(), 7)
     real, sizes = engine.generate_tokens, []
 
@@ -126,7 +130,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_paths_stay_th
         np.testing.assert_allclose(a.paths, b.paths, atol=1e-5)
 
 
-def test_an_error_that_is_not_about_memory_is_not_swallowed(pair, universe, monkeypatch):
+def test_an_error_that_is_not_about_memory_is_not_swallowed(pair: Pair, universe, monkeypatch):
     def broken(*_):
         raise RuntimeError("something else")
 
@@ -143,4 +147,4 @@ def test_sliding_is_exact_or_strided():
     assert stride_of("exact", 512) == 0
     assert stride_of("strided", 512) == 128
     with pytest.raises(ValueError, match="'exact' or 'strided', found 'fast'"):
-        stride_of("fast", 512)
+        stride_of("fast", 512)  # type: ignore[arg-type]

@@ -166,7 +166,7 @@ def test_what_is_given_takes_the_place_of_the_models_own_setting():
 
 
 def test_numpy_numbers_are_settings_too():
-    sampling = Sampling(np.float32(0.5), np.int64(3), np.float64(0.9))
+    sampling = Sampling(np.float32(0.5), np.int64(3), np.float64(0.9))  # type: ignore[arg-type]
     assert draw(LOGITS[None], sampling).item() in (0, 1, 2)
 
 

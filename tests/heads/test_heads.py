@@ -12,12 +12,12 @@ import kronos
 from kronos.calibration.fitting import PastWindow
 from kronos.cli import main
 from kronos.heads import Head, HeadSettings, collect_examples, fit_head, purged_folds, purged_split, train_head
-from kronos.heads.head import LEVELS, model_digest
+from kronos.heads.head import LEVELS, HeadTask, model_digest
 from kronos.heads.head_losses import loss_of, targets_of
 from kronos.metrics.probabilistic import crps_quantiles
 
 BACK, AHEAD, SERIES, DATES = 24, 3, 10, 66
-TASKS = ("distribution", "direction", "rank")
+TASKS: tuple[HeadTask, ...] = ("distribution", "direction", "rank")
 
 
 def noise(seed: int, bars: int) -> pd.DataFrame:
@@ -160,8 +160,8 @@ def test_rank_loss_is_minus_the_correlation_within_a_date(found):
     rng = np.random.default_rng(0)
     x, y, date = rng.normal(size=60), rng.normal(size=60), np.repeat([0, 1, 2], 20)
     each = [np.corrcoef(x[date == one], y[date == one])[0, 1] for one in range(3)]
-    inputs = (torch.from_numpy(values.astype(np.float32)) for values in (x, y))
-    assert float(loss_of(found["rank"].spec, *inputs, torch.from_numpy(date))) == pytest.approx(
+    scores, target = (torch.from_numpy(values.astype(np.float32)) for values in (x, y))
+    assert float(loss_of(found["rank"].spec, scores, target, torch.from_numpy(date))) == pytest.approx(
         -np.mean(each), abs=1e-6
     )
 
@@ -263,7 +263,7 @@ def test_what_heads_cannot_answer_is_refused(pair, predictor, windows):
 
 def test_settings_out_of_range_are_refused(white):
     with pytest.raises(ValueError, match="task must be one of distribution, direction, rank"):
-        HeadSettings("price")
+        HeadSettings("price")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="rate must lie in"):
         HeadSettings(rate=-1.0)
     with pytest.raises(ValueError, match="windows are left to train on, 100 are needed"):

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,11 @@ from kronos.nn.checkpoint import CheckpointSource
 from tests.processes import run_process
 
 SECONDS_TO_SAY_SO = 30.0  # huggingface_hub itself would go on asking for minutes
+
+
+def origin_of(network: Kronos | KronosTokenizer) -> CheckpointSource:
+    assert network.origin is not None
+    return network.origin
 
 
 @pytest.fixture
@@ -123,7 +129,7 @@ def test_a_model_folder_alone_needs_its_tokenizer_named(pair, no_network):
     with pytest.raises(CheckpointError, match=r"holds one network.*tokenizer=\.\.\."):
         kronos.load(pair / "model", device="cpu")
     predictor = kronos.load(pair / "model", tokenizer=pair / "tokenizer", device="cpu")
-    assert predictor.tokenizer.origin.name == str(pair / "tokenizer")
+    assert origin_of(predictor.tokenizer).name == str(pair / "tokenizer")
 
 
 def test_a_pair_without_its_tokenizer_is_refused_and_its_path_not_taken_for_a_hub_id(pair, no_network, monkeypatch):
@@ -288,7 +294,7 @@ def test_a_cached_checkpoint_loads_though_the_hub_is_unreachable(golden, unreach
     start = time.perf_counter()
     loaded = Kronos.from_pretrained("somebody/tiny", cache_dir=unreachable_hub)
     assert time.perf_counter() - start < SECONDS_TO_SAY_SO
-    assert loaded.origin.name == "somebody/tiny"
+    assert origin_of(loaded).name == "somebody/tiny"
     assert Kronos.from_pretrained("somebody/tiny", cache_dir=unreachable_hub, local_files_only=True).origin
 
 
@@ -315,6 +321,7 @@ def published_small(golden, unreachable_hub, monkeypatch):
         tokenizer=stand_in(small.tokenizer, golden / "tiny" / "tokenizer" / "model.safetensors"),
     )
     for part, published in (("model", entry.model), ("tokenizer", entry.tokenizer)):
+        assert published is not None
         put_in_cache(unreachable_hub, published.repo, golden / "tiny" / part, published.revision)
     monkeypatch.setitem(zoo.ZOO, "small", entry)
     return unreachable_hub
@@ -324,19 +331,23 @@ def published_small(golden, unreachable_hub, monkeypatch):
 def test_a_published_pair_loads_from_the_cache_at_its_pinned_revisions(name, published_small):
     predictor = kronos.load(name, device="cpu", cache_dir=published_small)
     assert predictor.max_context == 512
-    assert zoo.ZOO["small"].model.revision in str(predictor.model.origin.weights)
-    assert zoo.ZOO["small"].tokenizer.revision in str(predictor.tokenizer.origin.weights)
+    small = zoo.ZOO["small"]
+    for published, part in ((small.model, predictor.model), (small.tokenizer, predictor.tokenizer)):
+        assert published is not None and published.revision is not None
+        assert published.revision in str(origin_of(part).weights)
 
 
 def test_a_named_tokenizer_is_looked_for_with_the_same_options_but_not_the_models_revision(
     golden, published_small, tmp_path
 ):
     model = zoo.ZOO["small"].model
+    assert model is not None and model.revision is not None
     put_in_cache(published_small, "somebody/tok", golden / "tiny" / "tokenizer", "b" * 40, branch="main")
-    options = {"device": "cpu", "cache_dir": published_small, "revision": model.revision}
-    assert kronos.load("small", tokenizer="somebody/tok", **options).tokenizer.origin.name == "somebody/tok"
+    options: dict[str, Any] = {"device": "cpu", "cache_dir": published_small, "revision": model.revision}
+    assert origin_of(kronos.load("small", tokenizer="somebody/tok", **options).tokenizer).name == "somebody/tok"
     put_in_cache(published_small, "somebody/model", golden / "tiny" / "model", model.revision)
-    assert kronos.load("somebody/model", tokenizer="somebody/tok", **options).model.origin.name == "somebody/model"
+    loaded = kronos.load("somebody/model", tokenizer="somebody/tok", **options)
+    assert origin_of(loaded.model).name == "somebody/model"
 
 
 @pytest.mark.parametrize("part", ["model", "tokenizer"])
@@ -344,7 +355,7 @@ def test_a_file_that_is_not_the_published_one_is_refused_by_its_checksum(part, p
     published = getattr(zoo.ZOO["small"], part)
     other = tmp_path / "model.safetensors"
     other.write_bytes(b"something else")
-    real = loading.locate
+    real = checkpoint.locate
     monkeypatch.setattr(
         loading,
         "locate",
@@ -368,15 +379,19 @@ def test_the_zoo_is_the_one_of_the_specification():
     for published in zoo.PUBLISHED:
         assert published.repo.startswith("NeoQuasar/")
         if published.revision is not None:
-            assert len(published.revision) == 40 and len(published.sha256) == 64
+            assert len(published.revision) == 40
+            assert published.sha256 is not None and len(published.sha256) == 64
             # The file is the parameters in float32 and a little more (header, buffers).
+            assert published.size is not None and published.parameters is not None
             assert 0 < published.size - 4 * published.parameters < 50_000
 
 
 def test_a_pair_says_which_windows_it_was_trained_on_and_longer_ones_are_warned_of(tmp_path):
     from kronos.hub.registry import ZOO
 
-    shutil.copytree(ZOO["nano"].folder, tmp_path / "pair")
+    nano = ZOO["nano"].folder
+    assert nano is not None
+    shutil.copytree(nano, tmp_path / "pair")
     settings = {"max_context": 512, "temperature": 1.0, "top_p": 1.0, "trained_bars": [32, 64]}
     (tmp_path / "pair" / "pair.json").write_text(json.dumps(settings))
     predictor = kronos.load(tmp_path / "pair", device="cpu")

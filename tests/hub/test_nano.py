@@ -10,12 +10,12 @@ import torch
 from safetensors import safe_open
 
 import kronos
-from kronos.hub.registry import ZOO
+import kronos.hub
 from kronos.klines import read_table, to_matrix
 from kronos.loading import pair_settings
 from kronos.training.windows import normalise_on_prefix
 
-FOLDER = ZOO["nano"].folder
+FOLDER = Path(kronos.hub.__file__).parent / "nano"
 CARD = (Path(__file__).parents[2] / "docs" / "nano.md").read_text(encoding="utf-8")
 
 

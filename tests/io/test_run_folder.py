@@ -3,6 +3,7 @@
 import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
@@ -11,7 +12,7 @@ from kronos.io.atomic import inputs_kept
 from kronos.io.run_folder import RunFolder
 from kronos.io.storage import Storage
 
-SETTINGS = {"seed": 0, "data": {"files": 2}, "levels": (0.1, 0.9)}
+SETTINGS: dict[str, Any] = {"seed": 0, "data": {"files": 2}, "levels": (0.1, 0.9)}
 OWNS = ("parts/*.bin", "summary.csv")
 
 
@@ -35,10 +36,16 @@ def files(place: str) -> dict[str, bytes | None]:
     return {entry.name: storage.read(entry.name) for entry in storage.list()}
 
 
+def settings_of(place: str) -> dict[str, Any]:
+    written = files(place)["settings.json"]
+    assert written is not None
+    return json.loads(written)
+
+
 def test_new_folder_is_made_with_parents_and_settings(place):
     opened(place)
     assert list(files(place)) == ["settings.json"]
-    assert json.loads(files(place)["settings.json"]) == {"seed": 0, "data": {"files": 2}, "levels": [0.1, 0.9]}
+    assert settings_of(place) == {"seed": 0, "data": {"files": 2}, "levels": [0.1, 0.9]}
 
 
 def test_record_of_another_name_is_written(place):
@@ -64,13 +71,13 @@ def test_differing_settings_are_named_with_both_values(place):
     opened(place)
     with pytest.raises(ValueError, match=r"seed was 0 and is 1, data\.files was 2 and is 3; .*overwrite=True"):
         opened(place, settings={**SETTINGS, "seed": 1, "data": {"files": 3}})
-    assert json.loads(files(place)["settings.json"])["seed"] == 0
+    assert settings_of(place)["seed"] == 0
 
 
 def test_setting_of_none_is_the_same_as_no_setting(place):
     opened(place, settings={**SETTINGS, "dropped": None})
     opened(place, settings={**SETTINGS, "added": None})
-    assert "added" in json.loads(files(place)["settings.json"])
+    assert "added" in settings_of(place)
 
 
 def test_added_and_missing_settings_are_named(place):
@@ -89,7 +96,7 @@ def test_many_and_long_differences_stay_one_short_line(place):
 def test_free_settings_may_differ_and_are_updated(place):
     opened(place)
     opened(place, settings={**SETTINGS, "seed": 7}, free=("seed",))
-    assert json.loads(files(place)["settings.json"])["seed"] == 7
+    assert settings_of(place)["seed"] == 7
 
 
 def test_overwrite_clears_owned_files_only(place):
@@ -98,7 +105,7 @@ def test_overwrite_clears_owned_files_only(place):
         run.write(name, b"before")
     opened(place, settings={**SETTINGS, "seed": 1}, overwrite=True, shared=("report.html",))
     assert list(files(place)) == ["report.html", "settings.json"]
-    assert json.loads(files(place)["settings.json"])["seed"] == 1
+    assert settings_of(place)["seed"] == 1
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -60,11 +60,11 @@ def test_read_klines_of_titled_columns_and_index_gives_the_bars(bars):
 def test_read_klines_finds_times_in_any_index(bars, index):
     table = titled(bars)
     if index == "period":
-        table.index = table.index.to_period("D")
+        table.index = pd.DatetimeIndex(table.index).to_period("D")
     elif index == "unnamed":
         table.index.name = None
     elif index == "text":
-        table.index = table.index.strftime("%Y-%m-%d")
+        table.index = pd.DatetimeIndex(table.index).strftime("%Y-%m-%d")
     else:
         table = pd.concat({"AAPL": table}, names=["Ticker", "Date"])
     found = read_klines(table)

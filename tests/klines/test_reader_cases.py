@@ -469,7 +469,7 @@ def test_whole_numbers_of_databento_are_prices_times_a_billion(tmp_path):
     head = "ts_event,rtype,publisher_id,open,high,low,close,volume\n"
     row = "1706486400000000000,33,1,4900250000000,4901000000000,4899750000000,4900500000000,450\n"
     got = read_klines(write(tmp_path / "a.csv", head + row), min_rows=1)
-    assert got.loc[0, ["open", "high", "low", "close"]].tolist() == [4900.25, 4901.0, 4899.75, 4900.5]
+    assert got[["open", "high", "low", "close"]].iloc[0].tolist() == [4900.25, 4901.0, 4899.75, 4900.5]
     assert any("Databento" in note for note in got.attrs["notes"])
 
 
@@ -505,7 +505,7 @@ def test_money_named_volume_beside_a_volume_named_amount_is_told_by_the_price(tm
 def test_a_line_of_units_below_the_names_is_read_as_units(tmp_path):
     head = "Date,Open,High,Low,Close,Volume\n,USD,USD,USD,USD,thousands\n"
     got = read_klines(write(tmp_path / "a.csv", head + "2024-01-02,10,11,9,10,5\n"), min_rows=1)
-    assert got.loc[0, ["close", "volume"]].tolist() == [10.0, 5000.0]
+    assert got[["close", "volume"]].iloc[0].tolist() == [10.0, 5000.0]
 
 
 @pytest.mark.parametrize(
@@ -523,7 +523,7 @@ def test_a_line_of_units_below_the_names_is_read_as_units(tmp_path):
 def test_json_of_further_vendors_is_read(tmp_path, document):
     got = read_klines(write(tmp_path / "a.json", json.dumps(document)))
     assert got["timestamps"].tolist() == [pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-03")]
-    assert got.loc[0, ["open", "high", "low", "close", "volume"]].tolist() == [1610, 1630, 1600, 1620, 20000]
+    assert got[["open", "high", "low", "close", "volume"]].iloc[0].tolist() == [1610, 1630, 1600, 1620, 20000]
 
 
 def test_a_zone_in_the_name_of_the_time_is_said_to_be_left_out(tmp_path):

@@ -1,6 +1,7 @@
 """Faults are found once, counted and located; cleaning leaves rows out and never changes a value."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def series(n: int = 20, freq: str = "D", seed: int = 0) -> pd.DataFrame:
     )
 
 
-def found(df: pd.DataFrame, **options: int) -> dict[str, tuple[int, tuple[str, ...], tuple[int, ...]]]:
+def found(df: pd.DataFrame, **options: Any) -> dict[str, tuple[int, tuple[str, ...], tuple[int, ...]]]:
     return {f.kind: (f.count, f.columns, f.rows) for f in validate(df, **options).faults}
 
 
@@ -45,8 +46,8 @@ def segments(
     df: pd.DataFrame, rule: SplitRule = RULE, times: bool = False, volume: bool = True
 ) -> list[tuple[int, int]]:
     stamps = df["timestamps"].to_numpy("datetime64[ns]").astype("int64") if times else None
-    prices = [df[c].to_numpy() for c in ("open", "high", "low", "close")]
-    return split_segments(stamps, *prices, df["volume"].to_numpy() if volume else None, rule)
+    open_, high, low, close = (df[c].to_numpy() for c in ("open", "high", "low", "close"))
+    return split_segments(stamps, open_, high, low, close, df["volume"].to_numpy() if volume else None, rule)
 
 
 def test_a_good_table_has_no_faults():
@@ -163,7 +164,7 @@ def test_sort_sorts_and_leaves_exact_duplicates_out_but_refuses_anything_else():
     result = clean(mixed, "sort")
     pd.testing.assert_frame_equal(result.frames[0], df)
     assert "10 of 11 rows" in result.report and "1 exact duplicate" in result.report
-    mixed.iloc[0, mixed.columns.get_loc("close")] += 0.1
+    mixed = pd.concat([df, df.iloc[[2]].assign(close=df["close"][2] + 0.1)]).iloc[::-1]
     with pytest.raises(KlineError, match="duplicate timestamp 1"):
         clean(mixed, "sort")
     bad = df.iloc[::-1].reset_index(drop=True)
@@ -183,7 +184,7 @@ def test_drop_keeps_the_first_sound_row_of_equal_times():
 
 def test_drop_keeps_warnings_and_leaves_rows_without_time_out():
     df = series(6)
-    df.loc[2, "close"] = df.loc[2, "high"] * 1.05
+    df.loc[2, "close"] = df["high"][2] * 1.05
     df.loc[4, "timestamps"] = pd.NaT
     result = clean(df, "drop")
     assert result.kept == 5 and "1 missing timestamp (data row 5)" in result.report
@@ -218,7 +219,7 @@ def test_an_unknown_frequency_is_refused():
 
 def test_the_frequency_is_the_median_step_so_gaps_do_not_matter():
     stamps = pd.date_range("2024-07-01 09:30", periods=48, freq="5min")
-    stamps = stamps.append(stamps + pd.Timedelta(days=1)).append(stamps + pd.Timedelta(days=4))
+    stamps = pd.DatetimeIndex([*stamps, *(stamps + pd.Timedelta(days=1)), *(stamps + pd.Timedelta(days=4))])
     assert infer_frequency(stamps.as_unit("ns").asi8) == "5m"
     with pytest.raises(KlineError, match="fewer than two times"):
         infer_frequency(np.array([1]))
@@ -236,10 +237,10 @@ def test_segments_end_at_faulty_rows_and_jumps():
 
 def test_a_jump_is_measured_from_the_previous_close_to_the_open():
     df = series(10)
-    df.loc[4, ["close", "high"]] = df.loc[4, "open"] * 1.19  # within the bar: no jump
-    df.loc[5, ["open", "high"]] = df.loc[4, "close"] * 1.01
+    df.loc[4, ["close", "high"]] = df["open"][4] * 1.19  # within the bar: no jump
+    df.loc[5, ["open", "high"]] = df["close"][4] * 1.01
     assert segments(df) == [(0, 10)]
-    df.loc[5, ["open", "high"]] = df.loc[4, "close"] * 1.21
+    df.loc[5, ["open", "high"]] = df["close"][4] * 1.21
     assert segments(df) == [(0, 5), (5, 10)]
 
 
@@ -247,7 +248,7 @@ def test_runs_longer_than_the_limit_are_cut_out_whole():
     df = series(30)
     df.loc[5:6, "volume"] = 0  # two are allowed
     df.loc[10:12, "volume"] = 0
-    df.loc[20:23, "close"] = df.loc[20, "close"]
+    df.loc[20:23, "close"] = df["close"][20]
     assert segments(df) == [(0, 10), (13, 20), (24, 30)]
     assert segments(df, volume=False) == [(0, 20), (24, 30)]
 

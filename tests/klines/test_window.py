@@ -40,18 +40,21 @@ def test_holdout_of_the_horizon_takes_hidden_times():
     window = cut_window(bars(), 5, 512, lookback=10, holdout=5)
     assert list(window.past["close"]) == list(range(15, 25))
     assert list(window.future) == list(bars()["timestamps"].iloc[-5:])
+    assert window.truth is not None
     assert list(window.truth["close"]) == list(range(25, 30))
 
 
 def test_holdout_longer_than_horizon_hides_the_rest():
     window = cut_window(bars(), 3, 512, holdout=8)
     assert len(window.past) == 22
+    assert window.truth is not None
     assert list(window.truth["close"]) == [22, 23, 24]
 
 
 def test_holdout_shorter_than_horizon_goes_on_after_the_series():
     window = cut_window(bars(), 6, 512, holdout=2)
     assert list(window.future) == list(pd.date_range("2024-01-29", periods=6))
+    assert window.truth is not None
     assert list(window.truth["close"]) == [28, 29]
 
 

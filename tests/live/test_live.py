@@ -240,12 +240,13 @@ def test_prices_that_were_adjusted_since_are_fetched_anew(serve, tmp_path):
 def test_intraday_bars_of_yahoo_reach_back_only_so_far_and_this_is_said(serve, tmp_path):
     now = pd.Timestamp.now("America/New_York").floor("h")
     bars = prices(pd.date_range(end=now, periods=2000, freq="h"))
-    bars = bars[(bars.index.hour >= 10) & (bars.index.hour < 16) & (bars.index.day_of_week < 5)]
+    times = pd.DatetimeIndex(bars.index)
+    bars = bars[(times.hour >= 10) & (times.hour < 16) & (times.day_of_week < 5)]
     server = serve(yahoo(bars, "AAPL", "America/New_York"), "/chart")
     report = fetch(
         opened(server, "yfinance:AAPL", "5m"), tmp_path / "y.parquet", now.tz_convert("UTC") - pd.Timedelta(days=80)
     )
-    assert "only from" in report.notes[0] and report.first > now - pd.Timedelta(days=60)
+    assert "only from" in report.notes[0] and report.first is not None and report.first > now - pd.Timedelta(days=60)
 
 
 @needs("akshare")
@@ -324,7 +325,7 @@ def test_spans_are_joined_and_what_is_missing_is_found():
 
 
 def test_waiting_doubles_and_the_other_sides_wish_is_kept(monkeypatch):
-    waits = []
+    waits: list[float] = []
     monkeypatch.setattr("kronos.live.retry.time.sleep", waits.append)
     tries = iter([ValueError("a"), ValueError("b"), ValueError("c"), None])
 

@@ -19,6 +19,7 @@ def benchmark():
     """benchmarks/nano.py, the earlier and smaller evaluation."""
     path = Path(__file__).parents[2] / "benchmarks" / "nano.py"
     spec = importlib.util.spec_from_file_location("nano_benchmark", path)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -60,7 +61,7 @@ def test_crps_from_quantiles_is_near_that_of_the_distribution():
     levels = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
     y = RNG.normal(size=5000)
     approximate = metrics.crps_quantiles(y, np.broadcast_to(stats.norm.ppf(levels), (5000, 11)), levels).mean()
-    assert approximate == pytest.approx(metrics.crps_normal(0, 1, y).mean(), rel=0.03)
+    assert approximate == pytest.approx(metrics.crps_normal(np.array(0), np.array(1), y).mean(), rel=0.03)
 
 
 def test_mae_mase_pinball_mape_rmse_and_coverage_agree_with_utilsforecast():
@@ -162,7 +163,7 @@ def test_the_usual_quantiles_of_20_perfect_paths_cover_only_72_percent():
 def test_pit_is_uniform_for_perfect_paths_and_for_perfect_normals():
     y = RNG.normal(size=(4000, 3))
     paths = Prediction.of_paths(RNG.normal(size=(4000, 9, 3))).pit(y, RNG.random((4000, 3)))
-    normal = Prediction.of_normals(np.zeros((4000, 3)), np.ones((4000, 3))).pit(y, None)
+    normal = Prediction.of_normals(np.zeros((4000, 3)), np.ones((4000, 3))).pit(y, np.full((4000, 3), np.nan))
     for values in (paths, normal):
         assert stats.kstest(values.ravel(), "uniform").pvalue > 0.001
     narrow = Prediction.of_paths(0.5 * RNG.normal(size=(4000, 9, 3))).pit(y, RNG.random((4000, 3)))

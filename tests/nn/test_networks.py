@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -465,7 +466,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_else(broken, f
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     network = Kronos.from_pretrained(folder)
     with torch.no_grad():
-        network.norm.weight += 1
+        network.norm.weight.add_(1)
 
     def fail(*_):
         raise OSError("no space left on device")
@@ -483,7 +484,8 @@ def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_else(broken, f
 def test_settings_given_to_from_pretrained_replace_those_of_the_file(golden):
     network = Kronos.from_pretrained(golden / "tiny" / "model", attn_dropout_p=0.25)
     assert network.config.attn_dropout_p == 0.25
-    assert network.transformer[0].self_attn.attn_dropout_p == 0.25
+    attention: Any = network.transformer[0].self_attn
+    assert attention.attn_dropout_p == 0.25
     assert not network.training
 
 

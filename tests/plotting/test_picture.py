@@ -14,7 +14,7 @@ from kronos.forecast.charts import charts_of
 from kronos.forecast.forecast import Forecast
 from kronos.plotting import svg_fan
 from kronos.plotting.fan import Chart
-from kronos.plotting.matplotlib_fan import forecast_picture
+from kronos.plotting.matplotlib_fan import Picture, forecast_picture
 from kronos.plotting.plotly_fan import chart_page
 from tests.processes import run_process
 
@@ -57,10 +57,15 @@ def test_a_picture_is_returned_or_written_by_its_ending(forecast, tmp_path, kind
 
 def test_a_notebook_shows_the_picture_as_an_image(forecast):
     png, svg = forecast.plot(), forecast.plot(kind="svg")
-    assert isinstance(png, bytes)
+    assert isinstance(png, Picture) and isinstance(svg, Picture)
     assert png._repr_mimebundle_()["image/png"] == png
-    assert svg._repr_mimebundle_()["image/svg+xml"].startswith("<?xml")
+    assert str(svg._repr_mimebundle_()["image/svg+xml"]).startswith("<?xml")
     assert "image/png" not in svg._repr_mimebundle_()
+
+
+def svg_of(page: str) -> str:
+    (svg,) = re.findall(r"<svg.*</svg>", page, re.DOTALL)
+    return svg
 
 
 def drawn(forecast, **settings):
@@ -93,6 +98,7 @@ def test_bands_are_quantiles_that_nest_and_open_from_the_last_close(forecast):
     closes = forecast.paths[0, :, :, 3]
     np.testing.assert_allclose(chart.bands[0][1:], np.quantile(closes, [0.25, 0.75], axis=0, method="weibull"))
     np.testing.assert_allclose(chart.bands[1][1:], np.quantile(closes, [0.05, 0.95], axis=0, method="weibull"))
+    assert chart.median is not None
     np.testing.assert_allclose(chart.median, np.median(closes, axis=0))
     np.testing.assert_array_equal(chart.samples, closes[:3])
     assert [label[:4] for label, *_ in chart.widest_first()] == ["90 %", "50 %"]
@@ -110,6 +116,7 @@ def test_the_truth_is_put_where_its_times_are(forecast):
     future = forecast.timestamps[0]
     truth = pd.DataFrame({"close": np.arange(5.0)}, index=future[2:7])
     chart = charts_of(forecast, None, {"A": truth}, (), 0)[0]
+    assert chart.truth is not None
     assert chart.truth["close"].isna().tolist() == [True] * 2 + [False] * 5 + [True] * 3
     assert "what happened, close" in drawn(forecast, truth=truth)[0]
 
@@ -281,13 +288,13 @@ def relative_luminance(colour):
 
 def test_a_notebook_gets_a_well_formed_picture_and_every_bar(forecast):
     page = forecast._repr_html_()
-    svg = re.search(r"<svg.*</svg>", page, re.DOTALL).group()
+    svg = svg_of(page)
     picture = xml.etree.ElementTree.fromstring(svg)
     assert picture.get("aria-label") == "Candles and fan chart: A"
     assert len(picture.findall("{*}polygon")) == 3, "a band of each coverage"
     assert page.count("<tr>") == 1 + 10
     assert f"{forecast.mean()['close'].iloc[-1]:.3f}" in page
-    assert "color:inherit" in re.search(r"<table[^>]*>", page).group(), "or it is black on black in old pages"
+    assert "color:inherit" in re.findall(r"<table[^>]*>", page)[0], "or it is black on black in old pages"
     assert len(page) < 40_000 and "<script" not in page and "http" not in page.replace("http://www.w3.org/2000/svg", "")
 
 
@@ -296,9 +303,10 @@ def test_the_median_in_a_notebook_lies_where_its_prices_are():
     paths = np.repeat(np.linspace(100, 200, 11)[:, None, None], 5, axis=1) * np.ones(6)
     future = pd.date_range(history.index[-1], periods=6, freq="B")[1:]
     one = Forecast(paths[None], [future], ["A"], history=[history])
-    picture = xml.etree.ElementTree.fromstring(re.search(r"<svg.*</svg>", one._repr_html_(), re.DOTALL).group())
-    line = picture.find("{*}polyline").get("points").split()
-    ticks = {float(text.text): float(text.get("y")) - 4 for text in picture.findall("{*}text") if text.get("x") == "60"}
+    picture = xml.etree.ElementTree.fromstring(svg_of(one._repr_html_()))
+    line = picture.findall("{*}polyline")[0].attrib["points"].split()
+    labels = [text for text in picture.findall("{*}text") if text.get("x") == "60"]
+    ticks = {float(text.text or ""): float(text.attrib["y"]) - 4 for text in labels}
     (low, y_low), (high, y_high) = min(ticks.items()), max(ticks.items())
     expected = y_low + (150 - low) / (high - low) * (y_high - y_low)
     assert [float(point.split(",")[1]) for point in line[1:]] == pytest.approx([expected] * 5, abs=0.2)
@@ -319,7 +327,7 @@ def test_a_name_in_a_notebook_is_never_markup():
 @pytest.mark.parametrize(("history", "volume", "paths"), [(False, True, 20), (True, False, 1), (True, True, 1)])
 def test_a_notebook_shows_a_forecast_of_little(history, volume, paths):
     page = make(history=history, volume=volume, paths=paths)._repr_html_()
-    xml.etree.ElementTree.fromstring(re.search(r"<svg.*</svg>", page, re.DOTALL).group())
+    xml.etree.ElementTree.fromstring(svg_of(page))
 
 
 def test_a_notebook_shows_several_series_as_rows_and_charts_the_first():

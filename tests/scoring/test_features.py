@@ -55,9 +55,11 @@ def test_features_are_those_of_each_series_alone(data, tmp_path, settings, golde
         bars = market()[lambda t, row=row: (t["symbol"] == row["symbol"]) & (t["timestamps"] <= row["cutoff"])].iloc[
             -20:
         ]
-        inputs = bars[["open", "high", "low", "close", "volume"]], bars["timestamps"]
-        np.testing.assert_allclose(row[states].to_numpy(float), predictor.embed(*inputs)[0], atol=1e-5)
-        assert row["surprise"] == pytest.approx(predictor.score(*inputs)["surprise"].iloc[-1], rel=1e-4)
+        prices, times = bars[["open", "high", "low", "close", "volume"]], bars["timestamps"]
+        np.testing.assert_allclose(row[states].to_numpy(float), predictor.embed(prices, times)[0], atol=1e-5)
+        scores = predictor.score(prices, times)
+        assert isinstance(scores, pd.DataFrame)
+        assert row["surprise"] == pytest.approx(scores["surprise"].iloc[-1], rel=1e-4)
         assert row["volatility"] == pytest.approx(lookback_volatility(bars["close"].to_numpy()), rel=1e-5)
         assert row["last_bar"] == pd.Timestamp(row["cutoff"]) and row["last_close"] == bars["close"].iloc[-1]
 

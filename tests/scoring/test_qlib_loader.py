@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kronos.qlib.export import export_qlib
 from kronos.scoring import FeatureSettings, parse_cutoffs, read_scores, score
 from kronos.scoring.qlib_loader import KronosFeatureLoader
 from tests import backtest_bars
@@ -34,15 +35,15 @@ def test_loader_gives_rows_of_the_table_by_day_and_instrument(features):
     days = frame.index.get_level_values("datetime")
     assert days.min() == pd.Timestamp("2024-03-01") and days.max() == pd.Timestamp("2024-03-29")
     row = table[(table["symbol"] == "SYN003") & (table["last_bar"] == "2024-03-15")].iloc[0]
-    found = frame.loc[(pd.Timestamp("2024-03-15"), "SYN003")]
-    assert found[("feature", "kronos_e001")] == row["e001"]
-    assert found[("feature", "kronos_recent")] == pytest.approx(row["recent"])
-    assert not {"kronos_last_close", "kronos_lookback"} & {name for _, name in frame.columns}
+    found = frame["feature"].xs((pd.Timestamp("2024-03-15"), "SYN003"))
+    assert found["kronos_e001"] == row["e001"]
+    assert found["kronos_recent"] == pytest.approx(row["recent"])
+    assert not {"kronos_last_close", "kronos_lookback"} & set(frame.columns.get_level_values(1))
 
 
 def test_loader_of_chosen_columns_has_no_others(features):
     frame = KronosFeatureLoader(features, ["volatility"], prefix="k_").load()
-    assert frame.columns.tolist() == [("feature", "k_volatility")]
+    assert frame.columns.equals(pd.MultiIndex.from_tuples([("feature", "k_volatility")]))
     with pytest.raises(ValueError, match="has no column 'e9999'"):
         KronosFeatureLoader(features, ["e9999"])
 
@@ -50,7 +51,7 @@ def test_loader_of_chosen_columns_has_no_others(features):
 def test_example_workflow_runs_from_files_to_a_backtest(features, tmp_path):
     pytest.importorskip("qlib", reason="needs pyqlib")
     pytest.importorskip("lightgbm", reason="needs lightgbm")
-    backtest_bars.export_qlib(backtest_bars.market(6), tmp_path / "qlib", name="mine", benchmark="MEAN")
+    export_qlib(backtest_bars.market(6), tmp_path / "qlib", name="mine", benchmark="MEAN")
     environment = {**os.environ, "QLIB_DATA": str(tmp_path / "qlib"), "FEATURES": features}
     environment |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "qlib.cli.run", str(EXAMPLE)]

@@ -2,11 +2,13 @@
 
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import signal
 import threading
 import time
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -48,7 +50,7 @@ def cluster():
     """One for all tests: starting it takes most of the time."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
 
@@ -71,7 +73,8 @@ def test_two_actors_give_the_table_of_one_process(data, settings, expected, tmp_
 
 
 def test_a_worker_killed_in_the_middle_costs_nothing_and_repeats_nothing(data, settings, expected, tmp_path):
-    out, killed = tmp_path / "out", []
+    out = tmp_path / "out"
+    killed: list[Any] = []
 
     def kill():
         deadline = time.monotonic() + 120

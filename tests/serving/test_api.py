@@ -5,6 +5,7 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,13 +64,14 @@ def figures(rows):
 def assert_close(rows, others):
     """The same times, and figures that differ by rounding alone."""
     assert [row["timestamp"] for row in rows] == [row["timestamp"] for row in others]
-    np.testing.assert_allclose(*(pd.DataFrame(figures(each)).to_numpy() for each in (rows, others)), rtol=1e-4)
+    ours, theirs = (pd.DataFrame(figures(each)).to_numpy() for each in (rows, others))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
 @pytest.mark.parametrize("layout", ["columns", "records"])
 def test_the_answer_is_the_long_table_of_predict_df(client, offered, layout):
     frame = bars()
-    given = columns(frame)
+    given: Any = columns(frame)
     if layout == "records":
         given = [
             {"timestamp": str(row.timestamps), **{c: row[c] for c in given if c != "timestamps"}}
@@ -213,7 +215,7 @@ def test_requests_of_many_callers_share_a_batch_and_get_what_they_get_alone(serv
     with server.client() as client:
         alone = [client.post("/v1/forecast", json=body).json() for body in wanted]
     with Server(offered, Settings(port=0, window=0.5)) as slow, slow.client() as client:
-        together = [None] * len(wanted)
+        together: list[Any] = [None] * len(wanted)
         gate = threading.Barrier(len(wanted))
 
         def call(i):
@@ -221,8 +223,10 @@ def test_requests_of_many_callers_share_a_batch_and_get_what_they_get_alone(serv
             together[i] = client.post("/v1/forecast", json=wanted[i]).json()
 
         threads = [threading.Thread(target=call, args=(i,)) for i in range(len(wanted))]
-        [thread.start() for thread in threads]
-        [thread.join() for thread in threads]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert max(answer["batch"] for answer in together) >= 4
     for one, other in zip(alone, together, strict=True):
         assert_close(one["forecast"], other["forecast"])

@@ -99,8 +99,8 @@ def test_http_listens_to_this_machine_and_to_its_own_name_alone(golden, folder):
 
     command = [sys.executable, "-m", "kronos", "mcp", str(folder), "--model", str(golden / "tiny"), "--device", "cpu"]
     with started([*command, "--transport", "http", "--port", "0"], stderr=subprocess.PIPE, text=True) as process:
-        line = process.stderr.readline()
-        address = re.search(r"http://127\.0\.0\.1:\d+/mcp", line).group()
+        assert process.stderr is not None
+        (address,) = re.findall(r"http://127\.0\.0\.1:\d+/mcp", process.stderr.readline())
         (found,) = asked(address, ("forecast", {"file": "a.csv", "horizon": 2, "paths": 3, "lookback": 20}))
         assert not found.is_error
         assert httpx.post(address, json={}, headers={"Host": "evil.example"}).status_code == 421

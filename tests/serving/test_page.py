@@ -67,7 +67,7 @@ def visit(browser):
         page.on("console", lambda message: message.type == "error" and seen["errors"].append(message.text))
         page.on("pageerror", lambda error: seen["errors"].append(str(error)))
         page.on("request", lambda request: seen["hosts"].add(re.sub(r"^(\w+:(//)?[^/]*).*", r"\1", request.url)))
-        opened.append((made, seen, re.match(r"\w+://[^/]*", url)[0]))
+        opened.append((made, seen, re.findall(r"^\w+://[^/]*", url)[0]))
         page.goto(url)
         page.wait_for_selector("html[data-ready=yes]")
         return page
@@ -535,6 +535,7 @@ def test_when_the_service_goes_away_in_the_middle_the_page_says_so_and_goes_on_w
 def test_the_process_killed_in_the_middle_of_a_forecast_is_noticed(visit):
     command = [str(Path(sys.executable).parent / "kronos"), "serve", "--port", "0"]
     with started(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
         url = next(found[1] for line in process.stderr if (found := re.search(r"on (http://\S+)", line)))
         page = visit(url, expected=["Failed to load", "ERR_"])
         page.click("#empty [data-sample=sp500]")

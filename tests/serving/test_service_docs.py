@@ -28,7 +28,7 @@ from kronos.client import Client, ServiceError
 from kronos.klines.samples import sample_path
 from kronos.serving.config import Limits, Settings
 from kronos.serving.metrics import Metrics
-from kronos.serving.server import listen
+from kronos.serving.startup import listen
 from tests.serving.test_api import offered  # noqa: F401
 from tests.serving_server import Server, bars
 
@@ -162,6 +162,7 @@ def test_a_signal_ends_the_service_after_what_it_began(number):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [str(Path(sys.executable).parent / "kronos"), "serve", "--port", "0"]
     with started(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
         url = next(found[1] for line in process.stderr if (found := re.search(r"on (http://\S+)", line)))
         body = json.dumps({"sample": "synthetic", "horizon": 60, "paths": 100}).encode()
         request = urllib.request.Request(f"{url}/v1/forecast", body, {"Content-Type": "application/json"})

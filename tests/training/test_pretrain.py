@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def test_a_killed_pretraining_goes_on_with_the_same_losses(store, run, tmp_path,
     assert 6 <= seen < 16, "the run was over before it was killed"
     done = training_run.launch(command(stage, store, tmp_path), processes)
     assert done.returncode == 0 and "resumed at step" in done.stdout, done.stdout + done.stderr
-    tolerance = {"abs": 1e-6} if processes == 1 else {"abs": 1e-5}
+    tolerance: dict[str, Any] = {"abs": 1e-6} if processes == 1 else {"abs": 1e-5}
     assert losses(tmp_path / stage) == pytest.approx(losses(run / stage), **tolerance)
 
 

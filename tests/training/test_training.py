@@ -1,6 +1,7 @@
 """Training: windows that a step alone determines, a loop that resumes as if it had never stopped, a recipe that learns."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -308,6 +309,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_as_if_nothing_had_been(alone,
     script = str(Path(__file__).parents[1] / "training_run.py")
     command = [sys.executable, script, tmp_path, "--steps", "100000"]
     with started(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         for line in process.stdout:
             if "step 3/" in line:
                 break
@@ -385,7 +387,7 @@ def test_measured_products_keep_threads_and_the_random_state():
 
 @pytest.mark.parametrize("first", ["float32", "bfloat16"])
 def test_a_resumed_run_of_auto_precision_keeps_the_type_it_began_with(tmp_path, monkeypatch, capsys, first):
-    monkeypatch.setattr(training_run.os, "kill", lambda *_: (_ for _ in ()).throw(InterruptedError))
+    monkeypatch.setattr(os, "kill", lambda *_: (_ for _ in ()).throw(InterruptedError))
     with world("cpu") as process:
         training_run.run(tmp_path / "whole", process, precision=first)
         for measured, die_at in ((first, 6), ("float32" if first == "bfloat16" else "bfloat16", None)):

@@ -26,12 +26,14 @@ _HOME = {
 
 __all__ = [*_HOME]
 
-if TYPE_CHECKING:
-    from kronos.evaluation.dataset import read_series
-    from kronos.evaluation.leakage import audit
-    from kronos.evaluation.prediction import Prediction
-    from kronos.evaluation.rolling_origins import Past
-    from kronos.evaluation.run import cross_validation, evaluate
-    from kronos.evaluation.tasks import TASKS, Task
+if TYPE_CHECKING:  # "as": type checkers of users cannot read __all__ here
+    from kronos.evaluation.dataset import read_series as read_series
+    from kronos.evaluation.leakage import audit as audit
+    from kronos.evaluation.prediction import Prediction as Prediction
+    from kronos.evaluation.rolling_origins import Past as Past
+    from kronos.evaluation.run import cross_validation as cross_validation
+    from kronos.evaluation.run import evaluate as evaluate
+    from kronos.evaluation.tasks import TASKS as TASKS
+    from kronos.evaluation.tasks import Task as Task
 
 __getattr__, __dir__ = lazy(__name__, _HOME)

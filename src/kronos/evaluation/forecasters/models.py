@@ -29,7 +29,6 @@ from kronos.forecast.anchoring import Anchor
 if TYPE_CHECKING:
     from kronos.calibration import Calibration
     from kronos.generation.sampling import Sampling
-    from kronos.heads.marginals import HeadMarginals
     from kronos.predictor import Calibrating, KronosPredictor
 
 
@@ -56,7 +55,7 @@ class PairForecaster:
     temperature: float | None = None
     top_p: float | None = None
     anchor: Anchor | None = "level"
-    calibration: Calibration | HeadMarginals | None = None
+    calibration: Calibration | None = None
 
     def forecast(self, windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction:
         drawn = self.predictor.predict_samples(

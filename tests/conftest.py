@@ -32,7 +32,8 @@ PRODUCTS = {
     "avx512": ProductSettings.of_processor(avx512=True, amx=False, amd=False),
     "amx": ProductSettings.of_processor(avx512=True, amx=True, amd=False),
     "avx512-amd": ProductSettings.of_processor(avx512=True, amx=False, amd=True),
-    "mkl-only": ProductSettings(0, 0, 0, 4, 4, False),
+    "bf16-amd": ProductSettings.of_processor(avx512=True, amx=False, amd=True, bf16=True),
+    "mkl-only": ProductSettings(0, 0, 0, 0, 4, 4, False),
 }
 
 

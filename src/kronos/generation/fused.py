@@ -7,7 +7,7 @@ A step reads every weight once for a few rows, so that its time follows from byt
 - functions of a code alone are tables: the fused embedding of both tokens, and the dependency layer's query;
 - rotary pairs are adjacent, so that a rotation is one complex product; queries and keys change alike, so scores do not;
 - on a CPU weights are reordered for oneDNN, whose products of few rows are up to twice as fast as the ordinary ones (MKL's); so
-  are those of many rows where MKL leaves AVX-512 unused.
+  are those of one row and of many where MKL leaves AVX-512 unused.
 
 All of it equals `nn` up to rounding (tests/generation).
 
@@ -44,8 +44,8 @@ def _is_amd() -> bool:
 NO_LIMIT = 2**62
 PACK_FOR_ROWS = 32
 """Rows for which oneDNN packs weights; the result does not depend on it."""
-SMALL_NETWORK = 2**22
-"""Weights of the blocks of a network; below this they stay in the processor's cache (float32: 16 MiB)."""
+SMALL_NETWORK, TINY_NETWORK = 2**22, 2**20
+"""Weights of the blocks of a network; below this they stay in the processor's cache (float32: 16 MiB), or in that of a core."""
 
 
 @dataclass(frozen=True)
@@ -53,33 +53,38 @@ class ProductSettings:
     """Thresholds, in rows, between the matrix products of a CPU; measured by ``benchmarks/generate.py``.
 
     Attributes:
-        mkl_max_rows, mkl_max_rows_in_cache: up to so many rows MKL's product is taken; the second where the weights stay in the
-            processor's cache.
+        mkl_max_rows, mkl_max_rows_small, mkl_max_rows_tiny: up to so many rows MKL's product is taken, for a large network, below
+            `SMALL_NETWORK`, and below `TINY_NETWORK`.
         onednn_max_rows: from there up to so many rows oneDNN's product is taken; above it MKL's again. 0: oneDNN is not used.
         bfloat16_max_rows, int8_max_rows: up to so many rows rounded weights are multiplied in their type, above it in float32.
         pack_bfloat16: weights in bfloat16 are packed for oneDNN too.
     """
 
     mkl_max_rows: int
-    mkl_max_rows_in_cache: int
+    mkl_max_rows_small: int
+    mkl_max_rows_tiny: int
     onednn_max_rows: int
     bfloat16_max_rows: int
     int8_max_rows: int
     pack_bfloat16: bool
 
     @classmethod
-    def of_processor(cls, avx512: bool, amx: bool, amd: bool) -> ProductSettings:
-        """Return the fastest settings on a processor with these instructions.
+    def of_processor(cls, avx512: bool, amx: bool, amd: bool, bf16: bool = False) -> ProductSettings:
+        """Return the fastest settings on a processor with these instructions (``bf16``: AVX512_BF16).
 
-        On AMD's, MKL does not use AVX-512: on an EPYC that has it 105 GFLOP/s a core against 240 of oneDNN.
+        On AMD's, MKL does not use AVX-512: on an EPYC that has it 105 GFLOP/s a core against 240 of oneDNN, and one row of a large
+        network's weights at 11 GB/s against 23; packed bfloat16 takes half the time of float32 for any number of rows.
         """
+        packed = amx or (amd and avx512 and bf16)
+        large, small, tiny = (0, 1, 16) if avx512 and amd else (3, 6, 6) if avx512 else (0, 1, 1)
         return cls(
-            mkl_max_rows=3 if avx512 else 0,
-            mkl_max_rows_in_cache=6 if avx512 else 1,
+            mkl_max_rows=large,
+            mkl_max_rows_small=small,
+            mkl_max_rows_tiny=tiny,
             onednn_max_rows=NO_LIMIT if avx512 and amd else 64,
-            bfloat16_max_rows=NO_LIMIT if amx else 1,
+            bfloat16_max_rows=NO_LIMIT if packed else 1,
             int8_max_rows=8,
-            pack_bfloat16=amx,
+            pack_bfloat16=packed,
         )
 
     @classmethod
@@ -92,8 +97,16 @@ class ProductSettings:
         avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
         amx = avx512 and getattr(torch.cpu, "_is_amx_tile_supported", bool)()
         amx = amx and onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        settings = cls.of_processor(avx512, amx, _is_amd())
+        bf16 = avx512 and onednn and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+        bf16 = bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        settings = cls.of_processor(avx512, amx, _is_amd(), bf16)
         return settings if onednn else replace(settings, onednn_max_rows=0)
+
+    def mkl_rows(self, network_weights: int) -> int:
+        """Up to how many rows MKL's product is the fastest, for a network of so many weights in its blocks."""
+        if network_weights < TINY_NETWORK:
+            return self.mkl_max_rows_tiny
+        return self.mkl_max_rows_small if network_weights < SMALL_NETWORK else self.mkl_max_rows
 
     @property
     def onednn_for_all(self) -> bool:
@@ -129,13 +142,13 @@ class Projection:
     """Linear layer x W^T + b of W [O, I]; `plus` adds another tensor in the same operation where the device has one.
 
     The product is chosen from the processor and the number of rows alone, so that results repeat.
-    ``in_cache``: the weights stay in the processor's cache.
+    ``network_weights``: those of the blocks of the network that it belongs to (see `ProductSettings`).
     """
 
-    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None = None, in_cache: bool = False) -> None:
+    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None = None, network_weights: int = NO_LIMIT) -> None:
         self.weight, self.bias = weight_OI.contiguous(), bias_O
         self.settings = settings = product_settings()
-        self.mkl_max_rows = settings.mkl_max_rows_in_cache if in_cache else settings.mkl_max_rows
+        self.mkl_max_rows = settings.mkl_rows(network_weights)
         self.packed: Tensor | None = None
         if weight_OI.device.type == "cpu" and weight_OI.dtype == torch.float32 and settings.onednn_max_rows:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACK_FOR_ROWS)
@@ -162,7 +175,7 @@ class QuantizedLinear(Projection):
     inputs and outputs to bfloat16; more rows by a float32 product.
     """
 
-    def __init__(self, precision: Precision, weight_OI: Tensor, bias_O: Tensor | None, in_cache: bool) -> None:
+    def __init__(self, precision: Precision, weight_OI: Tensor, bias_O: Tensor | None, network_weights: int) -> None:
         settings = product_settings()
         if precision == "bfloat16":
             self.short, self.most_rows = weight_OI.bfloat16().contiguous(), settings.bfloat16_max_rows
@@ -174,7 +187,7 @@ class QuantizedLinear(Projection):
             self.short = weight_OI.div(self.scale_O.float()[:, None]).round().clamp(-127, 127).to(torch.int8)
             self.most_rows = settings.int8_max_rows
             exact = self.short * self.scale_O.float()[:, None]
-        super().__init__(exact, bias_O, in_cache)
+        super().__init__(exact, bias_O, network_weights)
 
     def _few(self, x: Tensor) -> bool:
         return x.numel() <= self.most_rows * x.shape[-1]
@@ -211,10 +224,10 @@ class ShortLinear(Projection):
 
 
 def _projection(
-    weight_OI: Tensor, bias_O: Tensor | None = None, in_cache: bool = False, precision: Precision = "float32"
+    weight_OI: Tensor, bias_O: Tensor | None = None, network_weights: int = NO_LIMIT, precision: Precision = "float32"
 ) -> Projection:
     if precision == "float32":
-        return Projection(weight_OI, bias_O, in_cache)
+        return Projection(weight_OI, bias_O, network_weights)
     device = weight_OI.device.type
     offered = {"cpu": ON_CPU, "cuda": ON_GPU}.get(device, ("float32",))
     if precision not in offered or weight_OI.dtype != torch.float32:
@@ -224,7 +237,7 @@ def _projection(
         )
     if device != "cpu":
         return ShortLinear(precision, weight_OI, bias_O)
-    return QuantizedLinear(precision, weight_OI, bias_O, in_cache)
+    return QuantizedLinear(precision, weight_OI, bias_O, network_weights)
 
 
 def _has_onednn() -> bool:
@@ -272,7 +285,7 @@ def rotary_freqs(inv_freq: Tensor, positions: Tensor) -> Tensor:
 class FusedBlock:
     """Transformer block in few operations: one projection before the attention (`qkv`) and three after it."""
 
-    def __init__(self, block: Block, in_cache: bool, precision: Precision) -> None:
+    def __init__(self, block: Block, network_weights: int, precision: Precision) -> None:
         attention, ffn = block.self_attn, block.ffn
         self.heads, width = attention.n_heads, attention.q_proj.in_features
         self.eps1, self.eps2 = _epsilon(block.norm1), _epsilon(block.norm2)
@@ -280,10 +293,10 @@ class FusedBlock:
         v = _parts(attention.v_proj)
         scale = (width // self.heads) ** -0.5
         weight, bias = (torch.cat((query * scale, key, value)) for query, key, value in zip(q, k, v, strict=True))
-        self.qkv_proj = _folded(block.norm1, weight, bias, in_cache, precision)
-        self.out = _projection(*_parts(attention.out_proj), in_cache, precision)
-        self.gate_up = _folded(block.norm2, torch.cat((ffn.w1.weight, ffn.w3.weight)), None, in_cache, precision)
-        self.w2 = _projection(ffn.w2.weight, None, in_cache, precision)
+        self.qkv_proj = _folded(block.norm1, weight, bias, network_weights, precision)
+        self.out = _projection(*_parts(attention.out_proj), network_weights, precision)
+        self.gate_up = _folded(block.norm2, torch.cat((ffn.w1.weight, ffn.w3.weight)), None, network_weights, precision)
+        self.w2 = _projection(ffn.w2.weight, None, network_weights, precision)
 
     def qkv(self, x_SPTD: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries (scaled and rotated), keys (rotated) and values: [S, H, P, T, E] each."""
@@ -303,11 +316,11 @@ def _parts(linear: nn.Linear) -> tuple[Tensor, Tensor]:
 
 
 def _folded(
-    norm: RMSNorm, weight_OI: Tensor, bias_O: Tensor | None, in_cache: bool, precision: Precision = "float32"
+    norm: RMSNorm, weight_OI: Tensor, bias_O: Tensor | None, network_weights: int, precision: Precision = "float32"
 ) -> Projection:
     """Make the projection of `rms_normalize`'s output, with the norm's weight and the factor sqrt(D) folded in."""
     rest = norm.weight.float() * norm.weight.numel() ** 0.5
-    return _projection((weight_OI.float() * rest).to(weight_OI.dtype), bias_O, in_cache, precision)
+    return _projection((weight_OI.float() * rest).to(weight_OI.dtype), bias_O, network_weights, precision)
 
 
 class FusedBlocks:
@@ -316,10 +329,10 @@ class FusedBlocks:
     def __init__(self, blocks: nn.ModuleList, precision: Precision = "float32") -> None:
         self.blocks: list[FusedBlock] = []
         self.inv_freq: Tensor | None = None
-        self.in_cache = sum(weight.numel() for weight in blocks.parameters()) < SMALL_NETWORK
+        self.weights = sum(weight.numel() for weight in blocks.parameters())
         for block in blocks:
             assert isinstance(block, Block)
-            self.blocks.append(FusedBlock(block, self.in_cache, precision))
+            self.blocks.append(FusedBlock(block, self.weights, precision))
             self.inv_freq = block.self_attn.rotary.inv_freq
 
     def first(self, count: int) -> FusedBlocks:
@@ -354,13 +367,13 @@ class FusedKronos:
             q, k = ((_interleave_pairs(w, self.heads), _interleave_pairs(b, self.heads)) for w, b in (q, k))
         scale = (self.d_model // self.heads) ** -0.5
         self.query_VD = F.linear(embedding.emb_s1.weight, q[0] * scale, q[1] * scale)
-        in_cache = self.blocks.in_cache
+        network_weights = self.blocks.weights
         if weight.device.type != "cpu":
             precision = "float32"  # a small part of a step, and logits rounded to 8 bits move probabilities by percents
         weight, bias = (torch.cat(parts) for parts in zip(_parts(head.proj_s1), k, v, strict=True))
-        self.coarse_kv_proj = _projection(weight, bias, in_cache, precision)
-        self.out = _projection(*_parts(attention.out_proj), in_cache, precision)
-        self.fine_head = _folded(layer.norm, *_parts(head.proj_s2), in_cache, precision)
+        self.coarse_kv_proj = _projection(weight, bias, network_weights, precision)
+        self.out = _projection(*_parts(attention.out_proj), network_weights, precision)
+        self.fine_head = _folded(layer.norm, *_parts(head.proj_s2), network_weights, precision)
 
     def embed(self, s1: Tensor, s2: Tensor, time_emb: Tensor) -> Tensor:
         """Embed token pairs [...] and add their time embeddings [..., D]."""

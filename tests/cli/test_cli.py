@@ -458,3 +458,27 @@ def test_a_table_that_is_too_wide_goes_on_below(monkeypatch, capsys, width, head
     output = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, output.splitlines())) <= width and output.count("model") == output.count("nano") == headers
     assert re.findall(r"\d\.123456", output) == [f"{i}.123456" for i in range(6)]
+
+
+def test_help_fits_80_columns_and_cuts_no_sentence():
+    text = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    assert max(map(len, text.splitlines())) <= 80
+    assert (
+        text.count("...") == 1  # COMMAND [ARGS]...
+        and "\n  kronos forecast --sample synthetic --holdout --windows 20 --plot forecast.png\n" in text
+    )
+
+
+def test_sentences_break_between_words_in_a_narrow_terminal(monkeypatch, capsys):
+    from kronos.cli.output import show_text
+
+    sentence = (
+        "Over 3 windows of 6 bars [most] of the closes lie in the 80 % interval, and this goes on for some words."
+    )
+    show_text([sentence])
+    assert capsys.readouterr().out == sentence + "\n", "a pipe gets whole lines"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    show_text([sentence])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40 and " ".join(line.strip() for line in lines) == sentence

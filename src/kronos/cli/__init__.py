@@ -42,7 +42,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Start here:  kronos forecast --sample synthetic --holdout --windows 20 --plot forecast.png",
+    epilog="\b\nStart here:\nkronos forecast --sample synthetic --holdout --windows 20 --plot forecast.png",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="kronos")
 def main() -> None:

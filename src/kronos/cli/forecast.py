@@ -23,7 +23,7 @@ from kronos.cli.options import (
     tz_option,
     url_option,
 )
-from kronos.cli.output import show_chart, show_forecast, table_bytes, table_of
+from kronos.cli.output import show_chart, show_forecast, show_text, table_bytes, table_of
 from kronos.errors import Argument, KronosError
 from kronos.klines.samples import SAMPLES, sample_path
 
@@ -217,8 +217,7 @@ def _forecast(path: str, name: str, options: Options) -> None:
     if options.show:
         show_chart(forecast, window.truth, options.coverages())
     if window.truth is not None and (not options.quiet or options.windows > 1):
-        for line in _compare(forecast, window, before, options, forecast_of):
-            click.echo(line)
+        show_text(_compare(forecast, window, before, options, forecast_of))
     if options.out is not None:
         from kronos.io.atomic import write_file
 

@@ -98,8 +98,8 @@ def sentences(scores: Sequence[WindowScore]) -> list[str]:
     nearer = int((table[:, 0] < table[:, 1]).sum())
     return [
         f"Over {len(table)} windows of {bars / len(table):.0f} bars {share}.",
-        f"CRPS (error of the whole distribution) / that of a random walk: {_ratio(crps, walk)}; better in {better} windows.",
-        f"Error of the mean / that of the last close: {_ratio(error, last)}; nearer in {nearer} windows.",
+        f"CRPS (error of the whole distribution) / that of a random walk: {_ratio(crps, walk)}; better in {better} of them.",
+        f"Error of the mean / that of the last close: {_ratio(error, last)}; nearer in {nearer} of them.",
         "1 is as good as these simple forecasts, below 1 is better. Differences of a few per cent need many more windows.",
     ]
 

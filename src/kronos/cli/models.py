@@ -33,7 +33,7 @@ def _row(entry: RegistryEntry) -> tuple[str, ...]:
             counts.append(sum(math.prod(shape) for shape in shapes))
         return (
             entry.name, f"{_millions(counts[0])} + {_millions(counts[1])}", f"{sizes / 1e6:.1f} MB", str(entry.context),
-            "embedded", "its own", "built in",
+            "built in", "its own", "not needed",
         )  # fmt: skip
     model, tokenizer = entry.model, entry.tokenizer
     size = f"{(model.size + tokenizer.size) / 1e6:.1f} MB" if model.size and tokenizer.size else "about 425 MB"

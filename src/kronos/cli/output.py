@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ def console_of(wide: int = WIDE) -> Console:
 
     console = Console()
     return console if console.is_terminal else Console(width=wide)
+
+
+def show_text(lines: Sequence[str]) -> None:
+    """Lines of text, broken between words where the terminal is narrower."""
+    console = console_of()
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
 
 
 def show_forecast(result: pd.DataFrame, truth: pd.DataFrame | None, title: str) -> None:

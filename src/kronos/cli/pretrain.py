@@ -13,7 +13,7 @@ import click
 
 @click.group()
 def pretrain() -> None:
-    """Train a pair from nothing: a tokenizer, then a model on its tokens.
+    """Train a pair from nothing: tokenizer, then model.
 
     \b
     kronos store build prices/ --out store

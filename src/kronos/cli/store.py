@@ -13,7 +13,7 @@ from kronos.cli.options import read_options, reading_options, tz_option
 
 @click.group()
 def store() -> None:
-    """Build and look at stores of bars, which `kronos pretrain` trains on."""
+    """Build and look at stores of bars to train on."""
 
 
 @store.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx2 as httpx
@@ -49,6 +49,14 @@ class Server:
 
     def client(self, **settings: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **settings)
+
+
+def until(condition: Callable[..., object], seconds: float = 30) -> None:
+    """Wait until the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.01)
 
 
 def bars(count: int = 60, seed: int = 0, start: str = "2024-03-04 09:00", freq: str = "5min") -> pd.DataFrame:

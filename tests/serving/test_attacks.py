@@ -1,14 +1,24 @@
-"""Attacks on the service over raw sockets: what each is answered, and that others are served meanwhile."""
+"""Attacks on the service over raw sockets, and by files: what each is answered, and that others are served meanwhile."""
 
+import gzip
+import io
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack
 
+import httpx2 as httpx
+import numpy as np
+import pandas as pd
+import psutil
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 from kronos.serving.config import Limits, Settings
+from tests.processes import started
 from tests.serving.test_api import offered  # noqa: F401
 from tests.serving_server import Server
 
@@ -145,3 +155,94 @@ def test_200_slow_connections_leave_others_served(server):
         for _ in range(200):
             connect(server, stack).sendall(b"GET / HTTP/1.1\r\nX")
         assert worst_wait(server, 0.5) < PROMPT
+
+
+# --------------------------------------------------------------------------------------- what unpacks to much
+
+SMALL = 1_500
+"""MB that all processes of the service may take together."""
+
+
+@pytest.fixture(scope="module")
+def service():
+    """A service in a process of its own: its address and its processes."""
+    with started(
+        [sys.executable, "-m", "kronos", "serve", "--port", "0"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        lines = process.stderr
+        assert lines is not None
+        url = next(found[1] for line in lines if (found := re.search(r"listens on (http://\S+)", line)))
+        threading.Thread(target=lambda: [None for _ in lines], daemon=True).start()
+        with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+            client.post("/v1/inspect", files={"file": ("a.csv", "a,b")})
+        yield url, psutil.Process(process.pid)
+
+
+def dictionary_bomb(role, rows=5_000, size=200_000):
+    """A Parquet file in which one text of a dictionary stands in every row."""
+    import pyarrow
+    from pyarrow import parquet
+
+    prices = {name: np.full(rows, 100.0) for name in ("open", "high", "low", "close")}
+    table = pyarrow.table({"timestamps": pd.date_range("2024-01-01", periods=rows, freq="min"), **prices})
+    texts = pyarrow.DictionaryArray.from_arrays(np.zeros(rows, "int32"), pyarrow.array(["x" * size]))
+    buffer = io.BytesIO()
+    parquet.write_table(table.append_column(role, texts), buffer, compression="zstd", store_schema=False)
+    return buffer.getvalue()
+
+
+def wide_bomb(rows=90_000, columns=305):
+    head = "date,open,high,low,close," + ",".join(f"c{i}" for i in range(columns - 5))
+    rest = ",1" * (columns - 1)
+    days = pd.date_range("1850-01-01", periods=rows).strftime("%Y-%m-%d")
+    return gzip.compress("\n".join([head, *(day + rest for day in days)]).encode())
+
+
+BOMBS = {
+    "dictionary of a symbol": (lambda: dictionary_bomb("symbol"), "a.parquet", 413, "a cell of more than 4,096 bytes"),
+    "dictionary of a note": (lambda: dictionary_bomb("note"), "a.parquet", 413, "a cell of more than 4,096 bytes"),
+    "90,000 rows of 305 columns": (wide_bomb, "a.csv.gz", 413, "more than 256 MiB of memory"),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits of memory are those of Linux")
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_four_files_that_unpack_to_much_leave_others_served_in_little_memory(service, bomb):
+    url, process = service
+    make, name, status, says = BOMBS[bomb]
+    content, answers, waits, peak = make(), [], [], 0.0
+
+    def send():
+        answers.append(httpx.post(f"{url}/v1/inspect", files={"file": (name, content)}, timeout=120, trust_env=False))
+
+    attackers = [threading.Thread(target=send) for _ in range(4)]
+    for attacker in attackers:
+        attacker.start()
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        while any(attacker.is_alive() for attacker in attackers):
+            began = time.monotonic()
+            assert client.get("/healthz").status_code == 200
+            waits.append(time.monotonic() - began)
+            peak = max(peak, taken(process))
+            time.sleep(0.02)
+    assert {(answer.status_code, says in answer.json()["detail"]) for answer in answers} == {(status, True)}
+    assert max(waits) < PROMPT and peak < SMALL
+
+
+def taken(process):
+    """Memory in MB of a process and its descendants, what they share counted once."""
+    total = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            total += one.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return total / 1e6
+
+
+def test_json_of_a_million_faults_is_refused_by_the_first(server):
+    began = time.monotonic()
+    with server.client() as client:
+        answer = client.post("/v1/forecast", json={"bars": [{}] * 20_000})
+    assert answer.status_code == 422 and len(answer.json()["errors"]) < 10
+    assert time.monotonic() - began < 10

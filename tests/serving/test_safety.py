@@ -8,6 +8,7 @@ import pickle
 import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra serve")
 from kronos.serving.config import Limits, Settings, is_loopback
 from tests.serving.test_api import offered  # noqa: F401
-from tests.serving_server import Server, bars, columns
+from tests.serving_server import Server, bars, columns, until
 
 TOKEN = "correct horse battery staple"
 
@@ -259,13 +260,6 @@ def slow(offered, monkeypatch):  # noqa: F811
         go.set()
 
 
-def until(condition, seconds=30):
-    stop = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < stop
-        time.sleep(0.005)
-
-
 def test_when_the_queue_is_full_one_more_is_refused_at_once_and_all_that_were_accepted_are_answered(slow):
     answers = []
 
@@ -313,7 +307,9 @@ def test_work_whose_caller_has_gone_stops(slow):
                 b"POST /v1/forecast HTTP/1.1\r\nHost: %s:%s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
             )
             caller.sendall(head % (host.encode(), port.encode(), len(body)) + accepted + b"\r\n" + body)
-            until(lambda before=before: sum(slow.ran) == before + 1)  # the engine is at it, and then the caller goes
+            until(
+                partial(lambda before: sum(slow.ran) == before + 1, before)
+            )  # the engine is at it, and then the caller goes
         until(lambda: slow.server.guard.active == 0 and slow.server.batcher._working == 0)
     assert sum(slow.ran) == 2
 

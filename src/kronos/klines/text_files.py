@@ -49,7 +49,7 @@ def read_delimited(file: Path, options: ReadOptions, data: bytes | None, head: b
         except KlineError as error:
             problem = problem or error
             if head.isascii() or number == len(encodings) - 1:
-                raise problem from error
+                raise problem from (error.__cause__ if problem is error else error)
             continue
         assumed = options.encoding is None and encoding not in ("utf-8-sig", "utf-16")
         return replace(raw, notes=(f"the text is read as {encoding}", *raw.notes)) if assumed else raw
@@ -172,6 +172,8 @@ def _parse_text(source: Path | io.BytesIO, header: Header, encoding: str, *, eve
             )
             return _unwrapped(table)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        if "out of memory" in str(error):
+            raise MemoryError(str(error)) from error
         lost = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         what = "some rows have more cells than the header"
         if lost:

@@ -20,6 +20,7 @@ from kronos.serving.middleware import Guard
 from kronos.serving.openapi import openapi_of
 from kronos.serving.page_files import PageFiles
 from kronos.serving.problems import MEDIA_TYPE, Problem, internal
+from kronos.serving.reader_pool import Readers
 from kronos.serving.routes import router
 from kronos.serving.state import State
 from kronos.serving.work import LoadedModel
@@ -27,9 +28,13 @@ from kronos.serving.work import LoadedModel
 ABOUT = "Forecasts of K-lines (candlesticks) by Kronos. Forecasts are uncertain and no advice."
 
 
-def create_app(offered: Mapping[str, LoadedModel], settings: Settings) -> Guard:
-    """The whole service as an ASGI application; the models are in memory already."""
+def create_app(offered: Mapping[str, LoadedModel], settings: Settings, readers: Readers | None = None) -> Guard:
+    """The whole service as an ASGI application; the models are in memory already.
+
+    ``readers``: processes that were started before, ended with the service; otherwise they start with the first file.
+    """
     metrics = Metrics()
+    files_read = readers or Readers(settings.limits)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -41,9 +46,10 @@ def create_app(offered: Mapping[str, LoadedModel], settings: Settings) -> Guard:
             settings.threads,
             metrics,
         )
-        app.state.service = State(settings, offered, batcher, metrics)
+        app.state.service = State(settings, offered, batcher, metrics, files_read)
         yield
         batcher.close(settings.limits.timeout)
+        files_read.close()
 
     app = FastAPI(
         title="Kronos", version=__version__, description=ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan,
@@ -63,7 +69,10 @@ def create_app(offered: Mapping[str, LoadedModel], settings: Settings) -> Guard:
         service: State = app.state.service
         return 1 + service.batcher.waiting // 32
 
-    return Guard(app, settings, metrics, files.paths, retry_after)
+    def freed() -> None:
+        app.state.service.batcher.freed()
+
+    return Guard(app, settings, metrics, files.paths, retry_after, freed)
 
 
 def _problem(request: Request, error: Exception) -> Response:

@@ -7,11 +7,11 @@ they never wait for each other inside of an operation.
 
 from __future__ import annotations
 
-import ctypes
+import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from kronos.generation.sampling import Sampling
+from kronos.serving.memory import give_back
 
 if TYPE_CHECKING:
     from kronos.predictor import KronosPredictor
@@ -94,18 +95,6 @@ class Watcher(Protocol):
     def batch_done(self, series: int, bars: int, seconds: float) -> None: ...
 
 
-def _find_trim() -> Callable[[int], int] | None:
-    """malloc_trim of the C library, where it is glibc."""
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-        return trim
-    except (AttributeError, OSError, TypeError):
-        return None
-
-
-_malloc_trim = _find_trim()
-
-
 class Batcher:
     """The queue, and the lanes that work on it.
 
@@ -163,6 +152,10 @@ class Batcher:
             self._waiting += jobs
             self._changed.notify_all()
 
+    def freed(self) -> None:
+        """Tell that a large request has ended, so that its memory is given back."""
+        self._worked = time.monotonic()
+
     def close(self, timeout: float | None = None) -> None:
         """Take no more, finish what was begun, end the lanes."""
         with self._changed:
@@ -192,11 +185,11 @@ class Batcher:
                     self._worked = time.monotonic()
 
     def _trim(self) -> None:
-        """glibc keeps what was freed for the thread that had it, and batches of ever new shapes would pile up."""
+        """What batches of ever new shapes have freed would pile up."""
         now = time.monotonic()
-        if _malloc_trim is not None and now - self._trimmed > TRIM_EVERY:
+        if now - self._trimmed > TRIM_EVERY:
             self._trimmed = now
-            _malloc_trim(0)
+            give_back()
 
     def _next(self) -> list[Job]:
         """The oldest job and those that go with it; empty when there is nothing more to come."""
@@ -207,6 +200,7 @@ class Batcher:
                     if self._closing:
                         return []
                     if not self._changed.wait(TRIM_EVERY / 2) and self._trimmed < self._worked:
+                        gc.collect()  # a refusal holds its request in a circle of references
                         self._trim()  # nothing to do: also what the last batches have freed
                     continue
                 left = self._waiting[0].since + self._window - time.monotonic()

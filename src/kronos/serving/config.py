@@ -21,6 +21,9 @@ class Limits:
             seconds that a caller may leave a piece of an answer untaken.
         head, headers, head_seconds: bytes, lines and seconds of a request's header.
         receiving: bytes of bodies that are arriving, over all requests.
+        file_memory: bytes that reading one file or body may take, besides what the process that reads it has (on Linux).
+        file_seconds: seconds of a processor that it may take, and at most ``timeout`` by the clock.
+        cell: bytes of one cell of a file.
     """
 
     body: int = 16 * MIB
@@ -38,7 +41,10 @@ class Limits:
     head: int = 64 * 2**10
     headers: int = 100
     head_seconds: float = 10.0
-    receiving: int = 256 * MIB
+    receiving: int = 128 * MIB
+    file_memory: int = 256 * MIB
+    file_seconds: float = 20.0
+    cell: int = 4_096
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,22 @@ def inspect(
     assert content is not None
     with stored(content, name, limits) as file:
         return _inspected(file, shown_name(name), options, calendar)
+
+
+def inspected(
+    content: bytes | None,
+    name: str | None,
+    sample: str | None,
+    limits: Limits,
+    options: ReadOptions,
+    calendar: str | None = None,
+) -> bytes:
+    """`inspect` as JSON; ValueErrors of the library are problems."""
+    try:
+        answer = inspect(content, name, sample, limits, options, calendar)
+    except ValueError as error:
+        raise unfit(error) from error
+    return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _inspected(

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from kronos.klines.samples import SAMPLES
 from kronos.serving.config import Settings
+from kronos.serving.memory import LARGE
 from kronos.serving.metrics import Metrics
 from kronos.serving.problems import MEDIA_TYPE, Problem, busy, header_too_large
 
@@ -62,13 +63,20 @@ class Guard:
 
     Args:
         page: paths of the page's files, which need no token. retry_after: seconds, told to those who find the queue full.
+        freed: told when a large request has ended.
     """
 
     def __init__(
-        self, app: App, settings: Settings, metrics: Metrics, page: frozenset[str], retry_after: Callable[[], int]
+        self,
+        app: App,
+        settings: Settings,
+        metrics: Metrics,
+        page: frozenset[str],
+        retry_after: Callable[[], int],
+        freed: Callable[[], None],
     ) -> None:
         self._app, self._settings, self._metrics, self._page = app, settings, metrics, page
-        self._retry_after = retry_after
+        self._retry_after, self._freed = retry_after, freed
         self.active = 0
         self._receiving = 0
 
@@ -102,6 +110,8 @@ class Guard:
             if admitted:
                 self.active -= 1
                 self._metrics.active.set(self.active)
+            if request.read > LARGE:
+                self._freed()
             self._write_down(scope, request)
 
     def _refuse_if_full(self) -> None:

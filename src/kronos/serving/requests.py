@@ -3,46 +3,82 @@
 from __future__ import annotations
 
 import time
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from kronos.serving.bodies import LISTS, ReadSeries, checked
 from kronos.serving.config import Limits
-from kronos.serving.inputs import from_file, from_json, from_sample, read_options
+from kronos.serving.inputs import from_sample, inspected, read_options
 from kronos.serving.problems import Problem, unfit
+from kronos.serving.reader_process import ReadTask, read
 from kronos.serving.responses import check_levels, targets_of
-from kronos.serving.schemas import BatchRequest, ForecastRequest, Inspection, RequestOptions, Upload
+from kronos.serving.schemas import Inspection, RequestOptions, Upload
 from kronos.serving.state import State, in_thread
 from kronos.serving.uploads import shown_name
 from kronos.serving.work import Work, check_limits, chosen_model, deadline_of, work_of
 
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
-LISTS = ("quantiles", "target")
-LISTED = 20
-"""Faults of a request that are named."""
+SMALL = 64 * 2**10
+"""Bytes of a JSON body that is read at once and not by a process of its own: 500 bars, or at worst some 30 ms."""
 
-Model = TypeVar("Model", bound=BaseModel)
 Form = tuple[bytes | None, str | None, dict[str, str]]
 
 
 async def forecast_work(request: Request, state: State) -> tuple[RequestOptions, Work]:
     """The options of a request for one series, and the series made ready."""
     began = time.monotonic()
+    options: RequestOptions
     if _kind(request) in FORMS:
-        form = await form_of(request, state)
-        return await in_thread(state, lambda: _from_form(form, state, began))
-    body = await _json_body(request)
-    return await in_thread(state, lambda: _from_json(body, state, began))
+        options, series = await _of_form(await form_of(request, state), state)
+    else:
+        body = await _json_body(request)
+        (series,) = await _of_json("forecast", body, state)
+        assert series.options is not None
+        options = series.options
+        _check(options, [options.horizon], state.settings.limits)
+    return options, await in_thread(state, lambda: _work(series, options, state, began))
 
 
 async def batch_works(request: Request, state: State) -> tuple[list[tuple[RequestOptions, Work]], list[dict[str, Any]]]:
     """The sound series of a batch made ready, and a problem for each of the others."""
     began = time.monotonic()
-    body = await _json_body(request)
-    return await in_thread(state, lambda: _batch(body, state, began))
+    series = await _of_json("batch", await _json_body(request), state)
+    return await in_thread(state, lambda: _batch(series, state, began))
+
+
+async def inspection(request: Request, state: State) -> bytes:
+    """What is in the file of a form, as JSON."""
+    content, name, fields = await form_of(request, state)
+    wanted = checked(Inspection, fields)
+    _one_source(content, wanted.sample)
+    options, limits = read_options(wanted), state.settings.limits
+    if content is None:
+        return await in_thread(state, lambda: inspected(None, None, wanted.sample, limits, options, wanted.calendar))
+    return (await state.readers.read(ReadTask("inspect", content, name, options, wanted.calendar))).document
+
+
+async def _of_json(kind: str, body: bytes, state: State) -> tuple[ReadSeries, ...]:
+    """The series of a JSON body; a large one is read apart, since it would hold Python's lock for long."""
+    task, limits = ReadTask(kind, body), state.settings.limits
+    answer = await (state.readers.read(task) if len(body) > SMALL else in_thread(state, lambda: read(task, limits)))
+    return answer.series
+
+
+async def _of_form(form: Form, state: State) -> tuple[Upload, ReadSeries]:
+    content, name, fields = form
+    wanted = checked(Upload, fields)
+    _check(wanted, [wanted.horizon], state.settings.limits)
+    _one_source(content, wanted.sample)
+    chosen_model(state.offered, wanted.model)
+    if content is None:
+        sample = str(wanted.sample)
+        return wanted, ReadSeries(sample, wanted, await in_thread(state, lambda: from_sample(sample)))
+    (series,) = (await state.readers.read(ReadTask("file", content, name, read_options(wanted)))).series
+    return wanted, replace(series, id=series.id or shown_name(name))
 
 
 async def form_of(request: Request, state: State) -> Form:
@@ -74,13 +110,6 @@ async def form_of(request: Request, state: State) -> Form:
     return content, name, fields
 
 
-def parsed_inspection(form: Form) -> tuple[bytes | None, str | None, Inspection]:
-    content, name, fields = form
-    wanted = _checked(Inspection, fields)
-    _one_source(content, wanted.sample)
-    return content, name, wanted
-
-
 def _kind(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
@@ -93,68 +122,39 @@ async def _json_body(request: Request) -> bytes:
     return await request.body()
 
 
-def _from_json(body: bytes, state: State, began: float) -> tuple[RequestOptions, Work]:
-    limits = state.settings.limits
-    wanted = _checked(ForecastRequest, body)
-    _check(wanted, [wanted.horizon], limits)
-    if (wanted.bars is None) == (wanted.sample is None):
-        raise Problem(422, "give bars, or the name of a sample, and not both", "unfit")
-    offered = chosen_model(state.offered, wanted.model)
+def _work(series: ReadSeries, options: RequestOptions, state: State, began: float) -> Work:
+    """A series made ready for the engine.
+
+    Raises:
+        Problem: it cannot be forecast.
+    """
+    if isinstance(series.bars, Problem):
+        raise series.bars
+    offered = chosen_model(state.offered, options.model)
     try:
-        if wanted.bars is not None:
-            frame = from_json(wanted.bars, wanted.tz, wanted.clean, limits)
-        else:
-            frame = from_sample(str(wanted.sample))
-        name = wanted.id or wanted.sample or "series"
-        return wanted, work_of(frame, wanted, name, offered, deadline_of(wanted, limits, began))
+        return work_of(series.bars, options, series.id, offered, deadline_of(options, state.settings.limits, began))
     except ValueError as error:
         raise unfit(error) from error
 
 
-def _from_form(form: Form, state: State, began: float) -> tuple[RequestOptions, Work]:
-    content, name, fields = form
-    limits = state.settings.limits
-    wanted = _checked(Upload, fields)
-    _check(wanted, [wanted.horizon], limits)
-    _one_source(content, wanted.sample)
-    offered = chosen_model(state.offered, wanted.model)
-    try:
-        if content is None:
-            frame, id = from_sample(str(wanted.sample)), str(wanted.sample)
-        else:
-            frame = from_file(content, name, limits, read_options(wanted))
-            id = str(frame.attrs.get("symbol", shown_name(name)))
-        return wanted, work_of(frame, wanted, id, offered, deadline_of(wanted, limits, began))
-    except ValueError as error:
-        raise unfit(error) from error
-
-
-def _batch(body: bytes, state: State, began: float) -> tuple[list[tuple[RequestOptions, Work]], list[dict[str, Any]]]:
-    limits = state.settings.limits
-    wanted = _checked(BatchRequest, body)
-    _check(wanted, [one.horizon or wanted.horizon for one in wanted.series], limits)
-    names = [one.id for one in wanted.series]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Problem(422, f"the id {twice!r} is there twice; give each series its own", "unfit")
-    offered = chosen_model(state.offered, wanted.model)
-    shared = {name: getattr(wanted, name) for name in RequestOptions.model_fields}
+def _batch(
+    series: tuple[ReadSeries, ...], state: State, began: float
+) -> tuple[list[tuple[RequestOptions, Work]], list[dict[str, Any]]]:
+    wanted = [(one, one.options) for one in series if one.options is not None]
+    for _, options in wanted:
+        check_limits(options, [options.horizon], state.settings.limits)
+    first = wanted[0][1]
+    _check(first, [options.horizon for _, options in wanted], state.settings.limits)
+    chosen_model(state.offered, first.model)
     ready, errors = [], []
-    for one in wanted.series:
-        own = {name: getattr(one, name) for name in ("horizon", "lookback", "seed", "calendar", "tz")}
-        options = RequestOptions.model_construct(
-            **shared | {name: value for name, value in own.items() if value is not None}
-        )
+    for one, options in wanted:
         try:
-            frame = from_json(one.bars, options.tz, options.clean, limits)
-            ready.append((options, work_of(frame, options, one.id, offered, deadline_of(wanted, limits, began))))
-        except ValueError as error:
-            errors.append({"id": one.id, **unfit(error).members()})
+            ready.append((options, _work(one, options, state, began)))
         except Problem as problem:
             errors.append({"id": one.id, **problem.members()})
     if not ready:
         raise Problem(
-            422, f"none of the {len(names)} series can be forecast: {errors[0]['detail']}", "unfit", {"errors": errors}
+            422, f"none of the {len(series)} series can be forecast: {errors[0]['detail']}", "unfit", {"errors": errors}
         )
     return ready, errors
 
@@ -172,31 +172,3 @@ def _check(wanted: RequestOptions, horizons: list[int], limits: Limits) -> None:
 def _one_source(content: bytes | None, sample: str | None) -> None:
     if (content is None) == (sample is None):
         raise Problem(422, "give a file, or the name of a sample, and not both", "unfit")
-
-
-def _checked(model: type[Model], given: bytes | dict[str, str]) -> Model:
-    """The JSON or the fields of a form as a model; JSON strictly, forms leniently, since all they have is text."""
-    try:
-        if isinstance(given, bytes):
-            return model.model_validate_json(given, strict=True)
-        return model.model_validate({key: _listed(key, value) for key, value in given.items()})
-    except ValidationError as error:
-        raise _as_problem(error) from error
-
-
-def _listed(key: str, value: str) -> Any:
-    if key not in LISTS or (key == "target" and "," not in value):
-        return value
-    return [item.strip() for item in value.split(",")]
-
-
-def _as_problem(error: ValidationError) -> Problem:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    if found[0]["type"] == "json_invalid":
-        return Problem(400, f"not JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}", "unreadable")
-    faults = [
-        {"member": ".".join(str(part) for part in fault["loc"]) or "body", "detail": fault["msg"]}
-        for fault in found[:LISTED]
-    ]
-    first = faults[0]
-    return Problem(422, f"{first['member']}: {first['detail']}", "schema", {"errors": faults})

@@ -15,10 +15,10 @@ from kronos.klines.read_options import ReadOptions
 from kronos.klines.samples import available_samples
 from kronos.serving import openapi as documents
 from kronos.serving.batching import Cancelled
-from kronos.serving.inputs import inspect, iso_times, read_options
+from kronos.serving.inputs import inspected, iso_times
 from kronos.serving.metrics import CONTENT_TYPE_LATEST
-from kronos.serving.problems import Problem, late, stopping, unfit
-from kronos.serving.requests import batch_works, forecast_work, form_of, parsed_inspection
+from kronos.serving.problems import Problem, late, stopping
+from kronos.serving.requests import batch_works, forecast_work, inspection
 from kronos.serving.responses import DISCLAIMER, about, answer, long_rows
 from kronos.serving.schemas import RequestOptions
 from kronos.serving.state import State, in_thread
@@ -87,19 +87,16 @@ async def batch(request: Request) -> Response:
 async def inspect_file(request: Request) -> Response:
     """Say what is in a file: its columns, symbols and rhythm, every fault with its rows, and the bars if it is sound."""
     state: State = request.app.state.service
-    content, name, wanted = parsed_inspection(await form_of(request, state))
-    limits, options = state.settings.limits, read_options(wanted)
-    make = lambda: inspect(content, name, wanted.sample, limits, options, wanted.calendar)
-    return _json(await in_thread(state, _judged(make)))
+    return Response(await inspection(request, state), media_type="application/json")
 
 
 @router.get("/v1/samples/{name}", responses=documents.SAMPLE)
 async def sample(request: Request, name: documents.SampleName) -> Response:
     """The bars of a built-in sample, as /v1/inspect gives them."""
     state: State = request.app.state.service
-    return _json(
-        await in_thread(state, _judged(lambda: inspect(None, None, name.value, state.settings.limits, ReadOptions())))
-    )
+    limits = state.settings.limits
+    found = await in_thread(state, lambda: inspected(None, None, name.value, limits, ReadOptions()))
+    return Response(found, media_type="application/json")
 
 
 @router.get("/v1/models", responses=documents.MODELS)
@@ -161,18 +158,6 @@ async def metrics(request: Request) -> Response:
     state: State = request.app.state.service
     state.metrics.waiting.set(state.batcher.waiting)
     return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-
-def _judged(make: Callable[[], Made]) -> Callable[[], Made]:
-    """The library's ValueErrors as problems."""
-
-    def judged() -> Made:
-        try:
-            return make()
-        except ValueError as error:
-            raise unfit(error) from error
-
-    return judged
 
 
 def _json(value: object) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,11 @@ EXAMPLE_BARS: dict[str, Any] = {
     "close": [100.4, 100.2, 100.9, 100.7],
     "volume": [1200, 900, 1500, 800],
 }
+
+
+Item = TypeVar("Item")
+Items = Annotated[list[Item], Field(fail_fast=True)]
+"""A list of which one fault is told: a million of them would take gigabytes."""
 
 
 class _Strict(BaseModel):
@@ -45,13 +50,13 @@ class Columns(_Strict):
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_BARS]})
 
-    timestamps: list[Time] = Field(min_length=2)
-    open: list[Cell]
-    high: list[Cell]
-    low: list[Cell]
-    close: list[Cell]
-    volume: list[Cell] | None = None
-    amount: list[Cell] | None = None
+    timestamps: Items[Time] = Field(min_length=2)
+    open: Items[Cell]
+    high: Items[Cell]
+    low: Items[Cell]
+    close: Items[Cell]
+    volume: Items[Cell] | None = None
+    amount: Items[Cell] | None = None
 
 
 class RequestOptions(_Strict):
@@ -115,7 +120,7 @@ class ForecastRequest(RequestOptions):
     )
 
     id: Name | None = Field(None, description="a name for the series, given back")
-    bars: Columns | list[Bar] | None = Field(None, description="columns, or a list of bars")
+    bars: Columns | Items[Bar] | None = Field(None, description="columns, or a list of bars")
     sample: SampleName | None = Field(
         None, description="made-up bars of the package, or daily bars of an index (extra samples)"
     )
@@ -125,7 +130,7 @@ class SeriesRequest(_Strict):
     """One series of a batch; what it does not say, the batch says."""
 
     id: Name
-    bars: Columns | list[Bar]
+    bars: Columns | Items[Bar]
     horizon: int | None = Field(None, ge=1)
     lookback: int | None = Field(None, ge=2)
     seed: int | None = Field(None, ge=0, lt=2**63)
@@ -148,7 +153,7 @@ class BatchRequest(RequestOptions):
         }
     )
 
-    series: list[SeriesRequest] = Field(min_length=1)
+    series: Items[SeriesRequest] = Field(min_length=1)
 
 
 class FileOptions(_Strict):

@@ -16,8 +16,10 @@ import uvicorn
 
 from kronos.serving.app import create_app
 from kronos.serving.config import Limits, Settings
+from kronos.serving.memory import set_up_memory
 from kronos.serving.middleware import Guard
 from kronos.serving.protocol import protocol_of
+from kronos.serving.reader_pool import Readers
 from kronos.serving.startup import BACKLOG, address_of, listen, load_models  # noqa: F401 (imported from here by callers)
 from kronos.serving.work import LoadedModel
 
@@ -65,10 +67,13 @@ def server_of(app: Guard, limits: Limits) -> uvicorn.Server:
 def serve(offered: Mapping[str, LoadedModel], settings: Settings, bound: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; what was begun is finished first (a second Ctrl-C does not wait)."""
     set_up_logging()
+    set_up_memory()
+    readers = Readers(settings.limits)
+    readers.start()
     gc.collect()
     gc.freeze()  # or each full collection goes over all of PyTorch and pandas again, 150 ms in which nobody is answered
     with _signals_end_quietly():
-        server_of(create_app(offered, settings), settings.limits).run(sockets=[bound])
+        server_of(create_app(offered, settings, readers), settings.limits).run(sockets=[bound])
 
 
 @contextmanager

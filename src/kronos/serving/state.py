@@ -14,11 +14,12 @@ from kronos.serving.batching import Batcher, Cancelled
 from kronos.serving.config import Settings
 from kronos.serving.metrics import Metrics
 from kronos.serving.problems import stopping
+from kronos.serving.reader_pool import Readers
 from kronos.serving.work import LoadedModel, Work
 
 Made = TypeVar("Made")
 READERS = 4
-"""Threads that read requests and write answers; more would only wait for Python's lock."""
+"""Threads that prepare requests and write answers; more would only wait for Python's lock."""
 
 
 @dataclass
@@ -29,6 +30,7 @@ class State:
     offered: Mapping[str, LoadedModel]
     batcher: Batcher
     metrics: Metrics
+    readers: Readers
     version: str = __version__
     threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS))
 

@@ -5,6 +5,7 @@ A caller's file name is only ever shown back. Feather is not taken: its buffers 
 
 from __future__ import annotations
 
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -62,6 +63,8 @@ def _judged(content: bytes, name: str, limits: Limits) -> tuple[str, bytes]:
             413, f"the file has about {rows:,} rows; {limits.rows:,} are allowed: send the latest", "too-many-rows"
         )
     _check_columns(_widest(content, limits.columns), limits)
+    if re.search(rb"[^\r\n,;\t| ]{%d}" % (limits.cell + 1), content):
+        raise _cell_too_large(limits)
     return next((ending for ending in TEXT_ENDINGS if name.endswith(ending)), ".csv"), content
 
 
@@ -78,6 +81,10 @@ def _check_columns(count: int, limits: Limits) -> None:
             f"the file has {count:,} columns; {limits.columns:,} are allowed: send those of one series",
             "too-many-columns",
         )
+
+
+def _cell_too_large(limits: Limits) -> Problem:
+    return Problem(413, f"the file has a cell of more than {limits.cell:,} bytes, which is the limit", "too-large")
 
 
 def _unpacked(content: bytes, most: int) -> bytes:
@@ -116,3 +123,26 @@ def _check_parquet(file: Path, limits: Limits) -> None:
         )
     if size > limits.unpacked:
         raise Problem(413, f"the file unpacks to more than {limits.unpacked / 2**20:.0f} MiB", "too-large")
+    _check_parquet_cells(file, limits)
+
+
+def _check_parquet_cells(file: Path, limits: Limits) -> None:
+    """The longest text of each column, each different text read once: in a dictionary a long one may stand for every row."""
+    import pyarrow
+    from pyarrow import compute, parquet, types
+
+    try:
+        opened = parquet.ParquetFile(file)
+        texts = [
+            field.name
+            for field in opened.schema_arrow
+            if types.is_string(field.type) or types.is_binary(field.type) or types.is_dictionary(field.type)
+        ]
+        for name in texts:
+            column = parquet.ParquetFile(file, read_dictionary=[name]).read([name]).column(0)
+            for chunk in column.chunks if types.is_dictionary(column.type) else ():
+                longest = compute.max(compute.binary_length(chunk.dictionary)).as_py()
+                if longest is not None and longest > limits.cell:
+                    raise _cell_too_large(limits)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise Problem(422, "a damaged Parquet file", "unfit") from error

@@ -89,11 +89,6 @@ def check_limits(options: RequestOptions, horizons: list[int], limits: Limits) -
             raise Problem(
                 422, f"{name} is {value:g}; at most {most:g} is allowed here", "beyond-limits", {"member": name}
             )
-    if len(horizons) > limits.series:
-        raise Problem(
-            422, f"{len(horizons)} series; at most {limits.series} are allowed in one request", "beyond-limits",
-            {"member": "series"},
-        )  # fmt: skip
     bars = sum(horizons) * options.paths
     if bars > limits.work:
         raise Problem(

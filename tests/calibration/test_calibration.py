@@ -198,5 +198,5 @@ def test_auto_is_the_pairs_own_and_predict_is_never_calibrated(nano, monkeypatch
     assert asked(nano, anchor=None).calibration is None
     with pytest.raises(ValueError, match="fitted for anchored paths"):
         asked(nano, anchor=None, calibration=own)
-    with pytest.raises(ValueError, match='calibration must be "auto", None'):
+    with pytest.raises(ValueError, match='calibration must be "auto", "head", None'):
         asked(nano, calibration=3)

@@ -11,6 +11,7 @@ Legend: P paths, K steps, F features.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,16 +158,34 @@ class SeriesCalibration:
 
         ``before``: the closes [P] of the step before, raw and calibrated; needed where ``first`` is not 0.
         """
-        result = np.array(paths_PK6, copy=True)
-        raw = np.log(np.asarray(paths_PK6[..., :4], np.float64))
-        close = np.log(self.last) + self.closes(raw[..., 3] - np.log(self.last), first)
-        start = (np.full(len(raw), self.last),) * 2 if before is None else before
-        raw_before, before_now = (
-            np.concatenate((np.log(np.asarray(one, np.float64))[:, None], closes[:, :-1]), axis=1)
-            for one, closes in zip(start, (raw[..., 3], close), strict=True)
-        )
-        opens = before_now + raw[..., 0] - raw_before
-        high = np.maximum(opens, close) + np.maximum(raw[..., 1] - np.maximum(raw[..., 0], raw[..., 3]), 0)
-        low = np.minimum(opens, close) - np.maximum(np.minimum(raw[..., 0], raw[..., 3]) - raw[..., 2], 0)
-        result[..., :4] = np.exp(np.stack((opens, high, low, close), axis=-1))
-        return result
+        return with_closes(paths_PK6, self.last, self.closes, first, before)
+
+
+def with_closes(
+    paths_PK6: np.ndarray,
+    last: float,
+    closes: Callable[[np.ndarray, int], np.ndarray],
+    first: int = 0,
+    before: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Move the closes of paths [P, K, 6] in positive prices, and with them the opens and the shadows; return a new array.
+
+    Args:
+        last: the last observed close.
+        closes: from log returns on it [P, K], and the step that they begin with, to those wanted.
+        first: the step that the paths begin with.
+        before: the closes [P] of the step before, raw and moved; needed where ``first`` is not 0.
+    """
+    result = np.array(paths_PK6, copy=True)
+    raw = np.log(np.asarray(paths_PK6[..., :4], np.float64))
+    close = np.log(last) + closes(raw[..., 3] - np.log(last), first)
+    start = (np.full(len(raw), last),) * 2 if before is None else before
+    raw_before, before_now = (
+        np.concatenate((np.log(np.asarray(one, np.float64))[:, None], closes[:, :-1]), axis=1)
+        for one, closes in zip(start, (raw[..., 3], close), strict=True)
+    )
+    opens = before_now + raw[..., 0] - raw_before
+    high = np.maximum(opens, close) + np.maximum(raw[..., 1] - np.maximum(raw[..., 0], raw[..., 3]), 0)
+    low = np.minimum(opens, close) - np.maximum(np.minimum(raw[..., 0], raw[..., 3]) - raw[..., 2], 0)
+    result[..., :4] = np.exp(np.stack((opens, high, low, close), axis=-1))
+    return result

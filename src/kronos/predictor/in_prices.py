@@ -8,6 +8,7 @@ from kronos.calibration.calibration import Calibration
 from kronos.forecast.anchoring import Anchor, GapMap, align_opens, anchored, keep_positive
 from kronos.generation.paths import Drawn
 from kronos.generation.prepared import PreparedSeries
+from kronos.heads.marginals import HeadMarginals
 
 
 def in_prices(
@@ -15,7 +16,7 @@ def in_prices(
     drawn: Drawn,
     anchor: Anchor | None,
     projected: bool,
-    calibration: Calibration | None,
+    calibration: Calibration | HeadMarginals | None,
     first: int = 0,
     before: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:

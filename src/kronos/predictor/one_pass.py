@@ -179,6 +179,18 @@ class DirectPredictor(LoadedPair):
         self, task: HeadTask, df: Any, x_timestamp: Any, y_timestamp: Any
     ) -> tuple[Head, list[PreparedSeries], np.ndarray]:
         """The head of a task, the series, and what it says of them."""
+        head = self.head_for(task)
+        frames, pasts, futures = as_lists(df, x_timestamp, y_timestamp)
+        series = self._series(frames, pasts, futures, None)
+        self._check_context(series)
+        return head, series, head(inputs_of(series, self._states([one.window for one in series])))
+
+    def head_for(self, task: HeadTask) -> Head:
+        """The pair's head for a task.
+
+        Raises:
+            ValueError: it has none.
+        """
         head = self.heads.get(task)
         if head is None:
             has = f"it has {', '.join(self.heads)}" if self.heads else "it has none"
@@ -186,10 +198,7 @@ class DirectPredictor(LoadedPair):
                 f"the pair has no head for {task} ({has}): train one with kronos heads train, and load the pair from "
                 "the folder that it writes"
             )
-        frames, pasts, futures = as_lists(df, x_timestamp, y_timestamp)
-        series = self._series(frames, pasts, futures, None)
-        self._check_context(series)
-        return head, series, head(inputs_of(series, self._states([one.window for one in series])))
+        return head
 
     def _histories(self, frames: Sequence[pd.DataFrame], pasts: Sequence[Timestamps]) -> list[PreparedSeries]:
         """Series without a future, that fit in the context."""

@@ -25,6 +25,7 @@ from kronos.generation.overridden import contents, draw_by_generate, draw_copies
 from kronos.generation.paths import Drawn, OnBar, Sliding, sample_paths
 from kronos.generation.prepared import PreparedSeries, Timestamps
 from kronos.generation.sampling import Sampling
+from kronos.heads.marginals import HeadMarginals
 from kronos.klines.in_memory import check_times_given, read_tables
 from kronos.klines.read_options import Policy
 from kronos.metrics.quantiles import path_quantiles
@@ -33,8 +34,9 @@ from kronos.predictor.in_prices import in_prices
 from kronos.predictor.one_pass import DirectPredictor
 from kronos.schema import FEATURES
 
-Calibrating = Calibration | Literal["auto"] | str | Path | None
-"""How paths are calibrated: the pair's own calibration ("auto"), none, one that is given, or one in a file."""
+Calibrating = Calibration | HeadMarginals | Literal["auto", "head"] | str | Path | None
+"""How paths are calibrated: by the pair's own calibration ("auto"), to the marginals of its distribution head ("head"), not at all,
+by a calibration that is given, or by one in a file."""
 
 
 class KronosPredictor(DirectPredictor):
@@ -217,7 +219,8 @@ class KronosPredictor(DirectPredictor):
         """The paths themselves, anchored, as valid candles: float32 [series, sample_count, pred_len, 6] in prices.
 
         T and top_p of None are the model's own. Where all prices of the history are positive, so are those of the paths.
-        ``calibration``: "auto" is the pair's own, where it has one; None; a `kronos.calibration.Calibration`, or its file.
+        ``calibration``: "auto" is the pair's own, where it has one; "head": at every step the paths keep their order and take the
+        quantiles of the pair's distribution head; None; a `kronos.calibration.Calibration`, or its file.
         ``df`` and both timestamps belong to one series, or are lists of as many series each.
         """
         check_count("pred_len", pred_len)
@@ -441,8 +444,9 @@ class KronosPredictor(DirectPredictor):
 
     def calibration_of(
         self, given: Calibrating, sampling: Sampling, anchor: Anchor | None = DEFAULT_ANCHOR
-    ) -> Calibration | None:
-        """The calibration that a method's argument names: "auto" is the pair's own, None is none, a path is read.
+    ) -> Calibration | HeadMarginals | None:
+        """The calibration that a method's argument names: "auto" is the pair's own, "head" takes the marginals of its distribution
+        head, None is none, a path is read.
 
         "auto" is none where paths are drawn by another sampling than the model's own, or not anchored: it was not fitted for those.
 
@@ -460,10 +464,14 @@ class KronosPredictor(DirectPredictor):
             return self.calibration if own and anchor is not None else None
         if anchor is None:
             raise ValueError("a calibration is fitted for anchored paths: leave out anchor=None, or the calibration")
+        if given == "head":
+            return HeadMarginals(self.head_for("distribution"), self._states, self.clip, self.max_context)
         if isinstance(given, (str, Path)):
             return Calibration.load(given)
-        if not isinstance(given, Calibration):
-            raise ValueError(f'calibration must be "auto", None, a Calibration or the path of one, found {given!r}')
+        if not isinstance(given, (Calibration, HeadMarginals)):
+            raise ValueError(
+                f'calibration must be "auto", "head", None, a Calibration or the path of one, found {given!r}'
+            )
         return given
 
     def _seed(self, seed: Any) -> int:
@@ -487,7 +495,7 @@ class KronosPredictor(DirectPredictor):
         *,
         projected: bool = True,
         batch: bool = False,
-        calibration: Calibration | None = None,
+        calibration: Calibration | HeadMarginals | None = None,
     ) -> list[np.ndarray]:
         """float32 [P, H, 6] in prices, one a series; one seed for all, or one a series.
 

@@ -29,6 +29,7 @@ from kronos.forecast.anchoring import Anchor
 if TYPE_CHECKING:
     from kronos.calibration import Calibration
     from kronos.generation.sampling import Sampling
+    from kronos.heads.marginals import HeadMarginals
     from kronos.predictor import Calibrating, KronosPredictor
 
 
@@ -55,7 +56,7 @@ class PairForecaster:
     temperature: float | None = None
     top_p: float | None = None
     anchor: Anchor | None = "level"
-    calibration: Calibration | None = None
+    calibration: Calibration | HeadMarginals | None = None
 
     def forecast(self, windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction:
         drawn = self.predictor.predict_samples(

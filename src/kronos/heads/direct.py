@@ -11,12 +11,15 @@ import numpy as np
 
 from kronos.errors import KronosError
 from kronos.generation.prepared import PreparedSeries
+from kronos.heads.covariates import Tables, covariates_of
 from kronos.heads.examples import HeadInputs, known_features
-from kronos.heads.head import LEVELS
+from kronos.heads.head import LEVELS, HeadSpec
 
 
-def inputs_of(series: Sequence[PreparedSeries], states_SD: np.ndarray) -> HeadInputs:
-    """Inputs of a head from series and their hidden states.
+def inputs_of(
+    series: Sequence[PreparedSeries], states_SD: np.ndarray, spec: HeadSpec, covariates: Tables | None = None
+) -> HeadInputs:
+    """Inputs of a head from series, their hidden states and the covariates that it was trained with.
 
     Raises:
         ValueError: a price that is not positive, or series of different horizons.
@@ -31,7 +34,8 @@ def inputs_of(series: Sequence[PreparedSeries], states_SD: np.ndarray) -> HeadIn
                 f"a head answers for one horizon, found {len(one.future)} y_timestamps where series 0 has {len(series[0].future)}",
             )
     known = known_features([one.bars for one in series], [one.past for one in series], [one.future for one in series])
-    return HeadInputs(states_SD, *known)
+    times = [one.past for one in series], [one.future for one in series]
+    return HeadInputs(states_SD, *known, covariates_of(covariates, spec.past_covariates, spec.known_covariates, *times))
 
 
 def price_quantiles(returns_SKQ: np.ndarray, last_S: Sequence[float], levels: Sequence[float]) -> np.ndarray:

@@ -15,6 +15,7 @@ import pandas as pd
 from kronos.calibration.calibration import frequency_of
 from kronos.calibration.fitting import PastWindow, is_usable
 from kronos.calibration.volatility_features import features_of, lookback_volatility
+from kronos.heads.covariates import Tables, covariates_of
 from kronos.klines.features import to_matrix
 from kronos.schema import CLOSE
 
@@ -34,12 +35,14 @@ class HeadInputs:
         features: float64 [N, K, F], see `kronos.calibration.volatility_features.FEATURES`.
         volatility: float64 [N], root mean squared log return of a bar; 0 where the close stood still.
         frequency: str [N].
+        covariates: float64 [N, K, X], see `kronos.heads.covariates`; X is 0 without any.
     """
 
     states: np.ndarray
     features: np.ndarray
     volatility: np.ndarray
     frequency: np.ndarray
+    covariates: np.ndarray
 
     def __len__(self) -> int:
         return len(self.states)
@@ -86,15 +89,20 @@ def collect_examples(
     windows: Sequence[PastWindow],
     names: Sequence[str] | None = None,
     progress: Callable[[int], None] | None = None,
+    covariates: Tables | None = None,
+    past_covariates: Sequence[str] = (),
+    known_covariates: Sequence[str] = (),
 ) -> HeadExamples:
     """Read past windows of one horizon; those that stand still or have prices at or below zero are left out.
 
     Args:
         names: of each window's series; None numbers the windows.
         progress: called with the windows done since the last call.
+        covariates: a table of further columns indexed by time, or one for each window, and the names of those that are read at past
+            times and of those that are known ahead.
 
     Raises:
-        ValueError: no window is left.
+        ValueError: no window is left, or covariates that cannot be used.
     """
     parts: list[HeadExamples] = []
     named = [str(i) for i in range(len(windows))] if names is None else list(map(str, names))
@@ -104,11 +112,17 @@ def collect_examples(
             chosen = [windows[i] for i in rows]
             pasts, futures = [one.past for one in chosen], [one.future for one in chosen]
             known = known_features([to_matrix(one.bars) for one in chosen], pasts, futures)
+            given = (
+                covariates
+                if covariates is None or isinstance(covariates, pd.DataFrame)
+                else [covariates[i] for i in rows]
+            )
             last = np.array([one.bars["close"].iloc[-1] for one in chosen])
             parts.append(
                 HeadExamples(
                     predictor.embed([one.bars for one in chosen], pasts),
                     *known,
+                    covariates_of(given, past_covariates, known_covariates, pasts, futures),
                     np.log(np.stack([one.truth for one in chosen]) / last[:, None]),
                     np.array([_plain(past[-1]) for past in pasts]),
                     np.array([_plain(future[-1]) for future in futures]),

@@ -52,6 +52,7 @@ class HeadSpec:
         width: D of the model.
         frequencies: those with an offset of their own, sorted; 0 for others.
         hidden: units of one hidden layer between state and output; 0 is a linear map.
+        past_covariates, known_covariates: names of further columns, those read at past times and those known ahead.
         band: "direction": a return within this many lookback volatilities times the root of the horizon is little change.
     """
 
@@ -61,8 +62,13 @@ class HeadSpec:
     frequencies: tuple[str, ...] = ()
     hidden: int = 0
     band: float = 0.4
+    past_covariates: tuple[str, ...] = ()
+    known_covariates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        both = (*self.past_covariates, *self.known_covariates)
+        if len(set(both)) < len(both):
+            raise ValueError(f"a covariate is named twice: {', '.join(both)}")
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, found {self.task!r}")
         for name, least in (("horizon", 1), ("width", 1), ("hidden", 0)):
@@ -78,6 +84,11 @@ class HeadSpec:
         return {"distribution": 4, "direction": 3, "rank": 1}[self.task]
 
     @property
+    def covariates(self) -> int:
+        """Columns of `covariate_columns`: two of each name."""
+        return 2 * (len(self.past_covariates) + len(self.known_covariates))
+
+    @property
     def known(self) -> int:
         """Columns of `known_NKC`: the features, two products with the step, 1, and two a frequency."""
         return len(FEATURES) + 3 + 2 * len(self.frequencies)
@@ -88,6 +99,8 @@ class HeadNetwork(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    covariate_mean: Tensor
+    covariate_scale: Tensor
 
     def __init__(self, spec: HeadSpec) -> None:
         super().__init__()
@@ -102,6 +115,14 @@ class HeadNetwork(nn.Module):
         nn.init.zeros_(self.from_state.bias)
         self.register_buffer("mean", torch.zeros(spec.width))
         self.register_buffer("scale", torch.ones(spec.width))
+        if spec.covariates:
+            # Of each column its standardised value and whether it is missing; to scale and location, or to the outputs.
+            self.from_covariates = nn.Linear(
+                2 * spec.covariates, 2 if spec.task == "distribution" else spec.outputs, bias=False
+            )
+            nn.init.zeros_(self.from_covariates.weight)
+            self.register_buffer("covariate_mean", torch.zeros(spec.covariates))
+            self.register_buffer("covariate_scale", torch.ones(spec.covariates))
         if spec.task == "distribution":
             normal = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(LEVELS, dtype=torch.float64)).float()
             steps = torch.log(torch.expm1(normal.diff().clamp(min=1e-4)))
@@ -113,32 +134,54 @@ class HeadNetwork(nn.Module):
         """States less their mean over the training windows, over their deviation."""
         return ((states_ND - self.mean) / self.scale).clamp(-STATE_CLIP, STATE_CLIP)
 
-    def forward(self, states_ND: Tensor, known_NKC: Tensor, use_state: bool = True, dropout: float = 0.0) -> Tensor:
+    def covariate_part(self, covariates_NKX: Tensor) -> Tensor:
+        """What covariates add, [N, K, 2] or [N, K, O]; a missing one adds a constant that was learnt for it."""
+        missing = covariates_NKX.isnan()
+        value = ((covariates_NKX - self.covariate_mean) / self.covariate_scale).clamp(-STATE_CLIP, STATE_CLIP)
+        found: Tensor = self.from_covariates(torch.cat((value.masked_fill(missing, 0.0), missing.float()), -1))
+        return found
+
+    def forward(
+        self,
+        states_ND: Tensor,
+        known_NKC: Tensor,
+        use_state: bool = True,
+        dropout: float = 0.0,
+        covariates_NKX: Tensor | None = None,
+    ) -> Tensor:
         """Quantiles [N, K, Q] in units of the lookback's volatility and the root of the step, logits [N, 3], or scores [N]."""
         state_NO = None
         if use_state:
             inner = self.inner(self.standardised(states_ND))
             inner = torch.tanh(inner) if self.spec.hidden else inner
             state_NO = self.from_state(F.dropout(inner, dropout, self.training and dropout > 0))
+        further = None
+        if covariates_NKX is not None and self.spec.covariates:
+            further = self.covariate_part(covariates_NKX)
         if self.spec.task == "distribution":
-            return self._quantiles(known_NKC, state_NO)
+            return self._quantiles(known_NKC, state_NO, further)
         found = self.from_features(known_NKC[:, -1])
         found = found if state_NO is None else found + state_NO
+        found = found if further is None else found + further[:, -1]
         return found[:, 0] if self.spec.task == "rank" else found
 
-    def _quantiles(self, known_NKC: Tensor, state_NO: Tensor | None) -> Tensor:
+    def _quantiles(self, known_NKC: Tensor, state_NO: Tensor | None, further_NK2: Tensor | None = None) -> Tensor:
         steps = known_NKC.shape[1]
         along_K = torch.log(torch.arange(1, steps + 1, device=known_NKC.device)) / np.log(max(self.spec.horizon, 2))
-        log_scale_NK, location_NK = self.from_features(known_NKC)[..., 0], 0.0
+        log_scale_NK = self.from_features(known_NKC)[..., 0]
+        location_NK: Tensor | None = None
         if state_NO is not None:
             log_scale_NK = log_scale_NK + state_NO[:, :1] + state_NO[:, 1:2] * (along_K - 0.5)
             location_NK = state_NO[:, 2:3] + state_NO[:, 3:] * (along_K - 0.5)
+        if further_NK2 is not None:
+            log_scale_NK = log_scale_NK + further_NK2[..., 0]
+            location_NK = further_NK2[..., 1] if location_NK is None else location_NK + further_NK2[..., 1]
         rises = F.softplus(self.rises)
         shapes_2Q = torch.cat((self.lowest[:, None], self.lowest[:, None] + rises.cumsum(1)), 1)
         shape_KQ = shapes_2Q[0] + (shapes_2Q[1] - shapes_2Q[0]) * along_K[:, None]
         scale_NK = torch.exp(log_scale_NK.clamp(*LOG_SCALES))
         found = scale_NK[..., None] * shape_KQ
-        return found + location_NK[..., None] if isinstance(location_NK, Tensor) else found
+        return found if location_NK is None else found + location_NK[..., None]
 
 
 def known_columns(spec: HeadSpec, features_NKF: np.ndarray, frequency_N: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -178,7 +221,7 @@ class Head:
         """Outputs in float64: quantiles [N, K, Q] of the log return on the last close at `LEVELS`, probabilities [N, 3] of a fall,
         little change and a rise over the horizon, or scores [N].
 
-        ``use_state=False`` leaves out the part that reads the hidden state.
+        ``use_state=False`` leaves out the parts that read the hidden state and the covariates.
 
         Raises:
             ValueError: states of another width, or more steps than the head was trained for (for direction and rank, others).
@@ -197,7 +240,9 @@ class Head:
             )
         known = torch.from_numpy(known_columns(self.spec, inputs.features, inputs.frequency))
         self.network.eval()
-        found = self.network(torch.from_numpy(np.asarray(inputs.states, np.float32)), known, use_state).double()
+        further = torch.from_numpy(inputs.covariates).float() if use_state and self.spec.covariates else None
+        states = torch.from_numpy(np.asarray(inputs.states, np.float32))
+        found = self.network(states, known, use_state, 0.0, further).double()
         if self.spec.task == "distribution":
             unit = inputs.volatility[:, None] * np.sqrt(np.arange(1, steps + 1))
             return found.numpy() * unit[..., None]
@@ -242,7 +287,8 @@ class Head:
             if tuple(values.pop("levels", ())) != LEVELS:
                 raise ValueError("its quantile levels are not those of this version")
             spec = values.pop("spec")
-            network = HeadNetwork(HeadSpec(**{**spec, "frequencies": tuple(spec["frequencies"])}))
+            listed = ("frequencies", "past_covariates", "known_covariates")  # the last two: not in older files
+            network = HeadNetwork(HeadSpec(**{**spec, **{name: tuple(spec.get(name, ())) for name in listed}}))
             tensors = load(path.with_suffix(".safetensors").read_bytes())
             if any(not torch.isfinite(value).all() for value in tensors.values()):
                 raise ValueError("its weights are not finite")

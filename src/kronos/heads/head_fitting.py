@@ -8,13 +8,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from kronos.heads.covariates import Tables
 from kronos.heads.examples import HeadExamples, collect_examples
 from kronos.heads.head import Head, HeadNetwork, HeadSpec, HeadTask, known_columns, model_digest
 from kronos.heads.head_losses import loss_of, targets_of
@@ -31,8 +32,12 @@ LEAST_OF_A_DATE = 5
 """Windows that start at one date, for a rank head to learn from it."""
 
 
+Stage = Literal["features", "covariates", "state"]
+_NAMES = {"features": "features", "covariates": "covariates", "state": "head"}
 FEATURES_RATE = 0.01
-"""Peak learning rate of the features' part."""
+"""Peak learning rate of the features' and the covariates' part."""
+COVARIATES_DECAY = 0.01
+"""Weight decay of the covariates' part."""
 MOST_SPANS = 5
 """Windows whose horizon takes more than so many times the median of their frequency, because of a gap, are left out."""
 
@@ -48,6 +53,7 @@ class HeadSettings:
         batch: windows a step; for rank, about so many of whole dates.
         rate: peak learning rate of AdamW for the state's part.
         decay: weight decay of the state's part. dropout: of the state or the hidden layer.
+        past_covariates, known_covariates: names of further columns, those read at past times and those known ahead.
         seed: of the order of windows, of dropout and of the hidden layer's first weights.
     """
 
@@ -62,9 +68,11 @@ class HeadSettings:
     decay: float = 0.1
     dropout: float = 0.1
     seed: int = 0
+    past_covariates: tuple[str, ...] = ()
+    known_covariates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        HeadSpec(self.task, 1, 1, (), self.hidden, self.band)
+        HeadSpec(self.task, 1, 1, (), self.hidden, self.band, tuple(self.past_covariates), tuple(self.known_covariates))
         for name, least in (("epochs", 1), ("patience", 1), ("batch", 2), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -90,6 +98,7 @@ def train_head(
     told: dict[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
     echo: Callable[[str], None] | None = None,
+    covariates: Tables | None = None,
 ) -> Head:
     """Read past windows of one lookback and horizon with the predictor's model, and train a head for it.
 
@@ -99,6 +108,7 @@ def train_head(
         names: of each window's series; None numbers the windows.
         told, echo: as of `fit_head`.
         progress: called with the windows read since the last call.
+        covariates: a table of the columns that ``settings`` names, indexed by time, or one for each window.
 
     Raises:
         ValueError: lookbacks of several lengths, no usable window, or what `fit_head` raises.
@@ -106,7 +116,8 @@ def train_head(
     lengths = sorted({len(one.bars) for one in windows})
     if len(lengths) > 1:
         raise ValueError(f"windows must be of one lookback, found lookbacks of {lengths[0]} to {lengths[-1]} bars")
-    head = fit_head(collect_examples(predictor, windows, names, progress), settings, told, echo)
+    further = (covariates, settings.past_covariates, settings.known_covariates)
+    head = fit_head(collect_examples(predictor, windows, names, progress, *further), settings, told, echo)
     head.model, head.lookback = model_digest(predictor.model), lengths[0]
     return head
 
@@ -145,17 +156,31 @@ def fit_head(
         names if len(names) > 1 else (),
         settings.hidden,
         float(settings.band),
+        tuple(settings.past_covariates),
+        tuple(settings.known_covariates),
     )
+    if examples.covariates.shape[-1] != spec.covariates:
+        raise ValueError(
+            f"the examples have {examples.covariates.shape[-1]} columns of covariates, the settings name {spec.covariates}: "
+            "collect them with the same names"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = HeadNetwork(spec)
         states = torch.from_numpy(train.states)
         network.mean = states.mean(0)
         network.scale = states.std(0, unbiased=False).clamp(min=1e-6)
+        if spec.covariates:
+            given = train.covariates.reshape(-1, spec.covariates)
+            count = np.maximum(np.isfinite(given).sum(0), 1)
+            mean = np.nansum(given, 0) / count
+            deviation = np.sqrt(np.nansum((given - mean) ** 2, 0) / count)
+            network.covariate_mean = torch.from_numpy(mean).float()
+            # A column that does not vary says nothing.
+            network.covariate_scale = torch.from_numpy(np.where(deviation > 1e-9, deviation, 1.0)).float()
         first, second = _Part(spec, train, settings.batch), _Part(spec, validation, settings.batch)
-        losses = [
-            _train(network, first, second, settings, use_state=use_state, echo=echo) for use_state in (False, True)
-        ]
+        stages: tuple[Stage, ...] = ("features", "covariates", "state") if spec.covariates else ("features", "state")
+        losses = {stage: _train(network, first, second, settings, stage, echo) for stage in stages}
     head = Head(
         spec,
         network.eval(),
@@ -165,8 +190,8 @@ def fit_head(
             "trained_until": str(pd.Timestamp(train.end.max())),
             "validated_until": str(pd.Timestamp(validation.end.max())),
             "windows": {"train": len(train), "validation": len(validation), "test": len(test)},
-            "validation_loss": {"features": round(losses[0][0], 6), "head": round(losses[1][0], 6)},
-            "epochs": {"features": losses[0][1], "head": losses[1][1]},
+            "validation_loss": {_NAMES[stage]: round(loss, 6) for stage, (loss, _) in losses.items()},
+            "epochs": {_NAMES[stage]: epoch for stage, (_, epoch) in losses.items()},
             "seed": settings.seed,
             **(told or {}),
         },
@@ -183,6 +208,7 @@ class _Part:
         self.states = torch.from_numpy(examples.states)
         self.known = torch.from_numpy(known_columns(spec, examples.features, examples.frequency))
         self.target = torch.from_numpy(targets_of(spec, examples))
+        self.covariates = torch.from_numpy(examples.covariates).float()
         self.date = torch.from_numpy(np.unique(examples.start, return_inverse=True)[1].reshape(-1))
 
     def order(self, rng: np.random.Generator) -> list[np.ndarray]:
@@ -201,17 +227,18 @@ class _Part:
                 chosen, total = [], 0
         return [*batches, np.flatnonzero(np.isin(date, chosen))] if chosen else batches
 
-    def loss(self, network: HeadNetwork, rows: Any, use_state: bool, dropout: float = 0.0) -> Tensor:
-        found = network(self.states[rows], self.known[rows], use_state, dropout)
+    def loss(self, network: HeadNetwork, rows: Any, stage: Stage, dropout: float = 0.0) -> Tensor:
+        further = None if stage == "features" else self.covariates[rows]
+        found = network(self.states[rows], self.known[rows], stage == "state", dropout, further)
         return loss_of(self.spec, found, self.target[rows], self.date[rows])
 
     @torch.no_grad()
-    def whole_loss(self, network: HeadNetwork, use_state: bool) -> float:
+    def whole_loss(self, network: HeadNetwork, stage: Stage) -> float:
         network.eval()
         if self.spec.task == "rank":
-            return float(self.loss(network, slice(None), use_state))
+            return float(self.loss(network, slice(None), stage))
         sums = [
-            (float(self.loss(network, slice(i, i + 4096), use_state)), len(self.target[i : i + 4096]))
+            (float(self.loss(network, slice(i, i + 4096), stage)), len(self.target[i : i + 4096]))
             for i in range(0, len(self.target), 4096)
         ]
         return sum(loss * size for loss, size in sums) / len(self.target)
@@ -222,35 +249,45 @@ def _train(
     train: _Part,
     validation: _Part,
     settings: HeadSettings,
-    use_state: bool,
+    stage: Stage,
     echo: Callable[[str], None] | None,
 ) -> tuple[float, int]:
     """Train one part with the other one left as it is; keeps the weights with the least validation loss, those of the start
     included, and returns that loss and its epoch."""
+    own = {"state": ("inner", "from_state"), "covariates": ("from_covariates",)}
+    others = ("inner", "from_state", "from_covariates")
     chosen = [
-        value for name, value in network.named_parameters() if name.startswith(("inner", "from_state")) == use_state
+        value
+        for name, value in network.named_parameters()
+        if (name.startswith(own[stage]) if stage in own else not name.startswith(others))
     ]
+    use_state = stage == "state"
     rate = settings.rate if use_state else FEATURES_RATE
-    optimiser = torch.optim.AdamW(chosen, rate, weight_decay=settings.decay if use_state else 0.0)
+    decay = {"features": 0.0, "covariates": COVARIATES_DECAY, "state": settings.decay}[stage]
+    optimiser = torch.optim.AdamW(chosen, rate, weight_decay=decay)
     rng = np.random.default_rng(settings.seed)
-    best, at, kept = validation.whole_loss(network, use_state), 0, copy.deepcopy(network.state_dict())
+    best, at, kept = validation.whole_loss(network, stage), 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, settings.epochs + 1):
         network.train()
         for group in optimiser.param_groups:
             group["lr"] = rate * 0.5 * (1 + np.cos(np.pi * (epoch - 1) / settings.epochs))
         for rows in train.order(rng):
             optimiser.zero_grad()
-            train.loss(network, rows, use_state, settings.dropout if use_state else 0.0).backward()
+            train.loss(network, rows, stage, settings.dropout if use_state else 0.0).backward()
             torch.nn.utils.clip_grad_norm_(chosen, 1.0)
             optimiser.step()
-        loss = validation.whole_loss(network, use_state)
+        loss = validation.whole_loss(network, stage)
         if loss < best:
             best, at, kept = loss, epoch, copy.deepcopy(network.state_dict())
         if epoch - at >= settings.patience:
             break
     network.load_state_dict(kept)
     if echo is not None:
-        what = "hidden states on top" if use_state else "volatility features alone"
+        what = {
+            "features": "volatility features alone",
+            "covariates": "covariates on top",
+            "state": "hidden states on top",
+        }[stage]
         echo(f"{what}: validation loss {best:.5f} after {at} epochs")
     return best, at
 

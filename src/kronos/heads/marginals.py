@@ -16,6 +16,7 @@ import pandas as pd
 
 from kronos.calibration.calibration import with_closes
 from kronos.generation.batch_plan import Window
+from kronos.heads.covariates import covariates_of
 from kronos.heads.examples import HeadInputs, known_features
 from kronos.heads.head import LEVELS, Head
 from kronos.klines.features import time_features
@@ -50,7 +51,7 @@ class HeadMarginals:
         """The marginals of one series; None where a price of its lookback is not positive or its close is constant.
 
         Raises:
-            ValueError: more steps than the head was trained for.
+            ValueError: more steps than the head was trained for, or a head that was trained with covariates.
         """
         bars, past = bars_L6[-self.max_context :], past[-self.max_context :]
         if not (bars[:, :4] > 0).all() or not np.ptp(bars[:, CLOSE]) > 0:
@@ -59,7 +60,9 @@ class HeadMarginals:
         if key not in self._known:  # asked for again at every bar of a forecast that is watched
             window = Window(Normalizer.of(bars).normalise(bars, self.clip), time_features(past), time_features(future))
             known = known_features([bars], [past], [future])
-            self._known[key] = self.head(HeadInputs(self.states_of([window]), *known))[0]
+            spec = self.head.spec
+            further = covariates_of(None, spec.past_covariates, spec.known_covariates, [past], [future])
+            self._known[key] = self.head(HeadInputs(self.states_of([window]), *known, further))[0]
         return SeriesMarginals(self._known[key], float(bars[-1, CLOSE]))
 
 

@@ -13,6 +13,7 @@ from kronos.generation.batch_plan import Window
 from kronos.generation.hidden_states import read_windows, score_windows
 from kronos.generation.module_path import unwrapped
 from kronos.generation.prepared import PreparedSeries, Timestamps
+from kronos.heads.covariates import Tables
 from kronos.heads.direct import inputs_of, price_quantiles
 from kronos.heads.head import Head, HeadTask
 from kronos.predictor.arguments import as_lists, is_whole
@@ -130,6 +131,7 @@ class DirectPredictor(LoadedPair):
         x_timestamp: Timestamps | Sequence[Timestamps],
         y_timestamp: Timestamps | Sequence[Timestamps],
         quantile_levels: Sequence[float] = (0.1, 0.5, 0.9),
+        covariates: Tables | None = None,
     ) -> np.ndarray:
         """Quantiles of the close by the pair's head, in one pass and without sampling; they do not cross.
 
@@ -139,6 +141,8 @@ class DirectPredictor(LoadedPair):
         Args:
             df, x_timestamp, y_timestamp: as of `forecast`; every series with as many y_timestamps, at most the head's horizon.
             quantile_levels: in [0, 1]; those beyond the head's outermost (0.5 % and 99.5 %) take these.
+            covariates: for a head that was trained with some: a table of these columns indexed by time, or one for each series,
+                with the times of ``df`` and, for columns known ahead, of y_timestamp; rows and values may be missing.
 
         Returns:
             float64 [series, levels, steps] in prices. Where the close stood still over the lookback, the last close.
@@ -147,7 +151,7 @@ class DirectPredictor(LoadedPair):
             ValueError: the pair has no such head, prices that are not positive, or what `forecast` raises.
         """
         levels = fractions(quantile_levels, "quantile_levels", closed=True)
-        _, series, found = self._by_head("distribution", df, x_timestamp, y_timestamp)
+        _, series, found = self._by_head("distribution", df, x_timestamp, y_timestamp, covariates)
         return price_quantiles(found, [one.last[3] for one in series], levels)
 
     def direction_direct(
@@ -155,35 +159,38 @@ class DirectPredictor(LoadedPair):
         df: pd.DataFrame | Sequence[pd.DataFrame],
         x_timestamp: Timestamps | Sequence[Timestamps],
         y_timestamp: Timestamps | Sequence[Timestamps],
+        covariates: Tables | None = None,
     ) -> np.ndarray:
         """Probabilities, float64 [series, 3], that the close after the head's horizon is lower, little changed, or higher.
 
         Little changed: within ``heads["direction"].spec.band`` lookback volatilities times the root of the horizon. Arguments and
         errors as of `quantiles_direct`, with exactly the head's horizon of y_timestamps.
         """
-        return self._by_head("direction", df, x_timestamp, y_timestamp)[2]
+        return self._by_head("direction", df, x_timestamp, y_timestamp, covariates)[2]
 
     def rank_direct(
         self,
         df: pd.DataFrame | Sequence[pd.DataFrame],
         x_timestamp: Timestamps | Sequence[Timestamps],
         y_timestamp: Timestamps | Sequence[Timestamps],
+        covariates: Tables | None = None,
     ) -> np.ndarray:
         """Scores, float64 [series], that order series of one date by their return over the head's horizon; they have no unit.
 
         Arguments and errors as of `direction_direct`.
         """
-        return self._by_head("rank", df, x_timestamp, y_timestamp)[2]
+        return self._by_head("rank", df, x_timestamp, y_timestamp, covariates)[2]
 
     def _by_head(
-        self, task: HeadTask, df: Any, x_timestamp: Any, y_timestamp: Any
+        self, task: HeadTask, df: Any, x_timestamp: Any, y_timestamp: Any, covariates: Tables | None
     ) -> tuple[Head, list[PreparedSeries], np.ndarray]:
         """The head of a task, the series, and what it says of them."""
         head = self.head_for(task)
         frames, pasts, futures = as_lists(df, x_timestamp, y_timestamp)
         series = self._series(frames, pasts, futures, None)
         self._check_context(series)
-        return head, series, head(inputs_of(series, self._states([one.window for one in series])))
+        states = self._states([one.window for one in series])
+        return head, series, head(inputs_of(series, states, head.spec, covariates))
 
     def head_for(self, task: HeadTask) -> Head:
         """The pair's head for a task.

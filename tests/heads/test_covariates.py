@@ -1,0 +1,149 @@
+"""Covariates of heads: what they bring is found, nothing later is read, names are checked, missing values are taken."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import kronos
+from kronos.calibration.fitting import PastWindow
+from kronos.heads import Head, HeadSettings, collect_examples, fit_head, train_head
+
+BACK, AHEAD, SERIES, DATES = 24, 3, 10, 66
+NAMES = {"past_covariates": ("flow",), "known_covariates": ("event",)}
+TIMES = pd.date_range("2020-01-01", periods=BACK + AHEAD * (DATES + 1))
+
+
+@pytest.fixture(scope="module")
+def predictor(golden):
+    return kronos.load(golden / "tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Net flows, and days with an event; both for all series."""
+    rng = np.random.default_rng(1)
+    return pd.DataFrame({"flow": rng.normal(0, 3, len(TIMES)), "event": rng.integers(0, 2, len(TIMES))}, index=TIMES)
+
+
+@pytest.fixture(scope="module")
+def windows():
+    found = []
+    for date in range(DATES):
+        for seed in range(SERIES):
+            close = 100 * np.exp(np.random.default_rng(seed).normal(0, 0.01, len(TIMES)).cumsum())
+            stop = BACK + AHEAD * date
+            open_ = np.concatenate(([100.0], close[:-1]))
+            bars = pd.DataFrame(
+                {"open": open_, "high": np.maximum(open_, close), "low": np.minimum(open_, close), "close": close}
+            )
+            past = bars.iloc[stop - BACK : stop].reset_index(drop=True)
+            found.append(
+                PastWindow(past, TIMES[stop - BACK : stop], TIMES[stop : stop + AHEAD], close[stop : stop + AHEAD])
+            )
+    return found
+
+
+@pytest.fixture(scope="module")
+def examples(predictor, windows, table):
+    """Returns that follow the last flow, and are twice as wide after events."""
+    found = collect_examples(predictor, windows, covariates=table, **NAMES)
+    last, event = found.covariates[:, :, 0], found.covariates[:, :, 3]
+    return replace(found, truth=found.truth * (1 + (event > 0.4)) + 0.03 * np.sign(last))
+
+
+@pytest.fixture(scope="module")
+def head(examples, predictor):
+    from kronos.heads.head import model_digest
+
+    head = fit_head(examples, HeadSettings("distribution", **NAMES))
+    head.model, head.lookback = model_digest(predictor.model), BACK
+    return head
+
+
+@pytest.mark.parametrize("task", ["distribution", "direction"])
+def test_head_finds_what_covariates_bring(examples, head, task):
+    found = head if task == "distribution" else fit_head(examples, HeadSettings(task, **NAMES))
+    assert found.verdict["ic"] > 0.2 and found.verdict["over_features_interval"][1] < 1
+    plain = fit_head(replace(examples, covariates=examples.covariates[..., :0]), HeadSettings(task))
+    assert found.verdict["loss"] < 0.97 * plain.verdict["loss"]
+
+
+def asked(predictor, head, windows, table):
+    predictor.heads["distribution"] = head
+    some = windows[::200]
+    given = ([w.bars for w in some], [w.past for w in some], [w.future for w in some])
+    return predictor.quantiles_direct(*given, covariates=table)
+
+
+def test_past_columns_are_read_up_to_the_last_bar_and_known_ones_beyond(predictor, head, windows, table):
+    one = windows[200:201]
+    later = table.index > one[0].past[-1]
+    before = asked(predictor, head, one, table)
+    moved = table.assign(flow=table["flow"].where(~later, 99.0))
+    np.testing.assert_array_equal(asked(predictor, head, one, moved), before)
+    beyond = table.assign(event=table["event"].where(table.index <= one[0].future[-1], 7))
+    np.testing.assert_array_equal(asked(predictor, head, one, beyond), before)
+    assert (asked(predictor, head, one, table.assign(event=1 - table["event"])) != before).any()
+    assert (asked(predictor, head, one, table.assign(flow=-table["flow"])) != before).any()
+
+
+def test_missing_values_and_rows_are_missing_to_the_head_and_not_zero(predictor, head, windows, table):
+    absent, blank = table.iloc[:0], table * np.nan
+    found = asked(predictor, head, windows, absent)
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(asked(predictor, head, windows, blank), found)
+    each = asked(predictor, head, windows, [table] * len(windows[::200]))
+    np.testing.assert_array_equal(each, asked(predictor, head, windows, table))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="event"), "the covariate 'event' is missing; the table has the columns flow"),
+        (lambda t: None, "was trained with the covariates flow, event: give covariates="),
+        (lambda t: t.reset_index(), "must be a DataFrame indexed by time"),
+        (lambda t: t.astype({"flow": str}), "'flow' must hold numbers"),
+        (lambda t: pd.concat([t, t]), "more than once"),
+        (lambda t: t * np.inf, "found an infinite value"),
+        (lambda t: t.tz_localize("UTC"), "must both have a time zone, or both none"),
+        (lambda t: [t], "one for each of 4 series, found 1"),
+    ],
+)
+def test_covariates_that_cannot_be_used_raise(predictor, head, windows, table, change, message):
+    with pytest.raises(ValueError, match=message):
+        asked(predictor, head, windows, change(table))
+
+
+def test_head_without_covariates_refuses_them_and_one_with_them_gives_no_paths_marginals(
+    predictor, head, windows, table, examples
+):
+    plain = fit_head(replace(examples, covariates=examples.covariates[..., :0]), HeadSettings("distribution", epochs=1))
+    with pytest.raises(ValueError, match="trained without covariates"):
+        asked(predictor, plain, windows, table)
+    predictor.heads["distribution"] = head
+    one = windows[0]
+    with pytest.raises(ValueError, match="give covariates="):
+        predictor.predict_samples(
+            one.bars, one.past, one.future, AHEAD, sample_count=2, verbose=False, calibration="head"
+        )
+
+
+def test_saved_head_answers_as_before(predictor, head, windows, table, tmp_path):
+    before = asked(predictor, head, windows, table)
+    again = Head.load(head.save(tmp_path))
+    assert again.spec == head.spec
+    np.testing.assert_array_equal(asked(predictor, again, windows, table), before)
+
+
+def test_train_head_takes_covariates_by_the_names_of_the_settings(predictor, windows, table):
+    few = windows[: 40 * SERIES]
+    head = train_head(predictor, few, HeadSettings("direction", epochs=1, **NAMES), covariates=table)
+    assert head.spec.past_covariates == ("flow",) and head.trained_on["epochs"].keys() == {
+        "features",
+        "covariates",
+        "head",
+    }
+    with pytest.raises(ValueError, match="is named twice"):
+        HeadSettings("direction", past_covariates=("a",), known_covariates=("a",))

@@ -1,6 +1,8 @@
 """Covariates of heads: what they bring is found, nothing later is read, names are checked, missing values are taken."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ from kronos.calibration.fitting import PastWindow
 from kronos.heads import Head, HeadSettings, collect_examples, fit_head, train_head
 
 BACK, AHEAD, SERIES, DATES = 24, 3, 10, 66
-NAMES = {"past_covariates": ("flow",), "known_covariates": ("event",)}
+NAMES: dict[str, Any] = {"past_covariates": ("flow",), "known_covariates": ("event",)}
 TIMES = pd.date_range("2020-01-01", periods=BACK + AHEAD * (DATES + 1))
 
 
@@ -147,3 +149,12 @@ def test_train_head_takes_covariates_by_the_names_of_the_settings(predictor, win
     }
     with pytest.raises(ValueError, match="is named twice"):
         HeadSettings("direction", past_covariates=("a",), known_covariates=("a",))
+
+
+def test_file_of_a_head_from_before_covariates_loads(examples, tmp_path):
+    plain = fit_head(replace(examples, covariates=examples.covariates[..., :0]), HeadSettings("direction", epochs=1))
+    path = plain.save(tmp_path)
+    values = json.loads(path.read_text())
+    del values["spec"]["past_covariates"], values["spec"]["known_covariates"]
+    path.write_text(json.dumps(values))
+    assert Head.load(path).spec == plain.spec

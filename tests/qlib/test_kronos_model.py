@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import kronos
+from kronos.qlib.export import export_qlib
 from tests import backtest_bars
 from tests.processes import run_process
 
@@ -31,7 +32,7 @@ def workflow(tmp_path_factory, golden):
     """A run of the example: its folder, and the market it was run on."""
     folder = tmp_path_factory.mktemp("workflow")
     market = trending_market(8)
-    backtest_bars.export_qlib(market, folder / "qlib", name="mine", benchmark="MEAN")
+    export_qlib(market, folder / "qlib", name="mine", benchmark="MEAN")
     environment = {
         **os.environ,
         "QLIB_DATA": str(folder / "qlib"),

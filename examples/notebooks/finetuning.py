@@ -50,8 +50,8 @@ main(["check", str(folder / "prices" / "a.csv")], standalone_mode=False)
 
 # %%
 words = ["finetune", "--data", folder / "prices", "--out", folder / "run"]
-quick = "--keep-tokenizer --lookback 32 --horizon 5 --epochs 2 --steps 4 --batch-size 16"
-fewer = "--set n_val_iter=64 --set inference_sample_count=2"
+quick = "--lookback 32 --horizon 5 --epochs 2 --steps 4 --batch-size 16"
+fewer = "--set n_val_iter=64 --set select_windows=24"
 main([*map(str, words), *quick.split(), *fewer.split()], standalone_mode=False)
 
 # %% [markdown]
@@ -62,8 +62,8 @@ log = pd.read_json(folder / "run" / "model" / "log.jsonl", lines=True)
 log
 
 # %% [markdown]
-# Did it help? Both pairs forecast bars that neither was trained on. The better one **on the validation bars** is kept; where the
-# difference may be chance, that is said. A lower token loss is not a better forecast.
+# Did it help? Both pairs forecast bars that neither was trained on. The fine-tuned one is kept where it is clearly better **on the
+# validation bars**; where the difference may be chance, that is said. A lower token loss is not a better forecast.
 
 # %%
 summary = json.loads((folder / "run" / "summary.json").read_text())

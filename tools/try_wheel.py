@@ -32,6 +32,7 @@ CALLS = [
     ("models", {}, "nano"),
     ("check", {"file": "bars.csv"}, '"ok": true'),
     ("forecast", {"file": "bars.csv", "horizon": 3, "paths": 10}, '"mean": '),
+    ("evaluate", {"file": "bars.csv", "horizon": 2, "paths": 10, "windows": 5, "lookback": 10}, "error_over_last_price"),
     ("forecast", {"file": "../secret.csv", "horizon": 3}, None),
     ("forecast", {"file": "bars.csv", "horizon": 100000}, None),
 ]

@@ -83,6 +83,16 @@ def test_all_brings_every_extra_for_users():
     assert named == set(extras()) - apart
 
 
+def test_the_extra_for_assistants_brings_what_their_tool_evaluate_compares_with():
+    from kronos.evaluation.forecasters.baselines import BASELINES
+
+    source = (ROOT / "src" / "kronos" / "serving" / "mcp_tools.py").read_text("utf-8")
+    named = re.findall(r'"(\w+)"', source.split("baselines=(")[1].split(")")[0])
+    assert named == ["last", "bootstrap"]
+    needed = [BASELINES[name].library for name in named]
+    assert [library for library in needed if library and f'"{library}>=' not in extras()["mcp"]] == []
+
+
 def test_forecast_runs_without_optional_libraries(tmp_path):
     arguments = "forecast --sample synthetic --holdout --horizon 3 --lookback 64 --paths 9 --windows 3 --out f.csv"
     done = run_without(OPTIONAL, arguments.split(), tmp_path)

@@ -45,7 +45,7 @@ def mcp(
       kronos mcp prices/
       kronos mcp prices/ --transport http --port 8010
     """
-    need("mcp scipy statsmodels", "mcp", "kronos mcp")
+    need("mcp scipy statsmodels statsforecast", "mcp", "kronos mcp")
     from kronos.serving.config import Limits, is_loopback
 
     if folder is not None and not Path(folder).is_dir():

@@ -365,3 +365,19 @@ def test_a_stream_keeps_within_the_price_limit_bar_by_bar(client, daily):
 def test_a_price_limit_that_is_no_share_is_refused(client, daily, told):
     answer = client.post("/v1/forecast", json={"bars": columns(daily), "horizon": 1, "price_limit": told})
     assert answer.status_code == 422 and "price_limit" in answer.text
+
+
+def test_a_timeframe_makes_longer_bars_of_a_file_and_of_a_sample(client):
+    minutes = bars(300, freq="5min").to_csv(index=False).encode()
+    looked = client.post("/v1/inspect", files={"file": ("a.csv", minutes)}, data={"timeframe": "1h"}).json()
+    assert (looked["rows"], looked["aggregated"], looked["frequency"]) == (25, [300, False], 3600.0)
+    told = client.post(
+        "/v1/forecast", files={"file": ("a.csv", minutes)}, data={"timeframe": "1h", "horizon": "2", "paths": "2"}
+    ).json()
+    assert told["lookback"] == 25 and "300 bars of 5 min are read as 25 of 1h" in told["notes"]
+    sample = client.post("/v1/inspect", data={"sample": "synthetic-15m", "timeframe": "1d"}).json()
+    assert sample["frequency"] == 86400.0
+    refused = client.post("/v1/inspect", files={"file": ("a.csv", minutes)}, data={"timeframe": "5min"})
+    assert (
+        refused.status_code == 422 and '"timeframe": "5min": the bars are of 5 min already' in refused.json()["detail"]
+    )

@@ -283,6 +283,31 @@ def test_the_forecast_is_downloaded_as_a_table_and_as_a_picture(visit, server, t
     assert Path(picture.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("locale", "scheme"), [("en-US", "dark"), ("zh-CN", "light")])
+def test_the_page_to_pass_on_shows_the_chart_without_any_service(visit, server, browser, tmp_path, locale, scheme):
+    page = visit(server.url, locale=locale, color_scheme=scheme)
+    bars(200).to_csv(tmp_path / "a <b> & c.csv", index=False)
+    read_file(page, tmp_path / "a <b> & c.csv")
+    move_now(page, 190)
+    forecast(page, horizon=5, paths=8)
+    shown = drawn(page)
+    with page.expect_download() as saved:
+        page.click("#save-html")
+    saved.value.save_as(tmp_path / "passed.html")
+    with browser.new_context(locale=locale, viewport={"width": 900, "height": 900}) as context:
+        other = context.new_page()
+        asked, wrong = [], []
+        other.on("request", lambda request: asked.append(request.url))
+        other.on("pageerror", lambda error: wrong.append(str(error)))
+        other.goto((tmp_path / "passed.html").as_uri())
+        other.wait_for_function("() => document.getElementById('chart').drawn")
+        assert drawn(other) == shown and not wrong
+        assert not [url for url in asked if not url.startswith(("file:", "data:"))]
+        assert other.inner_text("#score-words") and "a <b> & c" in other.inner_text("h1")
+        assert other.inner_text("#readout").strip()
+        shot(other, f"passed-on-{locale}-{scheme}")
+
+
 def test_a_dirty_file_is_explained_with_its_rows_and_mended_on_demand(visit, server, tmp_path):
     frame = bars(200)
     frame.loc[6, "low"], frame.loc[8, "close"] = 999, np.nan
@@ -327,6 +352,30 @@ def test_a_file_of_several_symbols_lets_one_choose(visit, server, tmp_path):
     page.select_option("#symbol", "BBB")
     page.wait_for_function("() => document.getElementById('source-name').textContent.includes('BBB')")
     forecast(page, horizon=3, paths=4)
+
+
+@pytest.mark.parametrize(("locale", "made", "refused"), [
+    ("en-US", "600 bars", "the bars are of 15 min already"), ("zh-CN", "600 根", "无法由这些 K 线合成"),
+])  # fmt: skip
+def test_bars_of_a_longer_timeframe_are_made_forecast_and_refused_in_words(
+    visit, server, tmp_path, locale, made, refused
+):
+    bars(600, freq="15min").to_csv(tmp_path / "quarters.csv", index=False)
+    page = visit(server.url, ("422",), locale=locale)
+    read_file(page, tmp_path / "quarters.csv")
+    page.select_option("#timeframe", "1h")
+    page.wait_for_function("() => document.getElementById('chart').drawn?.candles === 150")
+    page.wait_for_selector("#run:not([disabled])")
+    assert made in page.inner_text("#data-facts")
+    forecast(page, horizon=4, paths=4)
+    assert drawn(page)["fan"] == 5
+    assert 'bars = kronos.klines.aggregate(bars, "1h")' in page.inner_text("#recipe-text")
+    shot(page, f"timeframe-{locale}")
+    page.select_option("#timeframe", "15min")
+    page.wait_for_selector("#alert:not([hidden])")
+    assert refused in page.inner_text("#alert-text")
+    page.select_option("#timeframe", "")
+    page.wait_for_function("() => document.getElementById('chart').drawn?.candles === 600")
 
 
 def test_chinese_says_everything_in_chinese_and_stays(visit, server, tmp_path):

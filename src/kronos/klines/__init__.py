@@ -8,6 +8,7 @@ from kronos._imports import lazy
 from kronos.schema import FEATURES
 
 if TYPE_CHECKING:
+    from kronos.klines.aggregation import TIMEFRAMES, aggregate
     from kronos.klines.cleaning import CleanResult, clean
     from kronos.klines.columns import ALIASES, KlineError
     from kronos.klines.features import as_timestamps, time_features, to_matrix
@@ -36,6 +37,8 @@ _HOME = {
     "ReadOptions": "kronos.klines.read_options",
     "Report": "kronos.klines.validation",
     "SplitRule": "kronos.klines.splitting",
+    "TIMEFRAMES": "kronos.klines.aggregation",
+    "aggregate": "kronos.klines.aggregation",
     "as_timestamps": "kronos.klines.features",
     "clean": "kronos.klines.cleaning",
     "infer_frequency": "kronos.klines.splitting",
@@ -57,6 +60,7 @@ __all__ = [
     "OPTIONAL_COLUMNS",
     "PAPER_RULES",
     "PRICE_COLUMNS",
+    "TIMEFRAMES",
     "CleanResult",
     "Fault",
     "KlineError",
@@ -64,6 +68,7 @@ __all__ = [
     "ReadOptions",
     "Report",
     "SplitRule",
+    "aggregate",
     "as_timestamps",
     "clean",
     "infer_frequency",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars import describe_calendar, infer_frequency
-from kronos.klines import KlineError, clean, list_symbols, read_klines, validate
+from kronos.klines import KlineError, aggregate, clean, list_symbols, read_klines, validate
 from kronos.klines.cleaning import Policy
 from kronos.klines.clock_zones import set_zone
 from kronos.klines.formats import read_raw
@@ -91,11 +91,17 @@ def _times(cells: list[Any]) -> pd.Series:
     return parse_timestamps(pd.Series(cells), "timestamps")
 
 
-def from_sample(name: str) -> pd.DataFrame:
-    return read_klines(sample_path(name))
+def from_sample(name: str, timeframe: str | None = None) -> pd.DataFrame:
+    return _of_timeframe(read_klines(sample_path(name)), timeframe)
 
 
-def from_file(content: bytes, name: str | None, limits: Limits, options: ReadOptions) -> pd.DataFrame:
+def _of_timeframe(bars: pd.DataFrame, timeframe: str | None) -> pd.DataFrame:
+    return bars if timeframe is None else aggregate(bars, timeframe)
+
+
+def from_file(
+    content: bytes, name: str | None, limits: Limits, options: ReadOptions, timeframe: str | None = None
+) -> pd.DataFrame:
     """The series of an uploaded file.
 
     Raises:
@@ -103,7 +109,7 @@ def from_file(content: bytes, name: str | None, limits: Limits, options: ReadOpt
     """
     with stored(content, name, limits) as file:
         try:
-            return read_klines(file, options=options)
+            return _of_timeframe(read_klines(file, options=options), timeframe)
         except ValueError as error:
             raise unfit(error, str(file), shown_name(name)) from error
 
@@ -142,15 +148,16 @@ def inspect(
     limits: Limits,
     options: ReadOptions,
     calendar: str | None = None,
+    timeframe: str | None = None,
 ) -> dict[str, Any]:
     """What is in a file: columns, symbols, rhythm, faults with their rows, and its latest bars if it is sound."""
     if sample is not None:
         return _inspected(
-            sample_path(sample), SAMPLES[sample], ReadOptions(tz=options.tz, clean=options.clean), calendar
+            sample_path(sample), SAMPLES[sample], ReadOptions(tz=options.tz, clean=options.clean), calendar, timeframe
         )
     assert content is not None
     with stored(content, name, limits) as file:
-        return _inspected(file, shown_name(name), options, calendar)
+        return _inspected(file, shown_name(name), options, calendar, timeframe)
 
 
 def inspected(
@@ -160,10 +167,11 @@ def inspected(
     limits: Limits,
     options: ReadOptions,
     calendar: str | None = None,
+    timeframe: str | None = None,
 ) -> bytes:
     """`inspect` as JSON; ValueErrors of the library are problems."""
     try:
-        answer = inspect(content, name, sample, limits, options, calendar)
+        answer = inspect(content, name, sample, limits, options, calendar, timeframe)
     except ValueError as error:
         raise unfit(error) from error
     return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
@@ -174,6 +182,7 @@ def _inspected(
     name: str,
     options: ReadOptions,
     calendar: str | None,
+    timeframe: str | None,
 ) -> dict[str, Any]:
     symbol = options.symbol
     try:
@@ -188,7 +197,7 @@ def _inspected(
             "symbol": symbol,
             "faults": [],
         }
-        bars = read_klines(file, symbol=symbol, options=options)
+        bars = _of_timeframe(read_klines(file, symbol=symbol, options=options), timeframe)
     except KlineError as error:
         if error.report is None:
             raise unfit(error, str(file), name) from error
@@ -205,6 +214,7 @@ def _inspected(
         "rows": len(bars),
         "faults": faults_of(validate(bars)),
         "cleaning": bars.attrs.get("cleaning"),
+        "aggregated": list(bars.attrs["aggregated"]) if "aggregated" in bars.attrs else None,
         "tz": None if bars["timestamps"].dt.tz is None else str(bars["timestamps"].dt.tz),
         "first": bars["timestamps"].iloc[0].isoformat(),
         "last": bars["timestamps"].iloc[-1].isoformat(),

@@ -44,6 +44,7 @@ class ReadTask:
     Attributes:
         kind: "file" (one series of a file), "inspect" (what is in a file), "forecast" or "batch" (JSON bodies).
         content: the file or the body. name: the file's. options: how a file is read. calendar: of an inspection.
+        timeframe: of the bars that are made of a file's.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class ReadTask:
     name: str | None = None
     options: ReadOptions | None = None
     calendar: str | None = None
+    timeframe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ def read(task: ReadTask, limits: Limits) -> Answer:
     """
     options = task.options or ReadOptions()
     if task.kind == "inspect":
-        return Answer(document=inspected(task.content, task.name, None, limits, options, task.calendar))
+        return Answer(document=inspected(task.content, task.name, None, limits, options, task.calendar, task.timeframe))
     if task.kind == "file":
-        frame = from_file(task.content, task.name, limits, options)
+        frame = from_file(task.content, task.name, limits, options, task.timeframe)
         return Answer((ReadSeries(str(frame.attrs.get("symbol", "")), None, frame),))
     if task.kind == "forecast":
         return Answer((read_forecast(task.content, limits),))
@@ -100,12 +102,18 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
 
 def pack_task(task: ReadTask) -> dict[str, Any]:
     options = None if task.options is None else asdict(task.options)
-    return {"kind": task.kind, "name": task.name, "options": options, "calendar": task.calendar}
+    return {
+        "kind": task.kind,
+        "name": task.name,
+        "options": options,
+        "calendar": task.calendar,
+        "timeframe": task.timeframe,
+    }
 
 
 def _unpack_task(head: Mapping[str, Any], content: bytes) -> ReadTask:
     options = None if head["options"] is None else ReadOptions(**head["options"])
-    return ReadTask(head["kind"], content, head["name"], options, head["calendar"])
+    return ReadTask(head["kind"], content, head["name"], options, head["calendar"], head["timeframe"])
 
 
 def _pack_answer(answer: Answer) -> tuple[dict[str, Any], bytearray]:

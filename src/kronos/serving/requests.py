@@ -57,8 +57,12 @@ async def inspection(request: Request, state: State) -> bytes:
     _one_source(content, wanted.sample)
     options, limits = read_options(wanted), state.settings.limits
     if content is None:
-        return await in_thread(state, lambda: inspected(None, None, wanted.sample, limits, options, wanted.calendar))
-    return (await state.readers.read(ReadTask("inspect", content, name, options, wanted.calendar))).document
+        return await in_thread(
+            state, lambda: inspected(None, None, wanted.sample, limits, options, wanted.calendar, wanted.timeframe)
+        )
+    return (
+        await state.readers.read(ReadTask("inspect", content, name, options, wanted.calendar, wanted.timeframe))
+    ).document
 
 
 async def _of_json(kind: str, body: bytes, state: State) -> tuple[ReadSeries, ...]:
@@ -76,8 +80,10 @@ async def _of_form(form: Form, state: State) -> tuple[Upload, ReadSeries]:
     chosen_model(state.offered, wanted.model)
     if content is None:
         sample = str(wanted.sample)
-        return wanted, ReadSeries(sample, wanted, await in_thread(state, lambda: from_sample(sample)))
-    (series,) = (await state.readers.read(ReadTask("file", content, name, read_options(wanted)))).series
+        return wanted, ReadSeries(sample, wanted, await in_thread(state, lambda: from_sample(sample, wanted.timeframe)))
+    (series,) = (
+        await state.readers.read(ReadTask("file", content, name, read_options(wanted), None, wanted.timeframe))
+    ).series
     return wanted, replace(series, id=series.id or shown_name(name))
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kronos.klines.samples import SampleName
 
 Feature = Literal["open", "high", "low", "close", "volume", "amount"]
+Timeframe = Literal["5min", "15min", "30min", "1h", "4h", "1d", "1w"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Cell = float | None
 Time = Annotated[str, Field(min_length=1, max_length=40)] | int
@@ -167,6 +168,7 @@ class FileOptions(_Strict):
     names: str | None = Field(
         None, max_length=1000, description="names of the columns of a file without a header, a,b,c"
     )
+    timeframe: Timeframe | None = Field(None, description="make longer bars of those that were read")
     close_only: bool = Field(False, description="make candles of the closes alone; other prices are not read")
 
 

@@ -33,10 +33,12 @@ async function send(path, options = {}) {
 
 export const getJson = async (path) => (await send(path)).json();
 
+// file: a File, or the name of a sample
 export async function inspectFile(file, fields) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) if (value) form.append(name, value);
-  form.append("file", file, file.name);
+  if (typeof file === "string") form.append("sample", file);
+  else form.append("file", file, file.name);
   return (await send("/v1/inspect", { method: "POST", body: form })).json();
 }
 

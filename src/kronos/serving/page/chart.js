@@ -78,7 +78,7 @@ function make() {
   series.candles.attachPrimitive(nowLine);
   made.panes()[0].setStretchFactor(5);
   made.panes()[1].setStretchFactor(1);
-  made.subscribeCrosshairMove(({ point, logical }) => readout(point && logical !== undefined ? logical : view?.cursor ?? null));
+  made.subscribeCrosshairMove(({ point, logical }) => readoutSoon(point && logical !== undefined ? logical : view?.cursor ?? null));
   made.subscribeClick(({ logical }) => { if (logical !== undefined) point(logical); });
   made.subscribeDblClick(reset);
   node().addEventListener("keydown", onKey);
@@ -283,6 +283,12 @@ function takeNow(event) {
 
 // ---- words
 
+let waiting = null; // the bar that is read out with the next frame: words are laid out anew, so not more often
+function readoutSoon(index) {
+  if (waiting === null) requestAnimationFrame(() => { const next = waiting; waiting = null; readout(next.index); });
+  waiting = { index };
+}
+
 // One bar in words above the chart; without a bar the last one that is known.
 function readout(index) {
   if (!view) return;
@@ -299,7 +305,10 @@ function readout(index) {
     parts.push([t("median"), `${q("0.5")} (${changeOf(forecast.levels["0.5"][step], bars.close[now - 1])})`, "f"]);
     parts.push(["50 %", `${q("0.25")} – ${q("0.75")}`, "f"], ["80 %", `${q("0.1")} – ${q("0.9")}`, "f"]);
   }
-  document.getElementById("readout").replaceChildren(...parts.map((part) => figure(...part)));
+  const box = document.getElementById("readout"), said = parts.join("|");
+  if (box.said === said && box.childElementCount) return;
+  box.said = said;
+  box.replaceChildren(...parts.map((part) => figure(...part)));
 }
 
 function figure(name, value, kind = "") {

@@ -6,7 +6,7 @@ const node = (id) => document.getElementById(id);
 
 // The source of the bars as it was read: {file or sample, fields, answer}
 export async function read(source) {
-  const answer = source.sample ? await getJson(`/v1/samples/${source.sample}`) : await inspectFile(source.file, source.fields);
+  const answer = source.sample && !source.fields.timeframe ? await getJson(`/v1/samples/${source.sample}`) : await inspectFile(source.sample ?? source.file, source.fields);
   return { ...source, answer };
 }
 
@@ -41,6 +41,7 @@ export function showFacts(source, again) {
     if (used < answer.rows) facts.push(["", t("shownLatest", { count: count(used) })]);
   }
   facts.push([t("found"), Object.entries(answer.columns).map(([role, name]) => `${name} → ${roleName(role)}`).join(", ")]);
+  if (answer.aggregated) facts.push([t("madeOf"), t(answer.aggregated[1] ? "madeOfWhole" : "madeOfBars", { count: count(answer.aggregated[0]) })]);
   if (answer.cleaning) facts.push([t("cleaned"), cleaning(String(answer.cleaning))]);
   node("data-facts").replaceChildren(...facts.flatMap(([name, value]) => {
     const term = document.createElement("dt"), text = document.createElement("dd");

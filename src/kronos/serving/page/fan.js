@@ -48,17 +48,36 @@ class FanPainter {
       if (!this.options.bands) return;
       context.strokeStyle = `rgb(${rgb})`;
       context.lineWidth = 2 * h;
-      line(context, points, (point) => point.levels[pairs]);
+      context.beginPath();
+      curve(context, points.map(({ x }) => x), points.map(({ levels }) => levels[pairs]));
+      context.stroke();
     });
   }
 }
 
 function band(context, points, low, high) {
+  const xs = points.map(({ x }) => x), top = points.map(({ levels }) => levels[high]), bottom = points.map(({ levels }) => levels[low]);
   context.beginPath();
-  for (const { x, levels } of points) context.lineTo(x, levels[high]);
-  for (const { x, levels } of [...points].reverse()) context.lineTo(x, levels[low]);
+  curve(context, xs, top);
+  context.lineTo(xs.at(-1), bottom.at(-1));
+  curve(context, [...xs].reverse(), [...bottom].reverse());
   context.closePath();
   context.fill();
+}
+
+// Through all points, without a bend that the quantiles do not have: monotone cubics (Fritsch and Carlson, 1980).
+function curve(context, xs, ys) {
+  const last = xs.length - 1, steps = xs.slice(1).map((x, i) => (ys[i + 1] - ys[i]) / (x - xs[i]));
+  const slopes = xs.map((_, i) => {
+    if (i === 0 || i === last) return steps[i === 0 ? 0 : last - 1] ?? 0;
+    const [before, after] = [steps[i - 1], steps[i]];
+    return before * after <= 0 ? 0 : (2 * before * after) / (before + after);
+  });
+  context.lineTo(xs[0], ys[0]);
+  for (let i = 0; i < last; i++) {
+    const third = (xs[i + 1] - xs[i]) / 3;
+    context.bezierCurveTo(xs[i] + third, ys[i] + slopes[i] * third, xs[i + 1] - third, ys[i + 1] - slopes[i + 1] * third, xs[i + 1], ys[i + 1]);
+  }
 }
 
 function line(context, points, value) {

@@ -15,7 +15,7 @@ export function writeAddress(more) {
   if (address !== location.search) history.replaceState(null, "", address || location.pathname);
 }
 
-// Remembers the page's own settings and takes those of the address; returns {sample, now}.
+// Remembers the page's own settings and takes those of the address; returns {sample, timeframe, now}.
 export function readAddress() {
   const query = new URLSearchParams(location.search);
   for (const id of FIELDS) {
@@ -27,7 +27,7 @@ export function readAddress() {
     else if ([...field.options].some((option) => option.value === value)) field.value = value;
     else if (id === "calendar") field.add(new Option(value, value, false, true));
   }
-  return { sample: query.get("sample"), now: query.get("now") };
+  return { sample: query.get("sample"), timeframe: query.get("timeframe"), now: query.get("now") };
 }
 
 const MOST = 32 * 2 ** 20; // bytes of a file that is kept

@@ -5,6 +5,7 @@ import { read, showFacts, wireInputs } from "./data.js";
 import { count, currentLanguage, percent, setDecimals, setLanguage, t, timeLabels } from "./i18n.js";
 import { forgetFile, keepFile, keptFile, readAddress, writeAddress } from "./kept.js";
 import { headerOf, missingColumns, showMapping } from "./mapping.js";
+import { saveHtml } from "./pass_on.js";
 import { problemText } from "./problems.js";
 import { command, curl, python } from "./recipes.js";
 import { cutOffs, LEAST_WINDOWS, rollingHoldout, showRolling } from "./rolling.js";
@@ -43,7 +44,7 @@ async function meet() {
   showAdvice();
   document.documentElement.dataset.ready = "yes";
   if (state.source || state.reading) return;
-  if (told.sample in state.service.samples) await open({ sample: told.sample, fields: {} });
+  if (told.sample in state.service.samples) await open({ sample: told.sample, fields: told.timeframe ? { timeframe: told.timeframe } : {} });
   else {
     const last = await keptFile();
     if (last && !state.reading) await open(last);
@@ -97,6 +98,7 @@ function wire() {
   node("stop").addEventListener("click", () => state.running?.abort());
   node("model").addEventListener("change", showAdvice);
   node("symbol").addEventListener("change", () => open({ ...state.source, fields: { ...state.source.fields, symbol: node("symbol").value } }));
+  node("timeframe").addEventListener("change", () => open({ ...state.chosen, fields: { ...state.chosen.fields, timeframe: node("timeframe").value } }));
   node("read-again").addEventListener("click", () => state.chosen?.file &&
     open({ ...state.chosen, fields: { ...state.chosen.fields, tz: node("tz").value.trim(), columns: node("columns").value.trim() } }));
   for (const id of ["show-paths", "show-truth", "scale", "shape", "averages"]) node(id).addEventListener("change", () => { redraw(); remember(); });
@@ -111,6 +113,7 @@ function wire() {
   node("now-end").addEventListener("click", () => moveNow(state.source.answer.bars.timestamps.length));
   node("save-csv").addEventListener("click", () => saveCsv(state.answer.forecast, aboutAnswer(), `${baseName()}-forecast.csv`));
   node("save-png").addEventListener("click", () => savePng(`${baseName()}-forecast`, pictureTitle(), t("advice")));
+  node("save-html").addEventListener("click", () => passOn().catch((error) => failed(error, null)));
   node("copy").addEventListener("click", copyRecipe);
   node("alert-close").addEventListener("click", hideAlert);
   node("alert-retry").addEventListener("click", () => { const again = state.again; hideAlert(); again?.(); });
@@ -162,6 +165,8 @@ async function open(source) {
   const most = state.service.limits.body;
   if (source.file?.size > most) return failed(new Problem({ detail: t("tooLarge", { most: count(Math.floor(most / 2 ** 20)) }) }), null);
   node("source-name").textContent = t("readingFile", { name });
+  node("timeframe-row").hidden = false;
+  node("timeframe").value = source.fields.timeframe ?? "";
   let found;
   try {
     found = await read(source);
@@ -221,7 +226,7 @@ function remember() {
   const { source } = state;
   if (!source?.answer.ok) return;
   const { timestamps } = source.answer.bars;
-  writeAddress({ sample: source.sample, now: state.now < timestamps.length ? timestamps[state.now - 1].slice(0, 19) : null });
+  writeAddress({ sample: source.sample, timeframe: source.sample && source.fields.timeframe, now: state.now < timestamps.length ? timestamps[state.now - 1].slice(0, 19) : null });
 }
 
 function showSource() {
@@ -431,13 +436,23 @@ function drawn() {
 
 function redraw() {
   if (!state.source?.answer.ok) return;
-  const options = {
+  const options = viewOptions();
+  draw(state.source.answer, state.now, drawn(), options, state.pins);
+  node("legend-truth").hidden = !(options.truth && state.now < state.source.answer.bars.timestamps.length);
+}
+
+function viewOptions() {
+  return {
     paths: node("show-paths").checked, truth: node("show-truth").checked, scale: node("scale").value, shape: node("shape").value,
     horizon: Number(node("horizon").value) || 24,
     averages: [...node("averages").value.matchAll(/\d+/g)].map(Number).filter((period) => period > 1 && period < state.now).slice(0, 4),
   };
-  draw(state.source.answer, state.now, drawn(), options, state.pins);
-  node("legend-truth").hidden = !(options.truth && state.now < state.source.answer.bars.timestamps.length);
+}
+
+function passOn() {
+  const { source: { answer }, now, pins } = state;
+  const shown = { title: pictureTitle(), sentence: t("advice"), how: node("how").textContent, decimals: decimalsOf(answer.bars), drawn: [{ bars: answer.bars }, now, drawn(), viewOptions(), pins] };
+  return saveHtml(`${baseName()}-forecast`, shown, [node("figures"), node("score"), node("table")]);
 }
 
 // ---- forecasts that are kept to compare with

@@ -14,11 +14,12 @@ export function python(told) {
     told.columns && `columns={${told.columns.split(",").map((pair) => pair.split("=")).map(([role, column]) => `${quoted(column)}: ${quoted(role)}`).join(", ")}}`,
   ].filter(Boolean);
   const atEnd = told.now === told.bars, held = Math.min(told.horizon, told.bars - told.now);
-  const lines = ["import kronos"];
+  const lines = [told.timeframe ? "import kronos.klines" : "import kronos"];
   if (told.sample) {
     lines.push("from kronos.klines.samples import sample_path", "");
     lines.push(`bars = kronos.read_klines(sample_path(${quoted(told.sample)}))`);
   } else lines.push("", `bars = kronos.read_klines(${reading.join(", ")})`);
+  if (told.timeframe) lines.push(`bars = kronos.klines.aggregate(bars, ${quoted(told.timeframe)})`);
   lines.push(atEnd ? "known = bars" : `known = bars.iloc[:${told.now}]`, `past = known.iloc[-${told.lookback}:]`);
   const calendar = told.calendar ? `, calendar=${quoted(told.calendar)}` : "";
   if (held === told.horizon) lines.push(`future = bars["timestamps"].iloc[${told.now}:${told.now + told.horizon}]`);
@@ -58,6 +59,7 @@ export function command(told) {
   words.push("--quantiles 0.1,0.25,0.5,0.75,0.9", "--plot forecast.html", "--out forecast.csv");
   if (held === told.horizon) words.splice(2, 0, "--holdout");
   const note = held === 0 || held === told.horizon ? [] : [t("onlyEnd", { horizon: told.horizon })];
+  if (told.timeframe) note.push(t("onlyAsRead", { timeframe: told.timeframe }));
   return [...note, wrapped(words)].join("\n");
 }
 
@@ -74,6 +76,7 @@ export function curl(told) {
   add("tz", told.tz);
   add("clean", told.clean);
   add("columns", told.columns);
+  add("timeframe", told.timeframe);
   add("calendar", told.calendar);
   if (told.asked.temperature) add("temperature", told.temperature);
   if (told.asked.topP) add("top_p", told.topP);

@@ -34,7 +34,7 @@ LEAST_OF_A_DATE = 5
 
 Stage = Literal["features", "covariates", "state"]
 _NAMES = {"features": "features", "covariates": "covariates", "state": "head"}
-FEATURES_RATE = 0.01
+FEATURES_RATE = 0.003
 """Peak learning rate of the features' and the covariates' part."""
 COVARIATES_DECAY = 0.01
 """Weight decay of the covariates' part."""

@@ -67,7 +67,7 @@ def head(examples, predictor):
 @pytest.mark.parametrize("task", ["distribution", "direction"])
 def test_head_finds_what_covariates_bring(examples, head, task):
     found = head if task == "distribution" else fit_head(examples, HeadSettings(task, **NAMES))
-    assert found.verdict["ic"] > 0.2 and found.verdict["over_features_interval"][1] < 1
+    assert found.verdict["ic"] > 0.2 and found.verdict["over_features"] < 1
     plain = fit_head(replace(examples, covariates=examples.covariates[..., :0]), HeadSettings(task))
     assert found.verdict["loss"] < 0.97 * plain.verdict["loss"]
 

@@ -254,7 +254,7 @@ def test_explicit_columns_win_over_aliases_and_can_be_ignored(tmp_path):
 def test_an_unknown_layout_says_what_was_sought_found_and_how_to_map(tmp_path):
     message = refusal(write(tmp_path / "a.csv", "date,first,high,low,clse\n2024-07-01,10,11,9,10\n"))
     assert "no column for open, close among 'date', 'first', 'high', 'low', 'clse'" in message
-    assert 'columns={"clse": "close"}' in message and "开盘" in message
+    assert 'columns={"first": "open", "clse": "close"}' in message and "开盘" in message
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):

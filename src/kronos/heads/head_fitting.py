@@ -34,8 +34,8 @@ LEAST_OF_A_DATE = 5
 
 Stage = Literal["features", "covariates", "state"]
 _NAMES = {"features": "features", "covariates": "covariates", "state": "head"}
-FEATURES_RATE = 0.003
-"""Peak learning rate of the features' and the covariates' part."""
+FEATURES_RATE, COVARIATES_RATE = 0.003, 0.01
+"""Peak learning rates of the features' and of the covariates' part."""
 COVARIATES_DECAY = 0.01
 """Weight decay of the covariates' part."""
 MOST_SPANS = 5
@@ -262,7 +262,7 @@ def _train(
         if (name.startswith(own[stage]) if stage in own else not name.startswith(others))
     ]
     use_state = stage == "state"
-    rate = settings.rate if use_state else FEATURES_RATE
+    rate = {"features": FEATURES_RATE, "covariates": COVARIATES_RATE, "state": settings.rate}[stage]
     decay = {"features": 0.0, "covariates": COVARIATES_DECAY, "state": settings.decay}[stage]
     optimiser = torch.optim.AdamW(chosen, rate, weight_decay=decay)
     rng = np.random.default_rng(settings.seed)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars import future_timestamps
+from kronos.forecast.checks import whole
 from kronos.forecast.forecast import Forecast
 from kronos.klines.columns import find_columns
 from kronos.klines.features import as_timestamps
@@ -56,10 +57,8 @@ class LongTable:
         """Return the latest ``lookback`` bars of a series; None takes `default_lookback`."""
         name, rows = list(self._series.items())[number]
         future = self._futures[number]
-        if lookback is not None and (
-            isinstance(lookback, bool) or not isinstance(lookback, (int, np.integer)) or lookback < 2
-        ):
-            raise ValueError(f"lookback must be a whole number of at least 2, found {lookback!r}")
+        if lookback is not None:
+            whole(lookback, "lookback", 2)
         kept = rows.iloc[-chosen_lookback(lookback, len(rows), len(future), max_context, shorten=True) :]
         if len(kept) < 2:
             raise ValueError(f"{self._named(name)} has {len(rows)} bar; at least 2 are needed to forecast from")
@@ -116,12 +115,8 @@ def read_long_table(
     future_df = None if future_df is None else to_pandas(future_df)
     if df.empty:
         raise ValueError("df must be a DataFrame with at least one row, found an empty DataFrame")
-    if prediction_length is not None and (
-        isinstance(prediction_length, bool)
-        or not isinstance(prediction_length, (int, np.integer))
-        or prediction_length < 1
-    ):
-        raise ValueError(f"prediction_length must be a whole number of at least 1, found {prediction_length!r}")
+    if prediction_length is not None:
+        whole(prediction_length, "prediction_length", 1)
     if prediction_length is None and future_df is None:
         raise ValueError("give prediction_length, or the bars to forecast as future_df")
     if calendar is not None and future_df is not None:

@@ -20,11 +20,6 @@ def is_real(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def check_count(name: str, value: int) -> None:
-    if not is_whole(value) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
-
-
 def as_lists(
     df: Any, x_timestamp: Any, y_timestamp: Any
 ) -> tuple[Sequence[pd.DataFrame], Sequence[Timestamps], Sequence[Timestamps]]:

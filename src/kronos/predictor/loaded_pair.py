@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from kronos.calibration.calibration import Calibration
+from kronos.forecast.checks import whole
 from kronos.generation.module_path import special_part, unwrapped
 from kronos.generation.paths import Sliding
 from kronos.generation.precision import PRECISIONS, Precision
@@ -23,7 +24,7 @@ from kronos.io.atomic import whole_folder
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.checkpoint import save_checkpoint
 from kronos.nn.device import best_device
-from kronos.predictor.arguments import check_count, is_real
+from kronos.predictor.arguments import is_real
 from kronos.schema import FEATURES, TIME_FIELDS
 
 
@@ -52,8 +53,8 @@ class LoadedPair:
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, found {precision!r}")
         if memory is not None:
-            check_count("memory", memory)
-        check_count("max_context", max_context)
+            whole(memory, "memory", 1)
+        whole(max_context, "max_context", 1)
         if not is_real(clip) or not clip > 0:
             raise ValueError(f"clip must be a positive number, found {clip!r}")
         try:

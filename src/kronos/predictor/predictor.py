@@ -16,7 +16,7 @@ import torch
 
 from kronos.calibration.calibration import Calibration
 from kronos.forecast.anchoring import DEFAULT_ANCHOR, Anchor, check_anchor
-from kronos.forecast.checks import fractions
+from kronos.forecast.checks import fractions, whole
 from kronos.forecast.forecast import Forecast
 from kronos.forecast.forecast import valid_candles as make_valid
 from kronos.generation.batch_plan import Window
@@ -29,7 +29,7 @@ from kronos.heads.marginals import HeadMarginals
 from kronos.klines.in_memory import check_times_given, read_tables
 from kronos.klines.read_options import Policy
 from kronos.metrics.quantiles import path_quantiles
-from kronos.predictor.arguments import as_lists, check_count, is_whole
+from kronos.predictor.arguments import as_lists, is_whole
 from kronos.predictor.in_prices import in_prices
 from kronos.predictor.one_pass import DirectPredictor
 from kronos.schema import FEATURES
@@ -147,7 +147,7 @@ class KronosPredictor(DirectPredictor):
         A series gets the same paths alone and in any batch of others. Where the same bars and times occur more than once, each
         copy gets the paths that follow those of the copies before it, so that N copies of ``sample_count=1`` are N paths.
         """
-        check_count("pred_len", pred_len)
+        whole(pred_len, "pred_len", 1)
         series = self._series(df_list, x_timestamp_list, y_timestamp_list, pred_len, strict=False)
         sampling = Sampling.published(T, top_k, top_p)
         drawn = self._sample(series, sampling, sample_count, seed, verbose, anchor, projected=False, batch=True)
@@ -183,8 +183,8 @@ class KronosPredictor(DirectPredictor):
         Raises:
             ValueError: an argument is out of range, or y_stamp is shorter than pred_len.
         """
-        check_count("pred_len", pred_len)
-        check_count("sample_count", sample_count)
+        whole(pred_len, "pred_len", 1)
+        whole(sample_count, "sample_count", 1)
         sampling = Sampling.published(T, top_k, top_p)
         windows = [
             Window(
@@ -223,7 +223,7 @@ class KronosPredictor(DirectPredictor):
         quantiles of the pair's distribution head; None; a `kronos.calibration.Calibration`, or its file.
         ``df`` and both timestamps belong to one series, or are lists of as many series each.
         """
-        check_count("pred_len", pred_len)
+        whole(pred_len, "pred_len", 1)
         series = self._series(*as_lists(df, x_timestamp, y_timestamp), pred_len)
         sampling = self.sampling.with_(T, top_k, top_p)
         how = self.calibration_of(calibration, sampling, anchor)
@@ -387,7 +387,7 @@ class KronosPredictor(DirectPredictor):
         table = read_long_table(df, future_df, prediction_length, calendar, id_column, timestamp_column)
         targets = table.check_targets(target)
         parts = [table.part(i, lookback, self.trained_context) for i in range(len(table.ids))]
-        check_count("num_samples", num_samples)
+        whole(num_samples, "num_samples", 1)
         forecast = self.forecast(
             [part.values for part in parts],
             [part.past for part in parts],
@@ -503,7 +503,7 @@ class KronosPredictor(DirectPredictor):
         of `predict_batch`: copies of a series get different paths, and the mean is all that is wanted (an overridden `generate`
         is asked for it at once).
         """
-        check_count("sample_count", sample_count)
+        whole(sample_count, "sample_count", 1)
         check_anchor(anchor)
         windows = [one.window for one in series]
         overridden = self._generate_is_overridden()

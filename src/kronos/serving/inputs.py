@@ -141,25 +141,6 @@ def read_options(wanted: Upload | Inspection) -> ReadOptions:
         raise unfit(error) from error
 
 
-def inspect(
-    content: bytes | None,
-    name: str | None,
-    sample: str | None,
-    limits: Limits,
-    options: ReadOptions,
-    calendar: str | None = None,
-    timeframe: str | None = None,
-) -> dict[str, Any]:
-    """What is in a file: columns, symbols, rhythm, faults with their rows, and its latest bars if it is sound."""
-    if sample is not None:
-        return _inspected(
-            sample_path(sample), SAMPLES[sample], ReadOptions(tz=options.tz, clean=options.clean), calendar, timeframe
-        )
-    assert content is not None
-    with stored(content, name, limits) as file:
-        return _inspected(file, shown_name(name), options, calendar, timeframe)
-
-
 def inspected(
     content: bytes | None,
     name: str | None,
@@ -169,9 +150,19 @@ def inspected(
     calendar: str | None = None,
     timeframe: str | None = None,
 ) -> bytes:
-    """`inspect` as JSON; ValueErrors of the library are problems."""
+    """Columns, symbols, rhythm, faults with their rows, and the latest bars of a file or a sample that is sound, as JSON.
+
+    Raises:
+        Problem: it cannot be read.
+    """
     try:
-        answer = inspect(content, name, sample, limits, options, calendar, timeframe)
+        if sample is not None:
+            own = ReadOptions(tz=options.tz, clean=options.clean)
+            answer = _inspected(sample_path(sample), SAMPLES[sample], own, calendar, timeframe)
+        else:
+            assert content is not None
+            with stored(content, name, limits) as file:
+                answer = _inspected(file, shown_name(name), options, calendar, timeframe)
     except ValueError as error:
         raise unfit(error) from error
     return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()

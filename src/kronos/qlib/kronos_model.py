@@ -17,8 +17,8 @@ from qlib.model.base import Model
 
 from kronos.calibration.fitting import PastWindow
 from kronos.errors import KronosError
-from kronos.heads import HeadSettings, collect_examples, fit_head
-from kronos.heads.head import Head, model_digest
+from kronos.heads import HeadSettings, train_head
+from kronos.heads.head import Head
 from kronos.loading import load
 
 Signal = Literal["rank", "return"]
@@ -92,9 +92,9 @@ class KronosModel(Model):
                 "", f"no window of {self.lookback} + {self.horizon} bars lies in the train and valid segments"
             )
         predictor = load(self.name_or_path, tokenizer=self.tokenizer, device=self.device)
-        examples = collect_examples(predictor, [one for one, _ in kept], [instrument for _, (_, instrument) in kept])
-        self.head = fit_head(examples, self.settings, {"model": self.name_or_path, "horizon": self.horizon})
-        self.head.model, self.head.lookback = model_digest(predictor.model), self.lookback
+        windows, names = [one for one, _ in kept], [instrument for _, (_, instrument) in kept]
+        told = {"model": self.name_or_path, "horizon": self.horizon}
+        self.head = train_head(predictor, windows, self.settings, names, told)
 
     def predict(self, dataset: Any, segment: Any = "test") -> pd.Series:
         """Signals by datetime and instrument, in the order of the segment; those without a full lookback are left out.

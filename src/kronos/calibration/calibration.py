@@ -181,8 +181,8 @@ def with_closes(
     close = np.log(last) + closes(raw[..., 3] - np.log(last), first)
     start = (np.full(len(raw), last),) * 2 if before is None else before
     raw_before, before_now = (
-        np.concatenate((np.log(np.asarray(one, np.float64))[:, None], closes[:, :-1]), axis=1)
-        for one, closes in zip(start, (raw[..., 3], close), strict=True)
+        np.concatenate((np.log(np.asarray(one, np.float64))[:, None], later[:, :-1]), axis=1)
+        for one, later in zip(start, (raw[..., 3], close), strict=True)
     )
     opens = before_now + raw[..., 0] - raw_before
     high = np.maximum(opens, close) + np.maximum(raw[..., 1] - np.maximum(raw[..., 0], raw[..., 3]), 0)

@@ -77,10 +77,10 @@ def read_windows(
     if found is not None:
         warn_of_special_part(model, found)
     budget = memory_budget(device) if memory is None else memory
+    own = bytes_of(model, max_context, 0, 1)
     if device.type == "cpu":
-        budget = min(budget, CPU_BATCH_BARS * bytes_of(model, max_context, 0, 1) // max_context)
+        budget = min(budget, CPU_BATCH_BARS * own // max_context)
     if logits:
-        own = bytes_of(model, max_context, 0, 1)
         logits_bytes = 16 * max_context * 2 ** max(model.s1_bits, model.s2_bits)
         budget = budget * own // (own + logits_bytes)
     for members, _ in plan(model, windows, 1, max_context, budget):

@@ -261,7 +261,7 @@ def _train(
         for name, value in network.named_parameters()
         if (name.startswith(own[stage]) if stage in own else not name.startswith(others))
     ]
-    use_state = stage == "state"
+    dropout = settings.dropout if stage == "state" else 0.0
     rate = {"features": FEATURES_RATE, "covariates": COVARIATES_RATE, "state": settings.rate}[stage]
     decay = {"features": 0.0, "covariates": COVARIATES_DECAY, "state": settings.decay}[stage]
     optimiser = torch.optim.AdamW(chosen, rate, weight_decay=decay)
@@ -273,7 +273,7 @@ def _train(
             group["lr"] = rate * 0.5 * (1 + np.cos(np.pi * (epoch - 1) / settings.epochs))
         for rows in train.order(rng):
             optimiser.zero_grad()
-            train.loss(network, rows, stage, settings.dropout if use_state else 0.0).backward()
+            train.loss(network, rows, stage, dropout).backward()
             torch.nn.utils.clip_grad_norm_(chosen, 1.0)
             optimiser.step()
         loss = validation.whole_loss(network, stage)

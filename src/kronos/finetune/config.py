@@ -101,7 +101,7 @@ class FinetuneConfig:
     )
     select_by: Literal["crps", "loss"] = setting(
         "crps",
-        "what the best epoch of the model is told by: CRPS of short forecasts of validation windows, or the token loss",
+        "the figure that chooses the best epoch of the model: CRPS of short forecasts of validation windows, or the token loss",
     )
     select_windows: int = setting(480, "validation windows that are forecast after each epoch, for select_by=crps")
     ema: float = setting(0.0, "decay of an average of the weights that is kept instead of them; 0 is off")

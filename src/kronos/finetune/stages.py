@@ -37,14 +37,14 @@ AHEAD = 1
 
 
 class StageWork(NamedTuple):
-    """What a stage trains, on what, with which batches."""
+    """A network, its objective and its batches, for one stage."""
 
     stage: Stage
     network: Kronos | KronosTokenizer
     objective: nn.Module
     feed: Feed
     more: Callable[[nn.Module], dict[str, float]] | None = None
-    """Further figures of a validation: the CRPS of forecasts, by which the best weights are then told."""
+    """Further figures of a validation: the CRPS of forecasts, by which the best weights are then chosen."""
 
 
 def train_tokenizer(config: FinetuneConfig, world: World, echo: Callable[[str], None] = print) -> bool:

@@ -135,7 +135,7 @@ class HeadNetwork(nn.Module):
         return ((states_ND - self.mean) / self.scale).clamp(-STATE_CLIP, STATE_CLIP)
 
     def covariate_part(self, covariates_NKX: Tensor) -> Tensor:
-        """What covariates add, [N, K, 2] or [N, K, O]; a missing one adds a constant that was learnt for it."""
+        """Contribution of the covariates, [N, K, 2] or [N, K, O]; a missing one adds a constant that was learnt for it."""
         missing = covariates_NKX.isnan()
         value = ((covariates_NKX - self.covariate_mean) / self.covariate_scale).clamp(-STATE_CLIP, STATE_CLIP)
         found: Tensor = self.from_covariates(torch.cat((value.masked_fill(missing, 0.0), missing.float()), -1))

@@ -22,7 +22,7 @@ class Raw:
     unused: tuple[str, ...] = ()
     """Names of the columns that have no role."""
     notes: tuple[str, ...] = ()
-    """What was assumed, and lines that were left out, for people."""
+    """Assumptions, and lines that were left out, for people."""
     comma_locale: bool = False
     """The names of the columns are in a language that writes a decimal comma."""
     texts: Callable[[], pd.DataFrame] | None = None

@@ -84,8 +84,8 @@ def read(task: ReadTask, limits: Limits) -> Answer:
 
 
 def send(stream: IO[bytes], head: Mapping[str, Any], content: bytes | bytearray = b"") -> None:
-    told = json.dumps(head).encode()
-    stream.write(SIZES.pack(len(told), len(content)) + told)
+    packed = json.dumps(head).encode()
+    stream.write(SIZES.pack(len(packed), len(content)) + packed)
     stream.write(content)
     stream.flush()
 
@@ -134,8 +134,8 @@ def unpack_answer(head: Mapping[str, Any], content: bytes) -> Answer:
         raise RuntimeError(f"reading failed:\n{head['failed']}")
     view = memoryview(content)[head["document"] :]
     series = []
-    for told in head["series"]:
-        one, used = _unpack_series(told, view)
+    for packed in head["series"]:
+        one, used = _unpack_series(packed, view)
         series.append(one)
         view = view[used:]
     return Answer(tuple(series), content[: head["document"]])
@@ -143,9 +143,9 @@ def unpack_answer(head: Mapping[str, Any], content: bytes) -> Answer:
 
 def _pack_series(one: ReadSeries, content: bytearray) -> dict[str, Any]:
     """A series as JSON, its numbers appended to ``content``: times as nanoseconds (UTC where there is a zone), then float64."""
-    told: dict[str, Any] = {"id": one.id, "options": None if one.options is None else one.options.model_dump()}
+    packed: dict[str, Any] = {"id": one.id, "options": None if one.options is None else one.options.model_dump()}
     if isinstance(one.bars, Problem):
-        return told | {"problem": _pack_problem(one.bars)}
+        return packed | {"problem": _pack_problem(one.bars)}
     times = pd.DatetimeIndex(one.bars["timestamps"])
     names = [name for name in one.bars.columns if name != "timestamps"]
     content += times.as_unit("ns").asi8.astype("<i8").tobytes()
@@ -156,7 +156,7 @@ def _pack_series(one: ReadSeries, content: bytearray) -> dict[str, Any]:
         for name in ("symbol", "notes", "unused", "cleaning", "validation")
         if name in one.bars.attrs
     }
-    return told | {
+    return packed | {
         "rows": len(times),
         "tz": None if times.tz is None else str(times.tz),
         "names": names,
@@ -164,26 +164,26 @@ def _pack_series(one: ReadSeries, content: bytearray) -> dict[str, Any]:
     }
 
 
-def _unpack_series(told: Mapping[str, Any], view: memoryview) -> tuple[ReadSeries, int]:
-    options = None if told["options"] is None else RequestOptions.model_validate(told["options"])
-    if "problem" in told:
-        return ReadSeries(told["id"], options, _unpack_problem(told["problem"])), 0
-    rows, names = told["rows"], told["names"]
+def _unpack_series(packed: Mapping[str, Any], view: memoryview) -> tuple[ReadSeries, int]:
+    options = None if packed["options"] is None else RequestOptions.model_validate(packed["options"])
+    if "problem" in packed:
+        return ReadSeries(packed["id"], options, _unpack_problem(packed["problem"])), 0
+    rows, names = packed["rows"], packed["names"]
     times = pd.DatetimeIndex(np.frombuffer(view, "<i8", rows).astype("datetime64[ns]"))
-    if told["tz"] is not None:
-        times = times.tz_localize("UTC").tz_convert(told["tz"])
+    if packed["tz"] is not None:
+        times = times.tz_localize("UTC").tz_convert(packed["tz"])
     values = np.frombuffer(view, "<f8", rows * len(names), offset=8 * rows).reshape(len(names), rows)
     frame = pd.DataFrame({"timestamps": times, **{name: row.copy() for name, row in zip(names, values, strict=True)}})
-    frame.attrs.update(told["attrs"])
-    return ReadSeries(told["id"], options, frame), 8 * rows * (1 + len(names))
+    frame.attrs.update(packed["attrs"])
+    return ReadSeries(packed["id"], options, frame), 8 * rows * (1 + len(names))
 
 
 def _pack_problem(problem: Problem) -> dict[str, Any]:
     return {"status": problem.status, "detail": problem.detail, "code": problem.code, "more": problem.more}
 
 
-def _unpack_problem(told: Mapping[str, Any]) -> Problem:
-    return Problem(told["status"], told["detail"], told["code"], told["more"])
+def _unpack_problem(packed: Mapping[str, Any]) -> Problem:
+    return Problem(packed["status"], packed["detail"], packed["code"], packed["more"])
 
 
 # ------------------------------------------------------------------------------------------------- process

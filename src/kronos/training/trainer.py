@@ -417,7 +417,7 @@ def _run(
     """Step until the last step, the end of the patience, or a request to stop; return (steps done, whether stopped)."""
     settings, world = trainer.settings, trainer.world
     if step == 0 and trainer.task.start_counts:
-        _judge(trainer, 0, logs, speak)
+        _validate(trainer, 0, logs, speak)
         trainer.progress = replace(trainer.progress, stale=0)
     since, clock = step, time.perf_counter()
     while step < settings.steps and not (settings.patience and trainer.progress.stale >= settings.patience):
@@ -436,7 +436,7 @@ def _run(
                 f"step {step:,}/{settings.steps:,} {parts} ({pace:.2f} s/step, {_left(pace, settings.steps - step)} left)"
             )
         if step % settings.validate_every == 0 or step == settings.steps:
-            _judge(trainer, step, logs, speak)
+            _validate(trainer, step, logs, speak)
             clock = time.perf_counter()
         if step % settings.save_every == 0 or step == settings.steps:
             trainer.save(step)
@@ -446,7 +446,7 @@ def _run(
     return step, False
 
 
-def _judge(trainer: Trainer, step: int, logs: Sequence[Tracker], speak: Callable[[str], None]) -> None:
+def _validate(trainer: Trainer, step: int, logs: Sequence[Tracker], speak: Callable[[str], None]) -> None:
     """Validate the weights after ``step`` steps, write the figures down, and keep the weights if they are the best so far."""
     held_out = trainer.validate()
     trainer.keep_best(step, held_out)

@@ -12,7 +12,7 @@ import kronos
 from kronos.calibration.fitting import PastWindow
 from kronos.heads import Head, HeadSettings, collect_examples, fit_head, train_head
 
-BACK, AHEAD, SERIES, DATES = 24, 3, 10, 66
+BACK, AHEAD, SERIES, DATES = 24, 3, 10, 120
 NAMES: dict[str, Any] = {"past_covariates": ("flow",), "known_covariates": ("event",)}
 TIMES = pd.date_range("2020-01-01", periods=BACK + AHEAD * (DATES + 1))
 
@@ -67,14 +67,14 @@ def head(examples, predictor):
 @pytest.mark.parametrize("task", ["distribution", "direction"])
 def test_head_finds_what_covariates_bring(examples, head, task):
     found = head if task == "distribution" else fit_head(examples, HeadSettings(task, **NAMES))
-    assert found.verdict["ic"] > 0.2 and found.verdict["over_features"] < 1
+    assert found.verdict["ic"] > 0.2 and found.verdict["over_features_interval"][1] < 1
     plain = fit_head(replace(examples, covariates=examples.covariates[..., :0]), HeadSettings(task))
     assert found.verdict["loss"] < 0.97 * plain.verdict["loss"]
 
 
 def asked(predictor, head, windows, table):
     predictor.heads["distribution"] = head
-    some = windows[::200]
+    some = windows[::300]
     given = ([w.bars for w in some], [w.past for w in some], [w.future for w in some])
     return predictor.quantiles_direct(*given, covariates=table)
 
@@ -96,7 +96,7 @@ def test_missing_values_and_rows_are_missing_to_the_head_and_not_zero(predictor,
     found = asked(predictor, head, windows, absent)
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(asked(predictor, head, windows, blank), found)
-    each = asked(predictor, head, windows, [table] * len(windows[::200]))
+    each = asked(predictor, head, windows, [table] * len(windows[::300]))
     np.testing.assert_array_equal(each, asked(predictor, head, windows, table))
 
 

@@ -354,6 +354,15 @@ def test_a_file_of_several_symbols_lets_one_choose(visit, server, tmp_path):
     forecast(page, horizon=3, paths=4)
 
 
+@pytest.mark.parametrize("named", [{"close": "clse"}, {"open": "X1", "close": "X7"}])
+def test_unknown_columns_are_refused_in_chinese_whatever_the_advice(visit, server, tmp_path, named):
+    bars(100).rename(columns=named).to_csv(tmp_path / "odd.csv", index=False)
+    page = visit(server.url, ("422",), locale="zh-CN")
+    page.set_input_files("#file", str(tmp_path / "odd.csv"))
+    page.wait_for_selector("#alert:not([hidden])")
+    assert "没有找到列：" in page.inner_text("#alert-text")
+
+
 @pytest.mark.parametrize(("locale", "made", "refused"), [
     ("en-US", "600 bars", "the bars are of 15 min already"), ("zh-CN", "600 根", "无法由这些 K 线合成"),
 ])  # fmt: skip

@@ -9,7 +9,7 @@ const byCode = {
 };
 
 const byForm = [
-  [/no column for ([\w, ]+?) among (.*?); map it.*/s, (_, missing, names) => `没有找到列：${missing.split(", ").map(roleName).join("、")}。文件中的列：${names}`],
+  [/no column for ([\w, ]+?) among (.*?); (?:map it|say which|a table).*/s, (_, missing, names) => `没有找到列：${missing.split(", ").map(roleName).join("、")}。文件中的列：${names}`],
   [/(\w+) is ([\d.,]+); at most ([\d.,]+) is allowed.*/s, (_, name, value, most) => `${name} 为 ${value}，最多允许 ${most}。`],
   [/.*bars to generate; at most ([\d,]+) are allowed.*/s, (_, most) => `要生成的 K 线太多，一次最多 ${most} 根：请减少路径数或预测根数。`],
   [/.*"timeframe": "([^"]+)".*(?:already|no multiple|fewer than two).*/s, (_, name) => `无法由这些 K 线合成 ${name} 周期：请选择更长（或能整除）的周期，或“与文件相同”。`],

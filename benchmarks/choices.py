@@ -2,7 +2,7 @@
 
     python benchmarks/choices.py anchoring     # how the tokenizer's error at the last bar is best taken out
     python benchmarks/choices.py sliding       # how far the window may jump when it slides past the context
-    python benchmarks/choices.py precision     # what rounding the model's weights does to forecasts
+    python benchmarks/choices.py precision     # what rounding the model's weights does to forecasts (--device cuda: on a GPU)
 
 Errors are in units of each lookback's mean absolute step of close. The last line is JSON.
 """
@@ -114,11 +114,11 @@ def precision(predictor: KronosPredictor, options: argparse.Namespace) -> pd.Dat
     base = closes(draw(predictor, ready, options.paths))
     spread = base.std(1) + 1e-9
     rows = []
+    short = ("bfloat16", "int8") if str(predictor.device) == "cpu" else ("bfloat16", "float16")
     for name, how in (
         ("float32", {}),
         ("another seed", {"seed": 1}),
-        ("bfloat16", {"precision": "bfloat16"}),
-        ("int8", {"precision": "int8"}),
+        *((name, {"precision": name}) for name in short),
     ):
         drawn = draw(predictor, ready, options.paths, **how)
         these = closes(drawn)
@@ -141,8 +141,9 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=20)
     parser.add_argument("--origins", type=int, default=8, help="forecasts a series, for anchoring")
     parser.add_argument("--every", type=int, default=2, help="use every n-th series, for sliding")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    predictor = kronos.load("nano", device="cpu")
+    predictor = kronos.load("nano", device=options.device)
     table = {"anchoring": anchoring, "sliding": sliding, "precision": precision}[options.what](predictor, options)
     print(table.round(4).to_string())
     print(json.dumps({"benchmark": options.what, "results": table.round(5).reset_index().to_dict("records")}))

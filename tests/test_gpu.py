@@ -3,6 +3,7 @@
 Golden forecasts are met there too: test_golden_forecasts.py.
 """
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import kronos
 from kronos import Kronos
 from kronos.generation import engine, reference
 from kronos.generation.sampling import Sampling
+from kronos.training.tuning import Tuning, merged
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -104,3 +106,12 @@ def test_memory_is_given_back_after_each_forecast(model):
 
     taken()
     assert taken() <= taken()
+
+
+def test_loras_additions_are_merged_on_the_gpu(model):
+    pytest.importorskip("peft")
+    network = copy.deepcopy(model)
+    Tuning("lora", rank=2).prepare(network)
+    whole = merged(network)
+    assert {value.device.type for value in whole.state_dict().values()} == {"cuda"}
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in model.state_dict().items())

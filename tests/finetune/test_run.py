@@ -101,7 +101,7 @@ def test_a_run_tunes_both_networks_compares_them_and_writes_a_pair_that_forecast
 def test_how_long_it_will_take_is_said_before_it_begins_and_what_it_took_at_the_end(finished):
     _, said = finished
     assert re.search(
-        r"estimate: \d+ s \(tokenizer \d+ s, model \d+ s, comparison \d+ s\), from steps measured on cpu", said
+        r"estimate: \d+ s \(tokenizer \d+ s, model \d+ s, comparison \d+ s\), from steps measured on (cpu|cuda:0)", said
     )
     assert said.index("estimate: ") < said.index("tokenizer: ")
     assert re.search(r"took \d+ s; the estimate was \d+ s\n$", said)
@@ -171,7 +171,7 @@ def test_the_same_command_again_changes_nothing_and_other_files_are_refused(fini
         (["--data", "nowhere"], "no such file or folder"),
         (["--model", "nowhere"], "no tokenizer 'nowhere'"),
         (["--until", "2030-01-01", "2031-01-01"], "range of test is reversed"),
-        (["--device", "cuda"], "no CUDA GPU here"),
+        (["--device", "cuda:99"], "no CUDA GPU here" if not torch.cuda.is_available() else "device cuda:99"),
         (["--set", 'trackers=["x"]'], "unknown tracker 'x'"),
     ],
 )

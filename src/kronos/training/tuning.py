@@ -99,7 +99,7 @@ def layer_rates(network: nn.Module, decay: float) -> dict[str, float]:
 
 
 def merged(network: Network) -> Network:
-    """Return the plain network with LoRA's additions merged into its weights; without any, the network itself."""
+    """Return the plain network, on the same device, with LoRA's additions merged into its weights; without any, the network itself."""
     try:
         from peft.tuners.lora import LoraLayer
     except ImportError:
@@ -113,7 +113,7 @@ def merged(network: Network) -> Network:
     weights = {
         name.replace(".base_layer", ""): value for name, value in whole.state_dict().items() if "lora_" not in name
     }
-    plain = type(network)(**network.config.to_dict())
+    plain = type(network)(**network.config.to_dict()).to(next(network.parameters()).device)
     plain.load_state_dict(weights)
     return plain.eval()
 

@@ -99,7 +99,7 @@ def layer_rates(network: nn.Module, decay: float) -> dict[str, float]:
 
 
 def merged(network: Network) -> Network:
-    """Return the plain network on the same device with LoRA's additions merged into its weights; without any, the network itself."""
+    """Return the plain network, on its device, with LoRA's additions merged into its weights; without any, the network itself."""
     try:
         from peft.tuners.lora import LoraLayer
     except ImportError:

@@ -90,9 +90,7 @@ def read_klines(
     symbol = given.symbol
     table = _load(path, given)
     source = FRAME if is_frame(path) else str(path)
-    attrs: dict[str, object] = {"source": source} | {
-        k: v for k, v in table.attrs.items() if k in ("unused", "numeric", "notes")
-    }
+    attrs: dict[str, object] = {"source": source} | {k: v for k, v in table.attrs.items() if k in ("unused", "notes")}
     if "symbol" in table:
         name, table = _choose(table, symbol, source)
         attrs["symbol"] = name

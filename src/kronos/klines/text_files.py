@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from kronos.errors import Argument
 from kronos.klines.columns import COMMA_LANGUAGES, KlineError, normalise_name
 from kronos.klines.encodings import decode, encodings_of, ranked
 from kronos.klines.layout import SPACES, Header, count_footers, find_header, unwrapped
+from kronos.klines.needed_columns import first_row, is_wide, narrowed, needed_columns, text_columns
 from kronos.klines.numbers import looks_mixed
 from kronos.klines.raw_cells import Raw, long_of
 from kronos.klines.read_options import ReadOptions
@@ -23,6 +25,8 @@ from kronos.schema import FEATURES, PRICE_COLUMNS
 
 # The default of pandas 2 reads some numbers off by the last digit; pandas 3 does not, and deprecates the option.
 _EXACT: dict[str, Any] = {"float_precision": "round_trip"} if pd.__version__.startswith("2.") else {}
+_Source = Callable[[], Path | io.BytesIO]
+"""Opens the text anew: what is read may be read twice."""
 _COMMA_LANGUAGES = frozenset(map(normalise_name, COMMA_LANGUAGES))
 
 
@@ -82,16 +86,20 @@ def _decoded(file: Path, data: bytes | None, head: bytes, encoding: str, options
     if header.tickers:
         table = _parse_text(content(), header, encoding, everything=False)
         return long_of(table, header.names, list(header.tickers), header.separator, tuple(notes))
-    table = _parse_text(content(), header, encoding, everything=False)
+    every, source, texts = header, content, None
+    if is_wide(header):
+        header, source, texts = _with_needed_columns(content, every, encoding)
+        encoding = "utf-8"
+    table = _parse_text(source(), header, encoding, everything=False)
     footers = count_footers(table, header.found)
     table = table.iloc[: len(table) - footers] if footers else table
-    comma = sum(normalise_name(name) in _COMMA_LANGUAGES for name in header.names) >= 2
+    comma = sum(normalise_name(name) in _COMMA_LANGUAGES for name in every.names) >= 2
     if _needs_text(table, header, options, comma):
-        whole = _parse_text(content(), header, encoding, everything=True)
+        whole = _parse_text(source(), header, encoding, everything=True)
         table, cut = whole.iloc[: len(table)], whole.iloc[len(table) :]
     else:
         cut = (
-            table.iloc[:0] if not footers else _parse_text(content(), header, encoding, everything=True).iloc[-footers:]
+            table.iloc[:0] if not footers else _parse_text(source(), header, encoding, everything=True).iloc[-footers:]
         )
     table, again = _without_headers(table, header)
     if again:
@@ -100,9 +108,30 @@ def _decoded(file: Path, data: bytes | None, head: bytes, encoding: str, options
     for _, row in cut.iterrows():
         line = " ".join(str(cell) for cell in row if isinstance(cell, str) and cell.strip())
         notes.append(f"left out below the last bar: {line[:80]}")
-    used = set(header.found.values())
-    unused = tuple(name for i, name in enumerate(header.names) if i not in used and name)
-    return Raw(table, header.names, header.found, header.separator, unused, tuple(notes), comma)
+    used = set(every.found.values())
+    unused = tuple(name for i, name in enumerate(every.names) if i not in used and name)
+    kept, read_texts = table.index, texts
+    return Raw(
+        table, header.names, header.found, header.separator, unused, tuple(notes), comma,
+        texts=None if read_texts is None else lambda: read_texts().reindex(kept),
+    )  # fmt: skip
+
+
+def _with_needed_columns(
+    content: _Source, header: Header, encoding: str
+) -> tuple[Header, _Source, Callable[[], pd.DataFrame] | None]:
+    """The header of a wide table's columns that can matter, their cells as UTF-8, and what reads its other columns of text."""
+    first = first_row(content(), header, encoding)
+    small, narrow = narrowed(content(), header, encoding, needed_columns(header, first))
+    others = {header.names[i]: i for i in text_columns(first) if header.names[i] not in narrow.names}
+
+    def read_others() -> pd.DataFrame:
+        cells, named = narrowed(content(), header, encoding, sorted({0, *others.values()}))
+        table = _parse_text(io.BytesIO(cells), named, "utf-8", everything=True)
+        table.columns = named.names
+        return table[[*others]]
+
+    return narrow, lambda: io.BytesIO(small), read_others if others else None
 
 
 def _unwrapped(table: pd.DataFrame) -> pd.DataFrame:

@@ -111,7 +111,7 @@ def compare(
             close_WPK = closes_of(pair, sample, config)
             each[part, pair.name] = crps_paths(close_WPK, sample.truth).mean(1)
             rows.append(
-                {"part": part, "name": pair.name, "token_loss": _token_loss(pair, store, config, device)}
+                {"part": part, "name": pair.name, "token_loss": token_loss(pair, store, config, device)}
                 | scores(close_WPK, sample)
                 | {"windows": len(sample.windows)}
             )
@@ -148,7 +148,7 @@ def rank_ic(expected: np.ndarray, came: np.ndarray, day: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def _token_loss(
+def token_loss(
     pair: Pair, store: Store, config: FinetuneConfig, device: torch.device, most: int = MOST_TOKENS
 ) -> float:
     """Mean cross entropy of both tokens of the horizon and lookback, in nats, teacher-forced."""

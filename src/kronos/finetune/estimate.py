@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from kronos.finetune.comparison import MOST, MOST_TOKENS, Pair, closes_of, draw_sample
+from kronos.finetune.comparison import MOST, MOST_TOKENS, Pair, closes_of, draw_sample, token_loss
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.datasets import open_parts
 from kronos.finetune.stages import (
@@ -33,8 +33,14 @@ SECONDS = 2.0
 """Time after which no further step is timed."""
 STEPS = 4
 """Steps that are timed at most, after one that prepares kernels and memory."""
-FORECASTS = 100
-"""Windows whose forecasts are timed."""
+VALIDATED = 4
+"""Batches whose validation is timed, after one that prepares kernels and memory."""
+FORECASTS = (24, 300)
+"""Windows whose forecasts are timed: a few, then enough to fill a batch of a run (unless those would take longer than
+`FORECAST_SECONDS`): a window of a full batch takes up to 1.4 times as long (nano, 2 cores)."""
+FORECAST_SECONDS = 10.0
+TOKENS = (50, 200)
+"""Windows whose token loss is timed, the first ones to prepare kernels and memory."""
 
 
 class Estimate(NamedTuple):
@@ -48,14 +54,17 @@ class Estimate(NamedTuple):
     def seconds(self) -> float:
         return sum(self)
 
+    def parts(self) -> str:
+        """The parts that take time, in words."""
+        return ", ".join(f"{name} {in_words(value)}" for name, value in self._asdict().items() if value)
+
     def sentence(self, device: torch.device) -> str:
         """The estimate in words."""
-        parts = ", ".join(f"{name} {in_words(value)}" for name, value in self._asdict().items() if value)
         threads = torch.get_num_threads()
         where = f"{device} with {threads} thread{'s' * (threads != 1)}" if device.type == "cpu" else str(device)
         return (
-            f"estimate: {in_words(self.seconds)} ({parts}), from steps measured on {where}; Ctrl-C saves, and the same "
-            "command goes on"
+            f"estimate: {in_words(self.seconds)} ({self.parts()}), from steps measured on {where}; Ctrl-C saves, and "
+            "the same command goes on"
         )
 
 
@@ -70,9 +79,11 @@ class Pace(NamedTuple):
 
 
 def in_words(seconds: float) -> str:
-    """90 -> "90 s", 300 -> "5 min", 9000 -> "2.5 h"."""
+    """90 -> "90 s", 200 -> "3.3 min", 1200 -> "20 min", 9000 -> "2.5 h"."""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
+    if seconds < 600:
+        return f"{round(seconds / 60, 1):g} min"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
@@ -89,7 +100,7 @@ def estimate(config: FinetuneConfig, world: World) -> Estimate | None:
         return None
     parts = open_parts(config.dataset_path, world)  # made by the first process, before each opens them
     alone = World(0, 1, world.device)
-    few = config.replace(compile=False, n_val_iter=config.batch_size)
+    few = config.replace(compile=False, n_val_iter=(1 + VALIDATED) * config.batch_size)
     tokenizer = 0.0
     if config.tune_tokenizer and left["tokenizer"]:
         work = tokenizer_work(few, alone)
@@ -97,12 +108,20 @@ def estimate(config: FinetuneConfig, world: World) -> Estimate | None:
     # The tokenizer as it was takes the time that the tuned one will take.
     work = predictor_work(few, alone, config.pretrained_tokenizer_path)
     pace = _pace(few, work, alone)
-    a_forecast = _forecast_seconds(config, parts["val"], world.device)
+    pair = Pair("", load_tokenizer(config.pretrained_tokenizer_path), load_model(config.pretrained_predictor_path))
+    pair.tokenizer.to(world.device), pair.model.to(world.device)
+    a_forecast = _forecast_seconds(config, pair, parts["val"])
     model = _stage_seconds(config, work, left["predictor"], world, pace)
     if work.more is not None:
         windows = min(config.select_windows, len(work.feed.held))
-        model += (left["predictor"] + (left["predictor"] == config.epochs)) * windows * a_forecast
-    return Estimate(tokenizer, model, _comparison_seconds(config, parts, pace, a_forecast))
+        model += _validations(config, left["predictor"]) * windows * a_forecast
+    a_loss = _token_loss_seconds(config, pair, parts["val"], world.device)
+    return Estimate(tokenizer, model, _comparison_seconds(config, parts, a_forecast, a_loss))
+
+
+def _validations(config: FinetuneConfig, epochs: float) -> float:
+    """One after each epoch that is left, and one before the first."""
+    return epochs + (epochs == config.epochs)
 
 
 def _epochs_left(config: FinetuneConfig, stage: Stage) -> float:
@@ -127,9 +146,13 @@ def _pace(config: FinetuneConfig, work: StageWork, alone: World) -> Pace:
     trainer.step(0)  # prepares kernels and memory
     first = _step_seconds(trainer, range(1, 1 + STEPS))
     again = first if work.stage == "tokenizer" else _step_seconds(trainer, range(STEPS))
+    task.held_out, whole = task.held_out[:1], task.held_out
+    trainer.validate()
+    task.held_out = whole[1:] or whole
     clock = time.perf_counter()
     trainer.validate()
-    return Pace(first, again, (time.perf_counter() - clock) / held, prepared)
+    timed = sum(len(batch[0]) for batch in task.held_out)
+    return Pace(first, again, (time.perf_counter() - clock) / timed, prepared)
 
 
 def _step_seconds(trainer: Trainer, steps: range) -> float:
@@ -147,23 +170,36 @@ def _stage_seconds(config: FinetuneConfig, work: StageWork, epochs: float, world
     first = min(steps, len(work.feed.windows) / a_step) if epochs == config.epochs else 0
     validation = min(len(work.feed.held), config.n_val_iter)
     training = first * pace.step + (steps - first) * pace.again
-    return training + validation * (pace.prepared + epochs * pace.validated / world.size)
+    return training + validation * (pace.prepared + _validations(config, epochs) * pace.validated / world.size)
 
 
-def _forecast_seconds(config: FinetuneConfig, store: Store, device: torch.device) -> float:
+def _forecast_seconds(config: FinetuneConfig, pair: Pair, store: Store) -> float:
     """Seconds that the forecast of one window takes."""
-    pair = Pair("", load_tokenizer(config.pretrained_tokenizer_path), load_model(config.pretrained_predictor_path))
-    pair.tokenizer.to(device), pair.model.to(device)
-    sample = draw_sample(store, config.lookback_window, config.predict_window, config.clip, FORECASTS)
-    clock = time.perf_counter()
-    closes_of(pair, sample, config)
-    return (time.perf_counter() - clock) / len(sample.windows)
+    a_window = 0.0
+    for most in FORECASTS:
+        if a_window * most > FORECAST_SECONDS:
+            break
+        sample = draw_sample(store, config.lookback_window, config.predict_window, config.clip, most)
+        clock = time.perf_counter()
+        closes_of(pair, sample, config)
+        a_window = (time.perf_counter() - clock) / len(sample.windows)
+    return a_window
 
 
-def _comparison_seconds(config: FinetuneConfig, parts: dict[str, Store], pace: Pace, a_forecast: float) -> float:
+def _token_loss_seconds(config: FinetuneConfig, pair: Pair, store: Store, device: torch.device) -> float:
+    """Seconds that encoding a window and its token loss take."""
+    available = len(Windows(store, config.lookback_window, config.predict_window))
+    took = 0.0
+    for most in TOKENS:
+        clock = time.perf_counter()
+        token_loss(pair, store, config, device, most)
+        took = (time.perf_counter() - clock) / min(most, available)
+    return took
+
+
+def _comparison_seconds(config: FinetuneConfig, parts: dict[str, Store], a_forecast: float, a_loss: float) -> float:
     """Two pairs forecast the windows of each part but the training part."""
     held = [
         len(Windows(parts[name], config.lookback_window, config.predict_window)) for name in parts if name != "train"
     ]
-    forecasts = sum(min(MOST, windows) for windows in held) * a_forecast
-    return 2 * (forecasts + sum(min(MOST_TOKENS, windows) for windows in held) * pace.validated)
+    return 2 * sum(min(MOST, windows) * a_forecast + min(MOST_TOKENS, windows) * a_loss for windows in held)

@@ -13,7 +13,7 @@ import pandas as pd
 from kronos.finetune.comparison import MOST, Pair, compare, sampling_of, verdict
 from kronos.finetune.config import FinetuneConfig
 from kronos.finetune.datasets import open_parts
-from kronos.finetune.estimate import estimate, in_words
+from kronos.finetune.estimate import Estimate, estimate, in_words
 from kronos.finetune.stages import SUMMARY, tokenizer_for, train_predictor, train_tokenizer
 from kronos.io.atomic import json_bytes, write_file
 from kronos.loading import load_model, load_tokenizer
@@ -37,15 +37,22 @@ def finetune(config: FinetuneConfig, world: World, echo: Callable[[str], None] =
     expected, clock = estimate(config, world), time.perf_counter()
     if expected is not None and world.is_main_process:
         echo(expected.sentence(world.device))
+    ends = [clock]
     if config.tune_tokenizer and not train_tokenizer(config, world, echo):
         return False
+    ends.append(time.perf_counter() if config.tune_tokenizer else clock)
     if not train_predictor(config, world, echo):
         return False
+    ends.append(time.perf_counter())
     if world.is_main_process:
         evaluate_finetuned(config, world, echo)
         if expected is not None:
-            took = time.perf_counter() - clock
-            echo(f"took {in_words(took)}; the estimate was {in_words(expected.seconds)}")
+            ends.append(time.perf_counter())
+            took = Estimate(*(after - before for before, after in zip(ends, ends[1:], strict=False)))
+            echo(
+                f"took {in_words(took.seconds)} ({took.parts()}); the estimate was {in_words(expected.seconds)} "
+                f"({expected.parts()})"
+            )
     world.wait()
     return True
 

@@ -2,7 +2,10 @@
 
 import pytest
 
+from kronos.io.storage import Storage
 from kronos.klines.catalog import CatalogEntry, read_catalog
+from kronos.klines.formats import table_files
+from kronos.scoring import universe
 
 
 def catalog_of(folder, text):
@@ -34,3 +37,30 @@ def test_index_without_needed_columns_is_ignored(tmp_path):
 
 def test_folder_without_index_has_no_entries(tmp_path):
     assert read_catalog(tmp_path) == {}
+
+
+LISTING = "file,market,freq,licence,source\na.csv,FX,1h,MIT,somewhere\n"
+BARS = "date,open,high,low,close\n2024-01-01,1,2,1,2\n2024-01-02,2,3,2,3\n"
+
+
+@pytest.mark.parametrize("index", [LISTING, "\ufeff" + LISTING.replace("file", '"file"')])
+def test_an_index_is_left_out_of_the_tables_of_a_folder_by_name(tmp_path, index):
+    (tmp_path / "a.csv").write_text(BARS)
+    (tmp_path / "index.csv").write_text(index, encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"index\.csv lists files and holds no bars: it is left out"):
+        assert [file.name for file in table_files(tmp_path)] == ["a.csv"]
+    with pytest.warns(UserWarning, match=r"index\.csv lists files and holds no bars: it is left out"):
+        assert [entry.name for entry in universe.table_files(Storage(str(tmp_path)))] == ["a.csv"]
+
+
+def test_bars_called_index_are_read_as_bars(tmp_path, recwarn):
+    (tmp_path / "index.csv").write_text(BARS)
+    assert [file.name for file in table_files(tmp_path)] == ["index.csv"]
+    assert [entry.name for entry in universe.table_files(Storage(str(tmp_path)))] == ["index.csv"]
+    assert not recwarn.list
+
+
+def test_a_folder_with_an_index_alone_has_no_tables(tmp_path):
+    (tmp_path / "index.csv").write_text(LISTING)
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="has no CSV, TSV, Parquet"):
+        table_files(tmp_path)

@@ -7,10 +7,33 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from kronos.klines.columns import KlineError
+from kronos.klines.columns import KlineError, find_columns
 from kronos.klines.splitting import nearest_frequency
 
 INDEX = "index.csv"
+
+
+HEAD_BYTES = 65536
+"""Bytes of a file that its header row lies in."""
+
+
+def is_catalog(name: str, head: bytes) -> bool:
+    """Whether a file lists files and holds no bars: it is called ``index.csv``, and its columns have ``file`` and no close.
+
+    Args:
+        name: of the file, with or without folders.
+        head: its first bytes, up to `HEAD_BYTES`.
+    """
+    if Path(name).name != INDEX:
+        return False
+    header = head[:HEAD_BYTES].decode("utf-8-sig", "replace").splitlines()[:1]
+    columns = [cell.strip().strip('"') for line in header for cell in line.split(",")]
+    return "file" in columns and "close" not in find_columns(columns)
+
+
+def left_out(place: str) -> str:
+    """The line that says why a file is not read as bars."""
+    return f"{place} lists files and holds no bars: it is left out"
 
 
 class CatalogEntry(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pandas as pd
 
 from kronos.errors import Argument
 from kronos.klines.arrow_files import arrow_pieces, read_arrow
+from kronos.klines.catalog import HEAD_BYTES, INDEX, is_catalog, left_out
 from kronos.klines.columns import KlineError
 from kronos.klines.json_tables import MAX_JSON_BYTES, read_json
 from kronos.klines.layout import found_or_raise
@@ -87,7 +89,8 @@ def is_table(file: Path) -> bool:
 def table_files(place: Path, leave_out: str | None = None, deep: bool = False) -> list[Path]:
     """The tables of a folder in order of name, or the one file that ``place`` is.
 
-    ``leave_out``: the name of a file that is none of them. ``deep``: folders in the folder too.
+    ``leave_out``: the name of a file that is none of them. ``deep``: folders in the folder too. An ``index.csv`` that lists files
+    (see `kronos.klines.catalog`) is left out with a warning.
     Raises ValueError when there is nothing of that name, or the folder has no table.
     """
     if place.is_file():
@@ -96,9 +99,17 @@ def table_files(place: Path, leave_out: str | None = None, deep: bool = False) -
         raise ValueError(f"{place}: no such file or folder")
     inside = place.rglob("*") if deep else place.iterdir()
     files = sorted(file for file in inside if file.is_file() and is_table(file) and file.name != leave_out)
+    for file in [file for file in files if file.name == INDEX and is_catalog(file.name, _head(file))]:
+        warnings.warn(left_out(str(file)), stacklevel=2)
+        files.remove(file)
     if not files:
         raise ValueError(f"the folder {place} has no CSV, TSV, Parquet or Feather file")
     return files
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(HEAD_BYTES)
 
 
 def _ending(file: Path) -> str:

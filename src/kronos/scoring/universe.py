@@ -6,6 +6,7 @@ Only the symbol and time columns are read, batch by batch, so that planning need
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,16 +54,21 @@ def is_parquet(name: str) -> bool:
 
 
 def table_files(store: Storage) -> list[StorageEntry]:
-    """The files of the store that the reader reads.
+    """The files of the store that the reader reads; an ``index.csv`` that lists files is left out with a warning.
 
     Raises:
         ValueError: there is no such place, or none in it.
     """
+    from kronos.klines.catalog import INDEX, is_catalog, left_out
     from kronos.klines.formats import is_table
 
     if not store.exists:
         raise ValueError(f"{store.place}: there is no such folder or file")
     files = [entry for entry in store.list() if is_table(Path(entry.name))]
+    for entry in [entry for entry in files if Path(entry.name).name == INDEX and entry.name != store.file]:
+        if is_catalog(entry.name, store.read(entry.name) or b""):
+            warnings.warn(left_out(f"{store.place}/{entry.name}"), stacklevel=2)
+            files.remove(entry)
     if not files:
         raise ValueError(f"{store.place} has no Parquet, Feather, CSV or TSV file")
     return files

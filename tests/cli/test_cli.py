@@ -482,3 +482,23 @@ def test_sentences_break_between_words_in_a_narrow_terminal(monkeypatch, capsys)
     show_text([sentence])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 40 and " ".join(line.strip() for line in lines) == sentence
+
+
+def test_a_timeframe_makes_longer_bars_for_check_and_forecast(folder, pair):
+    said = run("check", "bars.csv", "--timeframe", "1h").output
+    assert "25 bars, 2024-03-04 09:00:00 to 2024-03-05 09:00:00" in said
+    assert "note: 300 bars of 5 min are read as 25 of 1h" in said
+    run("forecast", "bars.csv", "--timeframe", "1h", "--model", pair, "--horizon", 2, "--paths", 2, "--out", "f.csv")
+    assert list(pd.read_csv(folder / "f.csv")["timestamps"]) == ["2024-03-05 10:00:00", "2024-03-05 11:00:00"]
+    assert "--timeframe 1m: expected one of 5min, 15min" in refused(
+        "forecast", "bars.csv", "--timeframe", "1m", "--model", pair
+    )
+
+
+def test_forecasts_of_a_folder_at_another_timeframe_are_not_mixed(folder, pair):
+    (folder / "many").mkdir()
+    shutil.move("bars.csv", "many/bars.csv")
+    common = ("forecast", "many", "--model", pair, "--horizon", 2, "--paths", 2, "--out", "out", "--timeframe")
+    run(*common, "1h")
+    assert list(pd.read_csv("out/bars.csv")["timestamps"]) == ["2024-03-05 10:00:00", "2024-03-05 11:00:00"]
+    assert "timeframe" in refused(*common, "30min")

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kronos.klines import KlineError, aggregate
+from kronos.evaluation.dataset import read_series
+from kronos.klines import KlineError, ReadOptions, aggregate, read_klines
 
 
 def minutes(times):
@@ -79,3 +80,25 @@ def test_a_volume_that_is_missing_throughout_stays_missing():
 def test_a_timeframe_that_cannot_be_made_is_refused(freq, timeframe, says):
     with pytest.raises(KlineError, match=says):
         aggregate(minutes(pd.date_range("2024-03-04", periods=100, freq=freq)), timeframe)
+
+
+@pytest.fixture
+def quarters(tmp_path):
+    minutes(pd.date_range("2024-03-04", periods=400, freq="15min")).to_csv(tmp_path / "a.csv", index=False)
+    return tmp_path
+
+
+def test_reader_makes_longer_bars_where_it_is_told(quarters):
+    made = read_klines(quarters / "a.csv", options=ReadOptions(timeframe="1h"))
+    pd.testing.assert_frame_equal(made, aggregate(read_klines(quarters / "a.csv"), "1h"))
+    assert made.attrs["aggregated"] == (400, False)
+    with pytest.raises(KlineError, match=r"a\.csv.*5min.*the bars are of 15 min already"):
+        read_klines(quarters / "a.csv", options=ReadOptions(timeframe="5min"))
+    with pytest.raises(KlineError, match="100 rows, expected at least 200"):
+        read_klines(quarters / "a.csv", options=ReadOptions(timeframe="1h"), min_rows=200)
+
+
+def test_evaluation_scores_longer_bars_at_their_own_frequency(quarters):
+    (quarters / "index.csv").write_text("file,market,freq\na.csv,FX,15m\n")
+    found = read_series(quarters, options=ReadOptions(timeframe="4h"))
+    assert [(one.market, one.frequency, len(one.bars)) for one in found.series] == [("FX", "4h", 25)]

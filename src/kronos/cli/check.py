@@ -9,7 +9,7 @@ import click
 
 from kronos.cli.errors import as_options
 from kronos.cli.given import given_file, shown
-from kronos.cli.options import close_only_option, read_options, reading_options, tz_option, url_option
+from kronos.cli.options import close_only_option, read_options, reading_options, timeframe_option, tz_option, url_option
 
 if TYPE_CHECKING:
     from kronos.klines.read_options import ReadOptions
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @tz_option
 @reading_options
 @close_only_option
+@timeframe_option
 @url_option
 def check(file: str, symbol: str | None, tz: str | None, allow_url: bool, **reading: Any) -> None:
     """Read FILE (- is standard input) and report its columns, its span, its rhythm and every fault with its rows.

@@ -14,6 +14,7 @@ from kronos.cli.options import (
     device_option,
     read_options,
     reading_options,
+    timeframe_option,
     tokenizer_option,
     tz_option,
 )
@@ -90,6 +91,7 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
 @tz_option
 @clean_option
 @reading_options
+@timeframe_option
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder made with other settings.")
 @click.option("--quiet", is_flag=True, help="No table, no progress.")
 def evaluate(data: str, models: tuple[str, ...], out: str, **options: Any) -> None:

@@ -93,7 +93,10 @@ if TYPE_CHECKING:
 @precision_option
 @click.option("--symbol", help="Which series of a file that holds several.")
 @click.option(
-    "--timeframe", default="1d", show_default=True, help="Length of a bar, where FILE is a live source: 1m, 1h, 1d, ..."
+    "--timeframe",
+    metavar="5min|15min|30min|1h|4h|1d|1w",
+    help="Make bars of this length of shorter ones; a last one that is not complete is left out. Of a live source: the length that "
+    "is fetched, 1m, 1h, 1d, ...  [default: as they are; of a live source 1d]",
 )
 @tz_option
 @clean_option
@@ -120,6 +123,7 @@ def forecast(file: str | None, sample: str | None, **options: object) -> None:
     Examples:
       kronos forecast prices.csv
       kronos forecast prices.csv --horizon 48 --calendar XSHG --plot forecast.png --out forecast.csv
+      kronos forecast minutes.csv --timeframe 1h      # 1-minute bars, forecast as hourly ones
       kronos forecast prices.csv --holdout            # how would it have done on the last bars?
       kronos forecast table.parquet --symbol BTCUSDT --model small --paths 50
       kronos forecast prices.csv --quantiles 0.05,0.5,0.95 --interval 0.8 --plot fan.html
@@ -132,7 +136,7 @@ def forecast(file: str | None, sample: str | None, **options: object) -> None:
     told = Options(**options)  # type: ignore[arg-type]
     told.check()
     with given_file(file, told.allow_url) as place:
-        path, name = _source(place, sample, told)
+        path, name, told = _source(place, sample, told)
         if told.many or Path(path).is_dir():
             from kronos.cli.market import forecast_all
 
@@ -141,8 +145,8 @@ def forecast(file: str | None, sample: str | None, **options: object) -> None:
             _forecast(path, name if place == file else shown(path), told)
 
 
-def _source(file: str | None, sample: str | None, options: Options) -> tuple[str, str]:
-    """The file to read and what to call it; the candles of a live source are fetched into one."""
+def _source(file: str | None, sample: str | None, options: Options) -> tuple[str, str, Options]:
+    """The file to read, what to call it, and how; the candles of a live source are fetched into one."""
     if (file is None) == (sample is None):
         raise ValueError(
             "give a FILE of bars, or --sample synthetic, and not both; kronos forecast --help shows examples"
@@ -154,11 +158,12 @@ def _source(file: str | None, sample: str | None, options: Options) -> tuple[str
             from kronos.cli.fetch import fetch_to_forecast
 
             bars = max(1_000, 2 * (options.lookback or 0))
-            return str(fetch_to_forecast(file, options.timeframe, bars, options.quiet)), file
+            fetched = fetch_to_forecast(file, options.timeframe or "1d", bars, options.quiet)
+            return str(fetched), file, options._replace(timeframe=None)
     if file is not None:
-        return file, Path(file).name
+        return file, Path(file).name, options
     assert sample is not None
-    return str(sample_path(sample)), SAMPLES[sample]
+    return str(sample_path(sample)), SAMPLES[sample], options
 
 
 def _forecast(path: str, name: str, options: Options) -> None:

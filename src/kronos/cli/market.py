@@ -87,6 +87,7 @@ def _begin(out: Path, files: list[Path], options: Options) -> RunFolder:
     from kronos.io.run_folder import RunFolder
 
     settings: dict[str, Any] = {k: v for k, v in options._asdict().items() if k not in NOT_SETTINGS}
+    settings |= {} if options.timeframe is None else {"timeframe": options.timeframe}
     stats = {str(file.resolve()): file.stat() for file in files}
     settings["files"] = {file: [stat.st_size, stat.st_mtime_ns] for file, stat in stats.items()}
     return RunFolder(out, settings, options.overwrite, (SUMMARY, SKIPPED, *_tables(out)))

@@ -91,6 +91,11 @@ _READING = (
     ),
     click.option("--names", metavar="A,B,...", help="Names of the columns of a file without a header row."),
 )
+timeframe_option = click.option(
+    "--timeframe",
+    metavar="5min|15min|30min|1h|4h|1d|1w",
+    help="Make bars of this length of shorter ones; a last one that is not complete is left out.  [default: as they are]",
+)
 close_only_option = click.option(
     "--close-only",
     is_flag=True,
@@ -147,6 +152,7 @@ def read_options(
         symbol=symbol,
         clean=clean,
         close_only=bool(given.pop("close_only", False)),
+        timeframe=given.pop("timeframe", None),
     )
 
 
@@ -194,7 +200,7 @@ class Options(NamedTuple):
     device: str | None
     precision: Precision
     symbol: str | None
-    timeframe: str
+    timeframe: str | None
     tz: str | None
     clean: Literal["drop", "split", "sort"] | None
     mapping: tuple[str, ...]

@@ -16,6 +16,7 @@ import pandas as pd
 
 from kronos.errors import Argument, KronosError, Message, message_of
 from kronos.klines import KlineError, infer_frequency, read_table, validate
+from kronos.klines.aggregation import aggregate
 from kronos.klines.catalog import INDEX, CatalogEntry, read_catalog
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
@@ -175,7 +176,13 @@ def _tables(source: str | Path, options: ReadOptions) -> Any:
             name = stem if symbol == stem else f"{stem}/{symbol}"
             known = about.get(file.name, CatalogEntry(stem if path.is_dir() else name))
             for part, frame in _sound(name, rows.drop(columns="symbol"), options.clean):
-                yield part, frame, known
+                if options.timeframe is None or isinstance(frame, KlineError):
+                    yield part, frame, known
+                    continue
+                try:
+                    yield part, aggregate(frame, options.timeframe), known._replace(frequency=None)
+                except KlineError as error:
+                    yield part, error, known
 
 
 def _sound(name: str, rows: pd.DataFrame, policy: Policy | None) -> Any:

@@ -25,6 +25,7 @@ class ReadOptions:
         symbol: which series of a table that holds several.
         clean: what to do with faulty rows, as in `kronos.klines.clean`; None refuses them.
         close_only: make candles of the closes alone (`kronos.klines.closes`); other prices are not read.
+        timeframe: make longer bars of those that were read, a name of `kronos.klines.TIMEFRAMES`; `read_table` leaves it out.
     """
 
     columns: Mapping[str, str] | None = None
@@ -36,6 +37,7 @@ class ReadOptions:
     symbol: str | None = None
     clean: Policy | None = None
     close_only: bool = False
+    timeframe: str | None = None
 
     def __post_init__(self) -> None:
         from kronos.klines.numbers import given_convention

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.errors import Argument
+from kronos.klines.aggregation import aggregate
 from kronos.klines.cleaning import Policy
 from kronos.klines.cleaning import clean as clean_rows
 from kronos.klines.clock_zones import set_zone
@@ -149,7 +150,12 @@ def _finished(
     if report.faults:
         attrs["validation"] = ("" if clean is None else "rows counted after cleaning: ") + str(report)
     frame.attrs.update(attrs)
-    return frame
+    if given.timeframe is None:
+        return frame
+    with _named(source):
+        made = aggregate(frame, given.timeframe)
+        validate(made, min_rows=min_rows).raise_if_bad(f"bars of {given.timeframe}")
+    return made
 
 
 def read_table(

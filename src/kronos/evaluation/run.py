@@ -31,6 +31,7 @@ from kronos.evaluation.tasks import LEVELS, Task, task_of
 from kronos.io.atomic import json_bytes, parquet_bytes
 from kronos.io.extras import need
 from kronos.io.run_folder import RunFolder
+from kronos.number_checks import is_whole
 
 if TYPE_CHECKING:
     from kronos.evaluation.scores import Scores
@@ -142,7 +143,7 @@ def evaluate(
     if task.kind in ("synthetic", "investment"):
         where = "kronos.evaluation.synthetic" if task.kind == "synthetic" else "kronos.backtest.investment"
         raise ValueError(f"the task {task.name} is no forecast of windows; it is run by {where}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+    if not is_whole(seed, 0, 2**32 - 1):
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, found {seed!r}")
     need("scipy statsmodels", "evaluate", "an evaluation")
     dataset = read_series(data)

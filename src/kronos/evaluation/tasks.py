@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kronos.forecast.anchoring import Anchor, check_anchor
+from kronos.number_checks import whole
 
 PAPER_WINDOWS: dict[str, tuple[int, int]] = {
     "5m": (480, 96),
@@ -75,8 +76,8 @@ class Task:
             ("sequences", 10),
         ):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise ValueError(f"{name} must be a whole number of at least {least}, found {value!r}")
+            if value is not None:
+                whole(value, name, least)
         check_anchor(self.anchor)
         for frequency, pair in self.windows.items():
             if len(pair) != 2 or pair[0] < 2 or pair[1] < 1:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kronos.forecast.checks import check_truth, fractions, whole
+from kronos.forecast.checks import check_truth, fractions
 from kronos.metrics.quantiles import path_quantiles
+from kronos.number_checks import whole
 from kronos.plotting.fan import Band, Chart
 
 if TYPE_CHECKING:

@@ -6,37 +6,14 @@ Legend: S series, P paths, H horizon, 6 features.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from kronos.klines.features import as_timestamps
+from kronos.number_checks import single_fraction
 from kronos.schema import FEATURES, PRICE_COLUMNS
-
-
-def whole(value: object, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, found {value!r}")
-    return int(value)
-
-
-def single_fraction(value: object, name: str, *, closed: bool = False) -> float:
-    """Return a number between 0 and 1, with ``closed`` including both."""
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
-    if not (0 <= number <= 1 if closed else 0 < number < 1):
-        bounds = "from 0 to 1" if closed else "between 0 and 1, without them"
-        raise ValueError(f"{name} must be a number {bounds}, found {value!r}")
-    return number
-
-
-def finite(value: object, name: str) -> float:
-    """Return a finite number."""
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
-    if not np.isfinite(number):
-        raise ValueError(f"{name} must be a finite number, found {value!r}")
-    return number
 
 
 def fractions(values: object, name: str, *, closed: bool = False) -> list[float]:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from kronos.forecast.checks import finite, fractions, output_path, single_fraction, whole
+from kronos.forecast.checks import fractions, output_path
 from kronos.forecast.price_limits import PriceLimit, limited_paths, price_limit
 from kronos.forecast.sample_paths import ForecastPaths
 from kronos.metrics import risk
 from kronos.metrics.quantiles import path_quantiles
+from kronos.number_checks import finite, single_fraction, whole
 from kronos.schema import CLOSE, FEATURES, HIGH, LOW
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars import future_timestamps
-from kronos.forecast.checks import whole
 from kronos.forecast.forecast import Forecast
 from kronos.klines.columns import find_columns
 from kronos.klines.features import as_timestamps
 from kronos.klines.frames import to_pandas, with_index_columns
 from kronos.klines.window import chosen_lookback
 from kronos.metrics.quantiles import path_quantiles
+from kronos.number_checks import whole
 from kronos.schema import FEATURES, PRICE_COLUMNS
 
 ID_COLUMNS = ("item_id", "unique_id", "symbol", "id")

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from kronos.calibration.volatility_features import FEATURES
 from kronos.io.atomic import json_bytes, write_file
+from kronos.number_checks import is_number, whole
 
 if TYPE_CHECKING:
     from kronos.heads.examples import HeadInputs
@@ -72,10 +73,8 @@ class HeadSpec:
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, found {self.task!r}")
         for name, least in (("horizon", 1), ("width", 1), ("hidden", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, found {value!r}")
-        if isinstance(self.band, bool) or not isinstance(self.band, (int, float)) or not 0 < self.band < 10:
+            whole(getattr(self, name), name, least)
+        if not is_number(self.band) or not 0 < self.band < 10:
             raise ValueError(f"band must be a positive number below 10, found {self.band!r}")
 
     @property

@@ -14,6 +14,7 @@ from kronos.klines.columns import KlineError
 from kronos.klines.frames import is_frame
 from kronos.klines.reader import FRAME, read_klines
 from kronos.klines.window import LEAST_LOOKBACK, cut_window
+from kronos.number_checks import whole
 from kronos.schema import FEATURES
 
 
@@ -46,8 +47,8 @@ def read_tables(
     for name, value, least in (("horizon", horizon, 1), ("lookback", lookback, LEAST_LOOKBACK)):
         if value is None and name == "horizon":
             raise ValueError("say how many bars to forecast, such as horizon=24; or give x_timestamp and y_timestamp")
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < least):
-            raise ValueError(f"{name} must be a whole number of at least {least}, found {value!r}")
+        if value is not None:
+            whole(value, name, least)
     assert horizon is not None
     several = isinstance(tables, (list, tuple))
     if several and not tables:

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 from kronos.calibration.calibration import Calibration
-from kronos.forecast.checks import whole
 from kronos.generation.module_path import special_part, unwrapped
 from kronos.generation.paths import Sliding
 from kronos.generation.precision import PRECISIONS, Precision
@@ -24,6 +23,7 @@ from kronos.io.atomic import whole_folder
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.checkpoint import save_checkpoint
 from kronos.nn.device import best_device
+from kronos.number_checks import whole
 from kronos.predictor.arguments import is_real
 from kronos.schema import FEATURES, TIME_FIELDS
 

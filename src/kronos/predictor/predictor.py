@@ -16,7 +16,7 @@ import torch
 
 from kronos.calibration.calibration import Calibration
 from kronos.forecast.anchoring import DEFAULT_ANCHOR, Anchor, check_anchor
-from kronos.forecast.checks import fractions, whole
+from kronos.forecast.checks import fractions
 from kronos.forecast.forecast import Forecast
 from kronos.forecast.forecast import valid_candles as make_valid
 from kronos.generation.batch_plan import Window
@@ -29,6 +29,7 @@ from kronos.heads.marginals import HeadMarginals
 from kronos.klines.in_memory import check_times_given, read_tables
 from kronos.klines.read_options import Policy
 from kronos.metrics.quantiles import path_quantiles
+from kronos.number_checks import whole
 from kronos.predictor.arguments import as_lists, is_whole
 from kronos.predictor.in_prices import in_prices
 from kronos.predictor.one_pass import DirectPredictor

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 import kronos
 from kronos import Forecast
+from kronos.__main__ import main as started_as_a_command
 from kronos.cli import main
 from kronos.cli.output import show_forecast, show_table
 from tests.processes import run_process, started
@@ -502,3 +503,17 @@ def test_forecasts_of_a_folder_at_another_timeframe_are_not_mixed(folder, pair):
     run(*common, "1h")
     assert list(pd.read_csv("out/bars.csv")["timestamps"]) == ["2024-03-05 10:00:00", "2024-03-05 11:00:00"]
     assert "timeframe" in refused(*common, "30min")
+
+
+def test_ctrl_c_while_the_command_is_loaded_ends_with_130_and_no_traceback(monkeypatch, capsys):
+    class Interrupt:
+        def find_spec(self, name, path=None, target=None):
+            if name == "kronos.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "kronos.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupt(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        started_as_a_command()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "")

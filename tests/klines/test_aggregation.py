@@ -102,3 +102,8 @@ def test_evaluation_scores_longer_bars_at_their_own_frequency(quarters):
     (quarters / "index.csv").write_text("file,market,freq\na.csv,FX,15m\n")
     found = read_series(quarters, options=ReadOptions(timeframe="4h"))
     assert [(one.market, one.frequency, len(one.bars)) for one in found.series] == [("FX", "4h", 25)]
+
+
+def test_short_names_of_exchanges_are_understood():
+    bars = minutes(pd.date_range("2024-03-04", periods=180, freq="min"))
+    pd.testing.assert_frame_equal(aggregate(bars, "15m"), aggregate(bars, "15min"))

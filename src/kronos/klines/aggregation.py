@@ -23,6 +23,8 @@ TIMEFRAMES = {
     "1w": pd.Timedelta("7D"),
 }
 """Names and lengths of the timeframes that bars can be made of."""
+SHORT_NAMES = {name.removesuffix("in"): name for name in TIMEFRAMES if name.endswith("min")}
+"""5m, 15m and 30m, as exchanges write them."""
 DAY = pd.Timedelta("1D")
 MONDAY = pd.Timestamp("1970-01-05")
 _HOW = {"open": "first", "high": "max", "low": "min", "close": "last"}
@@ -38,7 +40,7 @@ def aggregate(bars: pd.DataFrame, timeframe: str) -> pd.DataFrame:
     Args:
         bars: timestamps, open, high, low, close and, if there are, volume and amount, as `kronos.read_klines` gives them.
             They are not changed.
-        timeframe: a name of `TIMEFRAMES`.
+        timeframe: a name of `TIMEFRAMES` or of `SHORT_NAMES`.
 
     Returns:
         A table with the same columns and a fresh RangeIndex; ``attrs`` are those of ``bars``; "notes" say what was done, and
@@ -47,6 +49,7 @@ def aggregate(bars: pd.DataFrame, timeframe: str) -> pd.DataFrame:
     Raises:
         KlineError: an unknown timeframe, one that is no multiple of the bars' own, or fewer than two periods.
     """
+    timeframe = SHORT_NAMES.get(timeframe, timeframe)
     if timeframe not in TIMEFRAMES:
         raise KlineError(Argument("timeframe", timeframe), f": expected one of {', '.join(TIMEFRAMES)}")
     length, own = TIMEFRAMES[timeframe], infer_frequency(bars["timestamps"])

@@ -286,7 +286,9 @@ def test_the_forecast_is_downloaded_as_a_table_and_as_a_picture(visit, server, t
 @pytest.mark.parametrize(("locale", "scheme"), [("en-US", "dark"), ("zh-CN", "light")])
 def test_the_page_to_pass_on_shows_the_chart_without_any_service(visit, server, browser, tmp_path, locale, scheme):
     page = visit(server.url, locale=locale, color_scheme=scheme)
-    bars(200).to_csv(tmp_path / "a <b> & c.csv", index=False)
+    frame = bars(200)
+    frame[["open", "high", "low", "close"]] *= 7_654_321
+    frame.to_csv(tmp_path / "a <b> & c.csv", index=False)
     read_file(page, tmp_path / "a <b> & c.csv")
     move_now(page, 190)
     forecast(page, horizon=5, paths=8)
@@ -305,6 +307,13 @@ def test_the_page_to_pass_on_shows_the_chart_without_any_service(visit, server, 
         assert not [url for url in asked if not url.startswith(("file:", "data:"))]
         assert other.inner_text("#score-words") and "a <b> & c" in other.inner_text("h1")
         assert other.inner_text("#readout").strip()
+        for width in (380, 1200, 900):  # the prices have nine figures
+            other.set_viewport_size({"width": width, "height": 900})
+            assert not other.evaluate(
+                "() => [...document.querySelectorAll('.figures dd')].filter(dd => dd.scrollWidth > dd.clientWidth).length"
+            )
+            assert other.evaluate("() => document.body.scrollWidth") <= width
+        assert re.search(r"\d{3},\d{3},\d{3}", other.inner_text("#figures"))
         shot(other, f"passed-on-{locale}-{scheme}")
 
 
@@ -528,6 +537,101 @@ def test_a_rolling_holdout_scores_many_cut_offs_as_single_ones_are_scored(visit,
     assert "Only 1 windows of 100 bars fit" in page.inner_text("#alert-text")
 
 
+def test_forecasts_of_other_seeds_and_cut_offs_are_kept_with_the_scores_of_single_ones(visit, server, tmp_path):
+    frame, file = bars(200), tmp_path / "prices.csv"
+    frame.to_csv(file, index=False)
+    page = visit(server.url)
+    read_file(page, file)
+    page.fill("#lookback", "100")
+    forecast(page, horizon=8, paths=10)
+    page.click("#pin")
+    page.click("#pin")  # the same one again
+    page.fill("#vary-count", "2")
+    for what in ("seeds", "cutoffs"):
+        page.select_option("#vary-what", what)
+        page.click("#vary")
+        finished(page)
+    names = page.locator("#compare-table tbody th").all_inner_texts()
+    assert [name.split(" · ", 1)[1][:6] for name in names] == ["seed 0", "seed 1", "seed 0", "seed 0"]
+    assert drawn(page)["pins"] == 4 and len({name[0] for name in names}) == 4
+    cells = page.locator("#compare-table tbody tr").all_inner_texts()
+    assert all("bars not known yet" in text for text in cells[:2])  # from the last bar, nothing came after
+    with server.client() as client:
+        for at, text in zip((192, 184), cells[2:], strict=True):
+            asked = {"bars": columns(frame.iloc[: at + 8]), "horizon": 8, "holdout": 8, "paths": 10, "lookback": 100}
+            mae = client.post("/v1/forecast", json=asked).json()["score"]["mae"]
+            assert float(text.split("\t")[2].replace(",", "")) == pytest.approx(mae, abs=2e-5)
+    assert page.locator("#compare-table .best").count() == 1
+    shot(page, "compare")
+    page.click("#pins li >> nth=1 >> button")
+    move_now(page, 150)
+    page.wait_for_function("() => document.getElementById('chart').drawn.pins === 3")
+    finished(page)
+    page.click("#language")
+    assert "种子 0" in page.inner_text("#pins li >> nth=1") and "起点" in page.inner_text("#compare-table")
+    page.click("#unpin-all")
+    assert page.is_hidden("#compare") and drawn(page)["pins"] == 0
+
+
+def test_models_are_compared_in_one_chart(visit, nano, tmp_path):
+    bars(120).to_csv(tmp_path / "prices.csv", index=False)
+    with Server(nano | {"second": LoadedModel("second", nano["nano"].predictor)}, Settings(port=0)) as both:
+        page = visit(both.url)
+        read_file(page, tmp_path / "prices.csv")
+        move_now(page, 100)
+        page.fill("#horizon", "4")
+        page.fill("#paths", "5")
+        page.select_option("#vary-what", "models")
+        assert page.is_hidden("#vary-count")
+        page.click("#vary")
+        page.wait_for_function("() => document.getElementById('chart').drawn.pins === 2")
+        page.wait_for_selector("#progress-row", state="hidden")
+        names = page.locator("#compare-table tbody th").all_inner_texts()
+        assert [name.split(" · ")[0].removeprefix(letter) for letter, name in zip("AB", names, strict=True)] == [
+            "nano",
+            "second",
+        ]
+
+
+def test_symbols_side_by_side_are_forecast_as_each_alone(visit, server, tmp_path):
+    frames = {name: bars(90, i) for i, name in enumerate(["000001", "000002", "000003"])}
+    pd.concat([frame.assign(symbol=name) for name, frame in frames.items()]).to_csv(
+        tmp_path / "market.csv", index=False
+    )
+    page = visit(server.url, viewport={"width": 1440, "height": 900})
+    read_file(page, tmp_path / "market.csv")
+    page.fill("#horizon", "6")
+    page.fill("#paths", "10")
+    page.click("#several-row summary")
+    page.uncheck("#several-list [value='000002']")
+    page.click("#several-show")
+    page.wait_for_selector("#several-cards article:nth-child(2) canvas >> nth=0")
+    move_now(page, 80)
+    page.click("#several-run")
+    page.wait_for_selector("#several-cards article:nth-child(2) .figures div:nth-child(5)")
+    with server.client() as client:
+        for place, name in enumerate(["000001", "000003"]):
+            asked = {"bars": columns(frames[name].iloc[:86]), "horizon": 6, "holdout": 6, "paths": 10}
+            alone = client.post("/v1/forecast", json=asked).json()
+            card = page.inner_text(f"#several-cards article >> nth={place}")
+            assert name in card and f"{alone['summary']['prob_up']:.0%}" in card
+            assert f"{alone['score']['mae'] / alone['score']['mae_last_price']:.2f}" in card
+            shown = page.evaluate("n => document.querySelectorAll('.small-chart')[n].drawn", place)
+            assert shown == {"candles": 80, "truth": 6, "fan": 7}
+    tops = (
+        "() => [...document.querySelectorAll('#several-cards article')].map(card => card.getBoundingClientRect().top)"
+    )
+    assert len(set(page.evaluate(tops))) == 1
+    shot(page, "several")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert len(set(page.evaluate(tops))) == 2
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+    move_now(page, 70)  # figures of another "now" do not stay
+    page.wait_for_function("() => !document.querySelector('#several-cards .figures:not([hidden])')")
+    page.select_option("#symbol", "000002")
+    page.wait_for_selector("#several", state="hidden")
+
+
 def test_the_address_keeps_settings_sample_and_now_and_the_browser_the_last_file(visit, server, tmp_path):
     page = visit(server.url)
     open_sample(page)
@@ -665,10 +769,19 @@ def test_axe_finds_no_serious_fault_of_accessibility(visit, server, theme, local
     page.set_input_files("#file", str(tmp_path / "dirty.csv"))
     page.wait_for_selector("#faults-big:not([hidden])")
     check("faults")
-    page.click("#drop [data-sample=sp500]")
-    page.wait_for_selector("#run:not([disabled])")
-    move_now(page, 5000)
-    forecast(page, horizon=10, paths=10)
+    pd.concat([bars(90, i).assign(symbol=name) for i, name in enumerate("AB")]).to_csv(
+        tmp_path / "market.csv", index=False
+    )
+    read_file(page, tmp_path / "market.csv")
+    move_now(page, 80)
+    forecast(page, horizon=8, paths=10)
+    page.click("#pin")
+    page.click("#several-row summary")
+    page.click("#several-show")
+    page.wait_for_selector("#several-cards article:nth-child(2) canvas >> nth=0")
+    page.click("#several-run")
+    page.wait_for_selector("#several-cards article:nth-child(2) .figures div:nth-child(5)")
+    page.click("#several-row summary")
     for summary in page.locator("summary").all():
         summary.click()
     check("forecast")

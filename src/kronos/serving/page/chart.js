@@ -7,7 +7,7 @@ import { barTimes, labelsOf, spanStart, tickLabel } from "./scale.js";
 const node = () => document.getElementById("chart");
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const AVERAGES = ["#c586c0", "#d7a23f", "#4f9fe0", "#5fb36b"]; // one after the other, as periods are named
-const PINS = ["199, 120, 221", "224, 150, 60", "90, 180, 120", "220, 100, 110"];
+const PINS = ["199, 120, 221", "224, 150, 60", "90, 180, 120", "220, 100, 110", "64, 180, 196", "200, 180, 60", "150, 140, 235", "170, 130, 100"];
 const NEAR_MOUSE = 6, NEAR_FINGER = 18; // pixels from the line at "now" that take hold of it
 
 let chart = null, series = null, nowLine = null;
@@ -17,11 +17,11 @@ let wired = { moveNow: () => {} };
 export const onNow = (moveNow) => (wired = { moveNow });
 
 // data: {bars}; now: bars known; forecast: null, or {times, levels: {q: [..]}, candles, volume, samples}, of which the first bars
-// may be all there is so far; pins: earlier forecasts to compare with, {now, levels}
+// may be all there is so far; pins: other forecasts to compare with, {now, times, levels}
 export function draw(data, now, forecast, options, pins = []) {
   chart ??= make();
   const fresh = view?.data !== data, range = fresh ? null : chart.timeScale().getVisibleLogicalRange();
-  const scale = timesOf(data, now, forecast?.times ?? [], options.truth, options.horizon);
+  const scale = timesOf(data, now, forecast?.times ?? [], options.truth, pins);
   const before = view;
   view = { data, now, forecast, options, pins, ...scale, cursor: fresh ? null : before.cursor };
   style();
@@ -37,12 +37,16 @@ export function draw(data, now, forecast, options, pins = []) {
 
 // Times and labels of all bars on the scale; they change with the data, "now" and the horizon only.
 let kept = {};
-function timesOf(data, now, future, truth) {
-  const { timestamps } = data.bars;
-  const key = [now, truth, future.length, future.at(-1)].join();
+function timesOf(data, now, future, truth, pins) {
+  const { timestamps } = data.bars, known = truth ? timestamps.length : now;
+  const longest = pins.reduce((most, pin) => (pin.now + pin.times.length > (most ? most.now + most.times.length : 0) ? pin : most), null);
+  const key = [now, truth, future.length, future.at(-1), longest?.now, longest?.times.length].join();
   if (kept.data === data && kept.key === key) return kept.scale;
-  const all = future.length ? [...timestamps.slice(0, now), ...future, ...(truth ? timestamps.slice(now + future.length) : [])]
-    : truth ? timestamps : timestamps.slice(0, now);
+  const all = future.length ? [...timestamps.slice(0, now), ...future, ...(truth ? timestamps.slice(now + future.length) : [])] : timestamps.slice(0, known);
+  if (longest) { // a forecast that was kept may reach beyond: over hidden bars, then over times to come
+    all.push(...timestamps.slice(all.length, longest.now));
+    all.push(...longest.times.slice(all.length - longest.now));
+  }
   const times = barTimes(all);
   const scale = { stamps: all, times, labels: labelsOf(all), index: new Map(times.map((time, i) => [time, i])), last: truth ? timestamps.length : now };
   kept = { data, key, scale };
@@ -189,16 +193,21 @@ function drawForecast() {
   series.forecast.setData(candles.map(row).filter((bar) => bar.time !== undefined));
 }
 
+// Each with its letter and its last median on the price axis; bands of many would hide each other.
 function drawPins() {
   for (const made of series.pins) chart.removeSeries(made);
   series.pins = view.pins.map((pin, i) => {
-    const made = chart.addCustomSeries(new FanSeries(), { ...series.quiet, rgb: PINS[i % PINS.length], paths: false, bands: true });
+    const made = chart.addCustomSeries(new FanSeries(), {
+      ...series.quiet, rgb: PINS[i % PINS.length], color: pinColour(i), paths: false, bands: true, shade: 0.3 / Math.sqrt(view.pins.length),
+      lastValueVisible: true, title: pinLetter(i),
+    });
     made.setData(pin.now <= view.times.length ? fanItems({ levels: pin.levels }, pin.now, false) : []);
     return made;
   });
 }
 
 export const pinColour = (i) => `rgb(${PINS[i % PINS.length]})`;
+export const pinLetter = (i) => String.fromCharCode(65 + i);
 export const averageColour = (i) => AVERAGES[i % AVERAGES.length];
 
 // ---- moving and zooming
@@ -333,19 +342,24 @@ function report() {
 
 // ---- the picture, with what it is of and the sentence on uncertainty
 
-export function savePng(name, title, sentence) {
-  const shot = chart.takeScreenshot(true), ratio = devicePixelRatio || 1, high = 34 * ratio;
-  const canvas = Object.assign(document.createElement("canvas"), { width: shot.width, height: shot.height + 2 * high });
+// lines: of what is kept to compare, [text, colour]
+export function savePng(name, title, sentence, lines = []) {
+  const shot = chart.takeScreenshot(true), ratio = devicePixelRatio || 1, high = 34 * ratio, top = high + 20 * ratio * lines.length;
+  const canvas = Object.assign(document.createElement("canvas"), { width: shot.width, height: shot.height + top + high });
   const context = canvas.getContext("2d"), family = getComputedStyle(document.body).fontFamily;
   context.fillStyle = css("--bg");
   context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(shot, 0, high);
+  context.drawImage(shot, 0, top);
   context.textBaseline = "middle";
   context.fillStyle = css("--text");
   context.font = `600 ${14 * ratio}px ${family}`;
   context.fillText(title, 12 * ratio, high / 2, canvas.width - 24 * ratio);
-  context.fillStyle = css("--muted");
   context.font = `${12 * ratio}px ${family}`;
+  for (const [i, [text, colour]] of lines.entries()) {
+    context.fillStyle = colour;
+    context.fillText(text, 12 * ratio, high + 20 * ratio * (i + 0.3), canvas.width - 24 * ratio);
+  }
+  context.fillStyle = css("--muted");
   context.fillText(sentence, 12 * ratio, canvas.height - high / 2, canvas.width - 24 * ratio);
   canvas.toBlob((blob) => download(blob, `${name}.png`), "image/png");
 }

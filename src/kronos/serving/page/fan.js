@@ -20,7 +20,7 @@ export class FanSeries {
   isWhitespace(item) { return !item.levels; }
 
   defaultOptions() {
-    return { ...customSeriesDefaultOptions, rgb: "88, 166, 255", paths: false, bands: true };
+    return { ...customSeriesDefaultOptions, rgb: "88, 166, 255", paths: false, bands: true, shade: 0.46 };
   }
 }
 
@@ -39,7 +39,7 @@ class FanPainter {
       const { rgb } = this.options, count = points[0].levels.length, pairs = (count - 1) / 2;
       context.lineJoin = "round";
       if (this.options.bands) {
-        context.fillStyle = `rgba(${rgb}, ${(0.46 / pairs).toFixed(3)})`;
+        context.fillStyle = `rgba(${rgb}, ${(this.options.shade / pairs).toFixed(3)})`;
         for (let i = 0; i < pairs; i++) band(context, points, i, count - 1 - i);
       }
       context.strokeStyle = `rgba(${rgb}, 0.4)`;

@@ -44,10 +44,12 @@ export const count = (value) => formatted(value);
 let decimals = 2;
 export const setDecimals = (count) => (decimals = count); // of the data's tick
 
-export function price(value) {
+export function price(value, digits = decimals) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  return formatted(value, { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return formatted(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
+
+export const decimal = (value) => (Number.isFinite(value) ? formatted(value, { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : "–");
 
 export function volume(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";

@@ -1,6 +1,6 @@
 // What is kept: settings in the address, the last file in the browser's own store.
 
-const FIELDS = ["horizon", "lookback", "paths", "model", "calendar", "temperature", "top-p", "seed", "calibration", "windows", "scale", "shape", "averages"];
+const FIELDS = ["horizon", "lookback", "paths", "model", "calendar", "temperature", "top-p", "seed", "calibration", "windows", "scale", "shape", "averages", "vary-what", "vary-count"];
 const node = (id) => document.getElementById(id);
 
 // Puts what differs from the page's own settings into the address; `more` names the sample and "now".

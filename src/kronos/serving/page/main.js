@@ -1,6 +1,7 @@
 // The page: what is chosen and known, and what happens when.
 import { getJson, Gone, Problem, setToken, streamForecast, whenBack } from "./api.js";
-import { draw, onNow, pinColour, savePng, showSpan } from "./chart.js";
+import { draw, onNow, pinColour, pinLetter, savePng, showSpan } from "./chart.js";
+import { MOST_PINS, pinNames, pinOf, showPins, vary, withPin } from "./compare.js";
 import { read, showFacts, wireInputs } from "./data.js";
 import { count, currentLanguage, percent, setDecimals, setLanguage, t, timeLabels } from "./i18n.js";
 import { forgetFile, keepFile, keptFile, readAddress, writeAddress } from "./kept.js";
@@ -11,6 +12,7 @@ import { command, curl, python } from "./recipes.js";
 import { cutOffs, LEAST_WINDOWS, rollingHoldout, showRolling } from "./rolling.js";
 import { fill, saveCsv, showFigures, showScore, showTable } from "./results.js";
 import { decimalsOf } from "./scale.js";
+import * as several from "./several.js";
 import { calendars } from "./texts.js";
 
 const node = (id) => document.getElementById(id);
@@ -19,7 +21,7 @@ const LEAST = 32; // bars before "now" that a forecast can start from
 
 const state = { service: null, source: null, now: 0, answer: null, asked: null, running: null, again: null, recipe: "python", pins: [], reading: 0 };
 const SAMPLE_CALENDARS = { sp500: "XNYS", nasdaq: "XNYS" }; // a learned calendar would forecast New Year's Day
-const MOST_PINS = 4;
+const STARTERS = ["run", "roll", "vary", "several-run"]; // buttons that ask the service for a forecast
 
 // ---- start
 
@@ -40,7 +42,9 @@ async function meet() {
   }
   node("model").replaceChildren(...state.service.models.map(({ name }) => new Option(name, name)));
   for (const button of document.querySelectorAll("[data-sample]")) button.hidden = !(button.dataset.sample in state.service.samples);
+  node("vary-what").querySelector("[value=models]").disabled = state.service.models.length < 2;
   const told = state.told ??= readAddress();
+  showVaryCount();
   showAdvice();
   document.documentElement.dataset.ready = "yes";
   if (state.source || state.reading) return;
@@ -101,18 +105,24 @@ function wire() {
   node("timeframe").addEventListener("change", () => open({ ...state.chosen, fields: { ...state.chosen.fields, timeframe: node("timeframe").value } }));
   node("read-again").addEventListener("click", () => state.chosen?.file &&
     open({ ...state.chosen, fields: { ...state.chosen.fields, tz: node("tz").value.trim(), columns: node("columns").value.trim() } }));
-  for (const id of ["show-paths", "show-truth", "scale", "shape", "averages"]) node(id).addEventListener("change", () => { redraw(); remember(); });
-  for (const id of ["horizon", "lookback", "paths", "model", "calendar", "temperature", "top-p", "seed", "calibration", "windows"]) node(id).addEventListener("change", remember);
+  for (const id of ["show-paths", "show-truth", "scale", "shape", "averages"]) node(id).addEventListener("change", () => { redraw(); several.redrawCards(smallView()); remember(); });
+  for (const id of ["horizon", "lookback", "paths", "model", "calendar", "temperature", "top-p", "seed", "calibration", "windows", "vary-what", "vary-count"]) node(id).addEventListener("change", remember);
   for (const button of document.querySelectorAll("[data-span]")) button.addEventListener("click", () => showSpan(button.dataset.span));
   onNow((now) => moveNow(now));
   node("now-date").addEventListener("change", () => node("now-date").value && moveNowTo(node("now-date").value));
   node("roll").addEventListener("click", roll);
-  node("pin").addEventListener("click", pin);
+  node("pin").addEventListener("click", () => addPin(pinOf(optionsOf(state.asked), state.answer, closeRows(), state.now)));
+  node("vary").addEventListener("click", runVary);
+  node("vary-what").addEventListener("change", showVaryCount);
+  node("unpin-all").addEventListener("click", () => putPins([]));
+  node("several-show").addEventListener("click", showSeveral);
+  node("several-run").addEventListener("click", runSeveral);
+  node("several-close").addEventListener("click", several.clear);
   node("forget").addEventListener("click", async () => { await forgetFile(); node("forget").hidden = true; });
   node("now").addEventListener("input", () => moveNow(Number(node("now").value)));
   node("now-end").addEventListener("click", () => moveNow(state.source.answer.bars.timestamps.length));
   node("save-csv").addEventListener("click", () => saveCsv(state.answer.forecast, aboutAnswer(), `${baseName()}-forecast.csv`));
-  node("save-png").addEventListener("click", () => savePng(`${baseName()}-forecast`, pictureTitle(), t("advice")));
+  node("save-png").addEventListener("click", () => savePng(`${baseName()}-forecast`, pictureTitle(), t("advice"), pinNames(state.pins).map((name, i) => [`${pinLetter(i)}  ${name}`, pinColour(i)])));
   node("save-html").addEventListener("click", () => passOn().catch((error) => failed(error, null)));
   node("copy").addEventListener("click", copyRecipe);
   node("alert-close").addEventListener("click", hideAlert);
@@ -141,12 +151,14 @@ function keep(name, value) {
     setLanguage(value);
     showLanguageButton();
     showCalendars();
-    showPins();
+    putPins(state.pins);
+    several.tell();
     if (state.service) showAdvice();
     if (state.rolled) showRolled();
     if (state.source) { showSource(); showFacts(state.source, readWith); }
   }
   redraw();
+  if (state.source?.answer.ok) several.redrawCards(smallView());
   if (state.answer) showAnswer();
 }
 
@@ -186,7 +198,8 @@ async function open(source) {
   setDecimals(decimalsOf(answer.bars));
   for (const id of ["chart", "chart-tools", "legend", "now-row"]) node(id).hidden = false;
   node("empty").hidden = true;
-  node("run").disabled = node("roll").disabled = false;
+  canStart(true);
+  several.offerSymbols(answer);
   document.documentElement.dataset.loaded = "yes";
   if (!node("calendar").value && source.sample in SAMPLE_CALENDARS) node("calendar").value = SAMPLE_CALENDARS[source.sample];
   Object.assign(node("now"), { min: Math.min(LEAST, bars), max: bars });
@@ -205,12 +218,17 @@ async function open(source) {
 function forgetBars() {
   Object.assign(state, { source: null, answer: null, partial: null, pins: [], rolled: null });
   if (Object.values(SAMPLE_CALENDARS).includes(node("calendar").value) && !(state.chosen.sample in SAMPLE_CALENDARS)) node("calendar").value = "";
-  for (const id of ["results", "rolling", "chart", "chart-tools", "legend", "now-row", "faults-big", "faults", "mapping", "data-facts", "symbol-row", "forget"]) node(id).hidden = true;
+  for (const id of ["results", "rolling", "chart", "chart-tools", "legend", "now-row", "faults-big", "faults", "mapping", "data-facts", "symbol-row", "several-row", "forget"]) node(id).hidden = true;
   node("empty").hidden = node("drop-big").hidden = false;
-  node("run").disabled = node("roll").disabled = true;
+  canStart(false);
+  several.clear();
   delete document.documentElement.dataset.loaded;
   showSource();
-  showPins();
+  putPins([]);
+}
+
+function canStart(can) {
+  for (const id of STARTERS) node(id).disabled = !can;
 }
 
 async function offerMapping(source, error) {
@@ -251,7 +269,7 @@ function moveNow(wanted) {
   node("results").hidden = node("rolling").hidden = true;
   showNow();
   remember();
-  requestAnimationFrame(redraw);
+  requestAnimationFrame(() => { redraw(); if (state.source?.answer.ok) several.redrawCards(smallView(), true); });
   clearTimeout(soon);
   if (again) {
     state.running?.abort();
@@ -347,12 +365,12 @@ async function run() {
 }
 
 // One thing at a time is asked of the service; the button beside the progress stops it.
-async function during(again, work) {
+async function during(again, work, place = node("stage-title").parentElement) {
   state.running?.abort();
   const running = new AbortController();
   state.running = running;
   showProgress(null);
-  if (matchMedia("(max-width: 860px)").matches) node("stage-title").parentElement.scrollIntoView({ block: "start" });
+  if (matchMedia("(max-width: 860px)").matches) place.scrollIntoView({ block: "start" });
   try {
     await work(running);
   } catch (error) {
@@ -362,7 +380,8 @@ async function during(again, work) {
       state.running = null;
       if (state.partial) { state.partial = null; redraw(); }
       node("progress-row").hidden = true;
-      node("run").disabled = node("roll").disabled = false;
+      node("several-progress").textContent = "";
+      canStart(Boolean(state.source?.answer.ok));
     }
   }
 }
@@ -413,11 +432,11 @@ function told(name, data) {
 
 function showProgress(data) {
   node("progress-row").hidden = false;
-  node("run").disabled = node("roll").disabled = true;
+  canStart(false);
   const bar = node("progress");
   if (!data || !data.done) bar.removeAttribute("value");
   else bar.value = data.done / data.total;
-  node("progress-label").textContent = data?.done ? t("step", { done: count(data.done), total: count(data.total) }) : t("waitingTurn");
+  node("progress-label").textContent = node("several-progress").textContent = data?.done ? t("step", { done: count(data.done), total: count(data.total) }) : t("waitingTurn");
 }
 
 function drawn() {
@@ -452,35 +471,77 @@ function viewOptions() {
 function passOn() {
   const { source: { answer }, now, pins } = state;
   const shown = { title: pictureTitle(), sentence: t("advice"), how: node("how").textContent, decimals: decimalsOf(answer.bars), drawn: [{ bars: answer.bars }, now, drawn(), viewOptions(), pins] };
-  return saveHtml(`${baseName()}-forecast`, shown, [node("figures"), node("score"), node("table")]);
+  return saveHtml(`${baseName()}-forecast`, shown, [node("compare"), node("figures"), node("score"), node("table").parentElement]);
 }
 
 // ---- forecasts that are kept to compare with
 
-function pin() {
-  const { asked, answer } = state;
-  const close = answer.forecast.filter((row) => row.target_name === "close");
-  const [from] = timeLabels([answer.last]);
-  state.pins.push({
-    now: state.now, name: `${answer.model} · ${t("seed")} ${asked.seed} · ${from}`,
-    levels: Object.fromEntries(["0.1", "0.5", "0.9"].map((level) => [level, close.map((row) => row[level])])),
-  });
-  if (state.pins.length > MOST_PINS) state.pins.shift();
-  showPins();
+const closeRows = () => state.answer.forecast.filter((row) => row.target_name === "close");
+const optionsOf = ({ bars: _, ...options }) => options;
+
+function putPins(pins) {
+  state.pins = pins;
+  showPins(pins, (i) => putPins(pins.filter((_, at) => at !== i)));
+  node("unpin-all").hidden = !pins.length;
   redraw();
 }
 
-function showPins() {
-  node("pins").replaceChildren(...state.pins.map((each, i) => {
-    const item = document.createElement("li"), key = document.createElement("i"), away = document.createElement("button");
-    key.className = "pin";
-    key.style.background = pinColour(i);
-    Object.assign(away, { type: "button", className: "link", textContent: "×" });
-    away.setAttribute("aria-label", t("unpin", { name: each.name }));
-    away.addEventListener("click", () => { state.pins.splice(i, 1); showPins(); redraw(); });
-    item.append(key, each.name, away);
-    return item;
-  }));
+const addPin = (pin) => putPins(withPin(state.pins, pin));
+
+function showVaryCount() {
+  node("vary-count").parentElement.hidden = node("vary-what").value === "models";
+}
+
+async function runVary() {
+  if (!state.source?.answer.ok) return;
+  hideAlert();
+  const { bars, tz } = state.source.answer, { limits, models } = state.service, what = node("vary-what").value;
+  let asked, number;
+  try {
+    asked = settings();
+    number = numberIn("vary-count", 2, MOST_PINS, t("varyCount")) ?? 4;
+    const fitting = cutOffs(Math.min(asked.bars, state.now + asked.horizon), asked.horizon, number, LEAST).length;
+    if (what === "cutoffs" && fitting < 2) throw new Problem({ detail: t("tooFewCuts", { count: count(fitting), horizon: count(asked.horizon) }) });
+  } catch (problem) {
+    return failed(problem, null);
+  }
+  const context = Math.min(limits.lookback, models.find(({ name }) => name === asked.model).context);
+  const of = { bars, tz, now: state.now, asked: optionsOf(asked), models, context, least: LEAST, levels: LEVELS };
+  remember();
+  await during(runVary, (running) => vary(what, number, of, (pin) => state.running === running && addPin(pin), (name, data) => state.running === running && name === "progress" && showProgress(data), running.signal));
+}
+
+// ---- several symbols side by side
+
+function smallView() {
+  const { source, now } = state, { timestamps } = source.answer.bars;
+  return { time: now < timestamps.length ? timestamps[now - 1] : null, scale: node("scale").value, truth: node("show-truth").checked, horizon: Number(node("horizon").value) || 24, least: LEAST };
+}
+
+async function showSeveral() {
+  const { source } = state;
+  node("several-show").disabled = true;
+  try {
+    await several.show(source, smallView);
+    if (state.source === source) node("several").scrollIntoView({ block: "start" });
+  } catch (error) {
+    if (state.source === source) failed(error, showSeveral);
+  } finally {
+    several.tell();
+  }
+}
+
+async function runSeveral() {
+  hideAlert();
+  let asked;
+  try {
+    asked = settings();
+  } catch (problem) {
+    return failed(problem, null);
+  }
+  const { limits, models } = state.service, context = Math.min(limits.lookback, models.find(({ name }) => name === asked.model).context);
+  remember();
+  await during(runSeveral, (running) => several.forecastAll(optionsOf(asked), LEVELS, context, smallView, (name, data) => state.running === running && name === "progress" && showProgress(data), running.signal), node("several"));
 }
 
 // Of what, by what, from when: for tables and pictures that leave the page.

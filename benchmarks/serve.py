@@ -142,7 +142,7 @@ def said(answers: list[Answer], warm: float = 0.0) -> dict[str, Any]:
 
 def throughput(seconds: float, count: int = 32) -> dict[str, Any]:
     """Batched, against one at a time on all cores (as PyTorch runs by itself) and on one, which suits small models better."""
-    alone = ("--batch", "1", "--lanes", "1", "--threads")
+    alone = ("--batch", "1", "--workers", "1", "--threads")
     cores = str(len(os.sched_getaffinity(0)))
     servers = {"one at a time, all cores": (*alone, cores), "one at a time, one core": (*alone, "1"), "batched": ()}
     found: dict[str, Any] = {}

@@ -29,7 +29,7 @@ def offered(golden, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(offered):
-    with Server(offered, Settings(port=0, lanes=2)) as running:
+    with Server(offered, Settings(port=0, workers=2)) as running:
         yield running
 
 

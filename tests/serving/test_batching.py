@@ -116,9 +116,9 @@ def test_jobs_that_would_wait_for_each_other_are_not_put_together(predictor):
     assert [series for series, _ in recorder.batches] == [3, 1, 1, 1]
 
 
-def test_lanes_share_the_work_and_a_closed_batcher_finishes_what_it_has(predictor):
+def test_workers_share_the_work_and_a_closed_batcher_finishes_what_it_has(predictor):
     recorder = Recorder()
-    batcher = Batcher({"tiny": predictor}, 0.2, 64, lanes=2, threads=1, watcher=recorder)
+    batcher = Batcher({"tiny": predictor}, 0.2, 64, workers=2, threads=1, watcher=recorder)
     jobs = [job(predictor, seed=i) for i in range(6)]
     with batcher.expecting():
         batcher.submit(jobs)

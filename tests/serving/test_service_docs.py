@@ -148,6 +148,8 @@ def test_what_cannot_be_served_is_refused_in_one_line(tmp_path, monkeypatch):
     assert "cannot be read" in refused("--token-file", tmp_path / "none")
     assert "port must lie in" in refused("--port", 99999)
     assert "batch must be at least 1" in refused("--batch", 0)
+    for name in ("--workers", "--lanes"):  # the old name is still taken
+        assert "workers must be at least 1" in refused(name, 0)
     assert "waiting must be" in refused("--waiting", 0)
     taken = listen("127.0.0.1", 0)
     assert "choose another --port" in refused("--port", taken.getsockname()[1])

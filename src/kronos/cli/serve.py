@@ -44,8 +44,13 @@ from kronos.io.extras import need
     type=int,
     help="Series in one batch of the engine at most; 1: one at a time.  [default: 16 on a CPU, 64 on a GPU]",
 )
-@click.option("--lanes", type=int, help="Batches at a time.  [default: the cores, on a CPU; 1 on a GPU]")
-@click.option("--threads", type=int, help="Cores that a lane uses.  [default: the cores, shared among the lanes]")
+@click.option(
+    "--workers",
+    "--lanes",
+    type=int,
+    help="Worker threads: batches at a time.  [default: the cores, on a CPU; 1 on a GPU]",
+)
+@click.option("--threads", type=int, help="Cores that a worker uses.  [default: the cores, shared among the workers]")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds until an answer, at most.")
 @device_option
 @precision_option
@@ -58,7 +63,7 @@ def serve(
     hosts: tuple[str, ...],
     waiting: int,
     batch: int | None,
-    lanes: int | None,
+    workers: int | None,
     threads: int | None,
     timeout: float,
     device: str | None,
@@ -87,7 +92,7 @@ def serve(
         without_token=without_token,
         hosts=hosts,
         batch=Settings.batch if batch is None else batch,
-        lanes=Settings.lanes if lanes is None else lanes,
+        workers=Settings.workers if workers is None else workers,
         threads=threads,
         limits=Limits(waiting=waiting, timeout=timeout),
     )
@@ -100,7 +105,7 @@ def serve(
         click.echo(f"loading {', '.join(models)}", err=True)
     offered = load_models(models, device, precision)
     click.echo(f"Kronos listens on {address_of(bound)} (Ctrl-C ends it)", err=True)
-    run(offered, suited(settings, offered, batch, lanes, threads), bound)
+    run(offered, suited(settings, offered, batch, workers, threads), bound)
     click.echo("Kronos has stopped; every request that was begun was answered", err=True)
 
 

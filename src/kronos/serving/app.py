@@ -42,7 +42,7 @@ def create_app(offered: Mapping[str, LoadedModel], settings: Settings, readers: 
             {name: one.predictor for name, one in offered.items()},
             settings.window,
             settings.batch,
-            settings.lanes,
+            settings.workers,
             settings.threads,
             metrics,
         )

@@ -1,7 +1,7 @@
 """Dynamic batching: jobs of different callers become one batch of the engine.
 
 A batch waits only while other requests are known to be on their way (their bodies are being read), and no longer than a window.
-Lanes are threads that each work on a batch of their own; two lanes with half of the cores each do more than one with all, since
+Worker threads each run a batch of their own; two with half of the cores each do more than one with all, since
 they never wait for each other inside of an operation.
 """
 
@@ -96,11 +96,11 @@ class Watcher(Protocol):
 
 
 class Batcher:
-    """The queue, and the lanes that work on it.
+    """The queue, and the worker threads that empty it.
 
     Args:
         predictors: by name. window: seconds a batch waits at most for requests on their way. most: series in a batch.
-        lanes: batches at a time. threads: cores that a lane uses; None leaves PyTorch's setting.
+        workers: worker threads, each with a batch of its own. threads: cores that a worker uses; None leaves PyTorch's setting.
     """
 
     def __init__(
@@ -108,19 +108,21 @@ class Batcher:
         predictors: dict[str, KronosPredictor],
         window: float,
         most: int,
-        lanes: int = 1,
+        workers: int = 1,
         threads: int | None = None,
         watcher: Watcher | None = None,
     ) -> None:
         self._predictors, self._window, self._most, self._watcher = predictors, window, most, watcher
-        self._lanes, self._core_threads = lanes, threads
+        self._workers, self._core_threads = workers, threads
         self._waiting: list[Job] = []
         self._expected = 0
         self._working = 0
         self._closing = False
         self._trimmed = self._worked = 0.0
         self._changed = threading.Condition()
-        self._threads = [threading.Thread(target=self._run, name=f"kronos-lane-{i}", daemon=True) for i in range(lanes)]
+        self._threads = [
+            threading.Thread(target=self._run, name=f"kronos-worker-{i}", daemon=True) for i in range(workers)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -157,7 +159,7 @@ class Batcher:
         self._worked = time.monotonic()
 
     def close(self, timeout: float | None = None) -> None:
-        """Take no more, finish what was begun, end the lanes."""
+        """Take no more, finish what was begun, end the workers."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -209,8 +211,8 @@ class Batcher:
                 self._changed.wait(left)
             first = self._waiting[0]
             alike = [job for job in self._waiting if job.goes_with(first)]
-            free = max(1, self._lanes - self._working)
-            batch = alike[: min(self._most, -(-len(alike) // free))]  # the rest is for lanes that are free too
+            free = max(1, self._workers - self._working)
+            batch = alike[: min(self._most, -(-len(alike) // free))]  # the rest is for workers that are free too
             self._working += 1
             taken = set(map(id, batch))
             self._waiting = [job for job in self._waiting if id(job) not in taken]

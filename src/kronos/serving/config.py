@@ -66,7 +66,7 @@ class Settings:
         hosts: names, besides localhost and plain addresses, under which the service may be called where no token protects it.
         window: seconds that a batch waits for requests that are being read already.
         batch: series in one engine batch at most; 1 runs them one at a time.
-        lanes: batches at a time. threads: cores that each of them uses; None leaves PyTorch's setting.
+        workers: worker threads, each with a batch of its own. threads: cores that each of them uses; None leaves PyTorch's setting.
         limits: see `Limits`.
     """
 
@@ -77,7 +77,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     window: float = 0.02
     batch: int = 64
-    lanes: int = 1
+    workers: int = 1
     threads: int | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -95,7 +95,7 @@ class Settings:
             )
         if not 0 <= self.window <= 1:
             raise ValueError(f"window must lie in 0..1 seconds, found {self.window}")
-        for name in ("batch", "lanes", "threads"):
+        for name in ("batch", "workers", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, found {value}")

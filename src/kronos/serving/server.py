@@ -31,19 +31,19 @@ def suited(
     settings: Settings,
     offered: Mapping[str, LoadedModel],
     batch: int | None = None,
-    lanes: int | None = None,
+    workers: int | None = None,
     threads: int | None = None,
 ) -> Settings:
-    """Batches and lanes for the device, where nothing was said.
+    """Batches and worker threads for the device, where nothing was said.
 
-    On a CPU two lanes with a core each do more than one with two, and what a batch of more than 16 series needs is in no cache.
+    On a CPU two workers with a core each do more than one with two, and what a batch of more than 16 series needs is in no cache.
     A GPU takes one large batch at a time.
     """
     if any(str(one.predictor.device) != "cpu" for one in offered.values()):
-        return replace(settings, batch=batch or 64, lanes=lanes or 1, threads=threads)
+        return replace(settings, batch=batch or 64, workers=workers or 1, threads=threads)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    lanes = lanes or cores
-    return replace(settings, batch=batch or 16, lanes=lanes, threads=threads or max(1, cores // lanes))
+    workers = workers or cores
+    return replace(settings, batch=batch or 16, workers=workers, threads=threads or max(1, cores // workers))
 
 
 def server_of(app: Guard, limits: Limits) -> uvicorn.Server:

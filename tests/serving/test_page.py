@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from tests.processes import run_process, started
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 import kronos  # noqa: E402
+from kronos.cli import main  # noqa: E402
 from kronos.serving.config import Settings  # noqa: E402
 from kronos.serving.work import LoadedModel  # noqa: E402
 from tests.serving_server import Server, bars, columns  # noqa: E402
@@ -376,7 +379,7 @@ def test_unknown_columns_are_refused_in_chinese_whatever_the_advice(visit, serve
     ("en-US", "600 bars", "the bars are of 15 min already"), ("zh-CN", "600 根", "无法由这些 K 线合成"),
 ])  # fmt: skip
 def test_bars_of_a_longer_timeframe_are_made_forecast_and_refused_in_words(
-    visit, server, tmp_path, locale, made, refused
+    visit, server, tmp_path, monkeypatch, locale, made, refused
 ):
     bars(600, freq="15min").to_csv(tmp_path / "quarters.csv", index=False)
     page = visit(server.url, ("422",), locale=locale)
@@ -389,6 +392,15 @@ def test_bars_of_a_longer_timeframe_are_made_forecast_and_refused_in_words(
     assert drawn(page)["fan"] == 5
     assert 'bars = kronos.klines.aggregate(bars, "1h")' in page.inner_text("#recipe-text")
     shot(page, f"timeframe-{locale}")
+    if locale == "en-US":
+        medians = page.evaluate(
+            "() => [...document.querySelectorAll('#table tbody tr')].map(r => Number(r.cells[4].textContent))"
+        )
+        page.click("#tab-command")
+        words = shlex.split(page.inner_text("#recipe-text").replace("\\\n", " "))
+        monkeypatch.chdir(tmp_path)
+        assert CliRunner().invoke(main, words[1:]).exit_code == 0 and "--timeframe" in words
+        np.testing.assert_allclose(pd.read_csv("forecast.csv")["close_q50"], medians, atol=2e-5)
     page.select_option("#timeframe", "15min")
     page.wait_for_selector("#alert:not([hidden])")
     assert refused in page.inner_text("#alert-text")

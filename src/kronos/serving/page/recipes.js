@@ -52,6 +52,7 @@ export function command(told) {
   if (told.tz) words.push(`--tz ${shell(told.tz)}`);
   if (told.clean) words.push(`--clean ${told.clean}`);
   for (const pair of told.columns ? told.columns.split(",") : []) words.push(`--map ${shell(pair)}`);
+  if (told.timeframe) words.push(`--timeframe ${told.timeframe}`);
   if (told.calendar && held < told.horizon) words.push(`--calendar ${shell(told.calendar)}`);
   if (told.asked.temperature) words.push(`--temperature ${told.temperature}`);
   if (told.asked.topP) words.push(`--top-p ${told.topP}`);
@@ -59,7 +60,6 @@ export function command(told) {
   words.push("--quantiles 0.1,0.25,0.5,0.75,0.9", "--plot forecast.html", "--out forecast.csv");
   if (held === told.horizon) words.splice(2, 0, "--holdout");
   const note = held === 0 || held === told.horizon ? [] : [t("onlyEnd", { horizon: told.horizon })];
-  if (told.timeframe) note.push(t("onlyAsRead", { timeframe: told.timeframe }));
   return [...note, wrapped(words)].join("\n");
 }
 

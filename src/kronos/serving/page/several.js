@@ -1,7 +1,7 @@
 // Several symbols of one file side by side: a small chart each, one forecast for all of them.
 import { streamBatch } from "./api.js";
 import { read } from "./data.js";
-import { count, decimal, percent, price, roleName, t } from "./i18n.js";
+import { count, decimal, faultKind, percent, price, roleName, t } from "./i18n.js";
 import { problemText } from "./problems.js";
 import { decimalsOf } from "./scale.js";
 import { SmallChart } from "./small_chart.js";
@@ -84,7 +84,7 @@ function cardOf(symbol, answer) {
   problem.hidden = true;
   box.append(title, holder, said, problem, figures);
   node("several-cards").append(box);
-  const fault = answer.ok ? "" : answer.faults.map(({ kind, columns }) => `${kind} ${columns.map(roleName).join(", ")}`).join("; ");
+  const fault = answer.ok ? "" : answer.faults.map(({ kind, columns }) => `${faultKind(kind)} ${columns.map(roleName).join(", ")}`).join("; ");
   return { symbol, answer, fault, holder, figures, problem, chart: new SmallChart(holder, said), decimals: answer.ok ? decimalsOf(answer.bars) : 2, found: null };
 }
 

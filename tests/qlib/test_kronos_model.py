@@ -39,7 +39,7 @@ def workflow(tmp_path_factory, golden):
         "MODEL": str(golden / "tiny"),
         "LOOKBACK": str(LOOKBACK),
     }
-    environment |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
     example = ROOT / "examples" / "qlib_kronos_model.yaml"
     run_process([sys.executable, "-m", "qlib.cli.run", str(example)], cwd=folder, env=environment, check=True)
     return folder, market

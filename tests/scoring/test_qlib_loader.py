@@ -53,7 +53,7 @@ def test_example_workflow_runs_from_files_to_a_backtest(features, tmp_path):
     pytest.importorskip("lightgbm", reason="needs lightgbm")
     export_qlib(backtest_bars.market(6), tmp_path / "qlib", name="mine", benchmark="MEAN")
     environment = {**os.environ, "QLIB_DATA": str(tmp_path / "qlib"), "FEATURES": features}
-    environment |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "qlib.cli.run", str(EXAMPLE)]
     run_process(command, cwd=tmp_path, env=environment, check=True)
     written = {path.name for path in (tmp_path / "mlruns").rglob("*.pkl")}

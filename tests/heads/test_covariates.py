@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import kronos
 from kronos.calibration.fitting import PastWindow
+from kronos.cli import main
 from kronos.heads import Head, HeadSettings, collect_examples, fit_head, train_head
+from kronos.heads.covariates import read_covariates
 
 BACK, AHEAD, SERIES, DATES = 24, 3, 10, 120
 NAMES: dict[str, Any] = {"past_covariates": ("flow",), "known_covariates": ("event",)}
@@ -158,3 +161,89 @@ def test_file_of_a_head_from_before_covariates_loads(examples, tmp_path):
     del values["spec"]["past_covariates"], values["spec"]["known_covariates"]
     path.write_text(json.dumps(values))
     assert Head.load(path).spec == plain.spec
+
+
+@pytest.fixture
+def market(tmp_path):
+    """Files of daily bars, of their covariates, and of the pair's model."""
+    times = pd.date_range("2020-01-01", periods=160)
+    tables = []
+    for seed in range(8):
+        close = 100 * np.exp(np.random.default_rng(seed).normal(0, 0.01, 160).cumsum())
+        tables.append(pd.DataFrame({"symbol": f"S{seed}", "timestamps": times, "open": close, "close": close}))
+    bars = pd.concat(tables)
+    bars.assign(high=bars["close"] * 1.01, low=bars["close"] * 0.99).to_parquet(tmp_path / "bars.parquet", index=False)
+    rng = np.random.default_rng(1)
+    given = pd.DataFrame({"Date": times, "flow": rng.normal(0, 3, 160), "event": rng.integers(0, 2, 160), "note": "x"})
+    given.to_csv(tmp_path / "further.csv", index=False)
+    return tmp_path
+
+
+def train(market, golden, *more):
+    told = ["heads", "train", market / "bars.parquet", "--model", golden / "tiny", "--out", market / "mine"]
+    told += ["--lookback", 32, "--horizon", 2, "--windows", 400, "--epochs", 2, "--quiet", *more]
+    return CliRunner().invoke(main, list(map(str, told)))
+
+
+def test_heads_train_reads_covariates_of_a_file(market, golden):
+    names = ("--past-covariates", "flow", "--known-covariates", "event")
+    done = train(market, golden, "--covariates", market / "further.csv", *names)
+    assert done.exit_code == 0, done.output
+    head = kronos.load(market / "mine", device="cpu").heads["distribution"]
+    assert (head.spec.past_covariates, head.spec.known_covariates) == (("flow",), ("event",))
+
+
+def evaluated(market, *more):
+    told = ["evaluate", market / "bars.parquet", "--baselines", "bootstrap", "--reference", "bootstrap", "--quiet"]
+    told += ["--lookback", BACK, "--horizon", AHEAD, "--windows", 1, "--out", market / "eval", *more]
+    return CliRunner().invoke(main, list(map(str, told)))
+
+
+def test_evaluate_gives_a_head_the_covariates_of_a_file(market, golden, predictor, head):
+    predictor.heads["distribution"] = head
+    predictor.save_pretrained(market / "pair")
+    pair = f"head:{market / 'pair'}"
+    without = evaluated(market, "--model", pair)
+    assert without.exit_code == 2
+    assert "was trained with the covariates flow, event: give their table, --covariates FILE" in without.output
+    upside = pd.read_csv(market / "further.csv").assign(flow=lambda table: -table["flow"])
+    upside.to_parquet(market / "upside.parquet", index=False)
+    found = []
+    for file in ("further.csv", "upside.parquet"):
+        done = evaluated(market, "--model", pair, "--covariates", market / file)
+        assert done.exit_code == 0, done.output
+        table = pd.read_parquet(market / "eval" / "forecasts.parquet")
+        found.append(table[table["model"] == pair]["mean"].to_numpy())
+    assert (np.abs(found[1] / found[0] - 1) > 0.001).any()
+    useless = evaluated(market, "--model", golden / "tiny", "--covariates", market / "further.csv")
+    assert useless.exit_code == 2 and "covariates are for heads that were trained with some" in useless.output
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "message"),
+    [
+        (None, ("--past-covariates", "flow"), "the covariates flow need their table: give --covariates FILE"),
+        ("further.csv", (), "name its columns with --past-covariates"),
+        ("further.csv", ("--past-covariates", "flows"), "the covariate 'flows' is missing; the table has the columns"),
+        ("further.csv", ("--known-covariates", "note"), "the covariate 'note' must hold numbers"),
+        ("nowhere.csv", ("--known-covariates", "event"), "there is no such file of covariates"),
+        ("untimed.csv", ("--known-covariates", "event"), "no column of times (such as timestamps or date) among event"),
+        ("later.csv", ("--known-covariates", "event"), "has no row at the times of the bars"),
+        ("zoned.csv", ("--known-covariates", "event"), "name it with --tz"),
+    ],
+)
+def test_heads_train_refuses_covariates_that_cannot_be_used(market, golden, file, names, message):
+    table = pd.read_csv(market / "further.csv", parse_dates=["Date"])
+    table[["event"]].to_csv(market / "untimed.csv", index=False)
+    table.assign(Date=table["Date"] + pd.Timedelta("1h")).to_csv(market / "later.csv", index=False)
+    table.assign(Date=table["Date"].dt.tz_localize("UTC")).to_csv(market / "zoned.csv", index=False)
+    done = train(market, golden, *(() if file is None else ("--covariates", market / file)), *names)
+    assert done.exit_code == 2 and message in done.output, done.output
+    assert not (market / "mine").exists()
+
+
+def test_read_covariates_takes_parquet_with_times_in_the_index_and_a_zone(tmp_path, table):
+    table.to_parquet(tmp_path / "c.parquet")
+    found = read_covariates(tmp_path / "c.parquet", ("flow",), "Asia/Shanghai")
+    assert list(found.columns) == ["flow"] and str(pd.DatetimeIndex(found.index).tz) == "Asia/Shanghai"
+    np.testing.assert_array_equal(found["flow"], table["flow"])

@@ -71,6 +71,11 @@ DEFAULT_BASELINES = "last,drift,seasonal,bootstrap,ets,theta,garch"
     show_default=True,
     help="Score each pair with calibrated paths too: auto takes its own, or a file of kronos calibrate.",
 )
+@click.option(
+    "--covariates",
+    type=click.Path(),
+    help="Table of the further columns that head:FOLDER was trained with, by time: .csv, .parquet or .feather.",
+)
 @click.option("--sequences", type=int, help="Task synthetic: sequences to generate.  [default: 6000]")
 @click.option("--instrument", help="Task investment: the list of instruments of the Qlib data, such as csi300.")
 @click.option(
@@ -158,6 +163,7 @@ def _forecasts(
 ) -> None:
     from kronos.evaluation.report.write import write_report
     from kronos.evaluation.run import evaluate as run
+    from kronos.heads.covariates import read_covariates
 
     result = run(
         dataset,
@@ -172,6 +178,7 @@ def _forecasts(
         tokenizer=options["tokenizer"],
         device=options["device"],
         calibration=calibration_told(options["calibration"]),
+        covariates=None if options["covariates"] is None else read_covariates(options["covariates"], tz=options["tz"]),
     )
     scores = result.scores(options["reference"], options["distribution_reference"])
     page = write_report(result, scores, dataset, Path(out))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,12 @@ from kronos.cli.options import (
     until_option,
 )
 from kronos.cli.past_series import dated_windows, past_series, spread_windows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kronos.calibration.fitting import PastWindow
+    from kronos.heads import HeadSettings
 
 
 @click.group(short_help="Train heads that answer in one pass, without sampling.")
@@ -65,6 +71,13 @@ def heads() -> None:
     help="Between the parts.  [default: the time that the longest horizon takes]",
 )
 @click.option(
+    "--covariates",
+    type=click.Path(),
+    help="Table of further columns by time, one for all series: .csv, .parquet or .feather.",
+)
+@click.option("--past-covariates", metavar="A,B,...", help="Its columns that are known up to the last bar.")
+@click.option("--known-covariates", metavar="A,B,...", help="Its columns that are known ahead, such as events.")
+@click.option(
     "--epochs", type=click.IntRange(1), default=40, show_default=True, help="Passes over the windows, at most."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -84,6 +97,7 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
     Examples:
       kronos heads train prices/ --task distribution --out my-pair
       kronos heads train prices/ --task rank --horizon 5 --lookback 90 --out my-pair
+      kronos heads train prices/ --covariates funding.csv --past-covariates rate --known-covariates event --out my-pair
     """
     from tqdm.auto import tqdm
 
@@ -100,7 +114,10 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
         None if embargo is None else embargo * 86400,
         options["epochs"],
         seed=options["seed"],
+        past_covariates=_names(options["past_covariates"]),
+        known_covariates=_names(options["known_covariates"]),
     )
+    table = _covariates(options["covariates"], settings, reading.tz)
     target, lookback, horizon = Path(out), options["lookback"], options["horizon"]
     _check_target(target)
     series = past_series(Path(data), lookback + horizon, options["until"], reading)
@@ -111,6 +128,8 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
         raise ValueError(
             f"{data} has {few} of {lookback} + {horizon} bars: give more bars, or a smaller --lookback or --horizon"
         )
+    if table is not None:
+        _check_times(table, [window for _, window in chosen], settings, options["covariates"])
     predictor = load(options["model"], tokenizer=options["tokenizer"], device=options["device"])
     digest = model_digest(predictor.model)
     if (target / "model").is_dir() and model_digest(load(target, device="cpu").model) != digest:
@@ -128,7 +147,7 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
                 bar.close()
 
         echo = None if quiet else lambda line: click.echo(line, err=True)
-        head = train_head(predictor, windows, settings, names, told, read, echo)
+        head = train_head(predictor, windows, settings, names, told, read, echo, table)
     if (target / "model").is_dir():
         head.save(target / HEADS_FOLDER)
     else:
@@ -137,6 +156,47 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
     for line in described(head):
         click.echo(line)
     click.echo(f"the head is in {out}: kronos.load({str(target)!r}).{ASKED_BY[task]}(...)")
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _covariates(file: str | None, settings: HeadSettings, tz: str | None) -> pd.DataFrame | None:
+    """The table of the columns that the options name.
+
+    Raises:
+        ValueError: a file without names of columns, names without a file, or a table that cannot be used.
+    """
+    from kronos.heads.covariates import read_covariates
+
+    names = (*settings.past_covariates, *settings.known_covariates)
+    if file is None and names:
+        raise ValueError(f"the covariates {', '.join(names)} need their table: give --covariates FILE")
+    if file is not None and not names:
+        raise ValueError(
+            f"--covariates {file}: name its columns with --past-covariates (known up to the last bar) or --known-covariates "
+            "(known ahead)"
+        )
+    return None if file is None else read_covariates(file, names, tz)
+
+
+def _check_times(table: pd.DataFrame, windows: list[PastWindow], settings: HeadSettings, file: str) -> None:
+    """Refuse a table that has none of the bars' times, which would be missing everywhere."""
+    for named, times in (
+        (settings.past_covariates, [one.past[-1] for one in windows]),
+        (settings.known_covariates, [one.future[0] for one in windows]),
+    ):
+        if not named:
+            continue
+        if (table.index.tz is None) != (times[0].tz is None):  # type: ignore[attr-defined]
+            has, lacks = (file, "the bars") if times[0].tz is None else ("the bars", file)
+            raise ValueError(f"times of {has} have a time zone and those of {lacks} none: name it with --tz")
+        if not table.index.isin(times).any():
+            raise ValueError(
+                f"--covariates {file} has no row at the times of the bars: they are such as {times[0]}, those of the file such as "
+                f"{table.index[0]}"
+            )
 
 
 ASKED_BY = {"distribution": "quantiles_direct", "direction": "direction_direct", "rank": "rank_direct"}

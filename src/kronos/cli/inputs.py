@@ -11,7 +11,7 @@ import click
 from kronos.io.atomic import check_not_input, inputs_kept
 
 INPUTS = ("file", "data", "train", "valid", "yaml", "qlib_data_path", "signals", "sources", "places", "folder", "reference",
-          "distribution_reference", "token_file", "calibration", "store")  # fmt: skip
+          "distribution_reference", "token_file", "calibration", "store", "covariates")  # fmt: skip
 """Parameters of commands that name files or folders to read."""
 OUTPUTS = ("out", "plot", "save", "pair")
 

@@ -120,6 +120,7 @@ def evaluate(
     tokenizer: str | None = None,
     device: str | None = None,
     calibration: Calibrating = None,
+    covariates: pd.DataFrame | None = None,
 ) -> Evaluation:
     """Forecast the windows of every series with every model.
 
@@ -135,6 +136,7 @@ def evaluate(
         tokenizer, device: for Kronos pairs.
         calibration: None scores the paths as drawn; "auto" (the pair's own), a `kronos.calibration.Calibration` or its file
             scores each Kronos pair once more with calibrated paths, as "NAME calibrated".
+        covariates: the table, indexed by time, of the columns that heads were trained with (`kronos.heads.covariates`).
 
     Raises:
         ValueError: data, models or settings that cannot work, or a folder made with other settings.
@@ -147,7 +149,8 @@ def evaluate(
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, found {seed!r}")
     need("scipy statsmodels", "evaluate", "an evaluation")
     dataset = read_series(data)
-    forecasters = forecasters_of(models, baselines, task, calibration, tokenizer=tokenizer, device=device)
+    pair = {"tokenizer": tokenizer, "device": device, "covariates": covariates}
+    forecasters = forecasters_of(models, baselines, task, calibration, **pair)
     windows = {one.frequency: task.window(one.frequency) for one in dataset.series}
     planned = plan_windows(dataset.series, windows, task.step_size, task.n_windows)
     if not planned.refs:

@@ -10,6 +10,7 @@ Legend: N windows, L lookback, K steps, X columns of `covariate_columns`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,57 @@ def check_table(table: object, names: Sequence[str], which: str = "") -> pd.Data
     if np.isinf(values.to_numpy()).any():
         raise KronosError(which, "covariates must be finite or missing, found an infinite value")
     return values
+
+
+def read_covariates(path: str | Path, names: Sequence[str] | None = None, tz: str | None = None) -> pd.DataFrame:
+    """Read a table of covariates, CSV, Parquet or Feather, with one row of each time.
+
+    Args:
+        path: of a file with a column (or an index) of times, recognised by its name as in files of bars.
+        names: of the columns to keep; None keeps all others than the times, unchecked.
+        tz: zone of times without one; those of another zone are converted.
+
+    Returns:
+        The columns, indexed by time; those named as float64.
+
+    Raises:
+        ValueError: no such file or time column, times that are missing or cannot be read, or what `check_table` raises.
+    """
+    from kronos.klines.clock_zones import set_zone
+    from kronos.klines.columns import find_columns
+    from kronos.klines.frames import TIME_ROLES, with_index_columns
+    from kronos.klines.timestamps import join_date_and_time, parse_timestamps
+
+    file, which = Path(path), f"{path}: "
+    if not file.is_file():
+        raise ValueError(f"{path}: there is no such file of covariates")
+    reader = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".pq": pd.read_parquet, ".feather": pd.read_feather}
+    if file.suffix.lower() not in reader:
+        raise ValueError(f"{which}covariates are read from .csv, .parquet or .feather, found {file.suffix!r}")
+    try:
+        table: pd.DataFrame = with_index_columns(reader[file.suffix.lower()](file))  # type: ignore[operator]
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{which}cannot be read as {file.suffix}: {str(error).splitlines()[0]}") from error
+    columns = [str(name) for name in table.columns]
+    roles = {
+        role: at
+        for role, at in find_columns(columns).items()
+        if role in TIME_ROLES and columns[at] not in (names or ())
+    }
+    if not roles:
+        raise ValueError(f"{which}no column of times (such as timestamps or date) among {', '.join(columns)}")
+    chosen = next(role for role in TIME_ROLES if role in roles)
+    found = table.iloc[:, roles[chosen]]
+    if chosen == "date" and "time" in roles:
+        found = join_date_and_time(found, table.iloc[:, roles["time"]])
+    stamps = parse_timestamps(found, columns[roles[chosen]])
+    if stamps.isna().any():
+        raise ValueError(f"{which}row {int(np.flatnonzero(stamps.isna())[0]) + 1} has no time")
+    stamps = stamps if tz is None else set_zone(stamps, tz)
+    indexed = table.set_axis(columns, axis=1).set_index(pd.DatetimeIndex(stamps))
+    if names is None:
+        return indexed.drop(columns=[columns[at] for at in roles.values()])
+    return check_table(indexed, names, which)
 
 
 def covariate_columns(

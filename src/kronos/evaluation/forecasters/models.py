@@ -20,7 +20,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 
+from kronos.errors import Argument, KronosError
 from kronos.evaluation.prediction import Prediction
 from kronos.evaluation.rolling_origins import Past
 from kronos.evaluation.tasks import Task
@@ -95,16 +97,21 @@ class PairForecaster:
 
 @dataclass
 class HeadForecaster:
-    """The distribution head of a Kronos pair: quantiles of close in one pass, without sampling."""
+    """The distribution head of a Kronos pair: quantiles of close in one pass, without sampling.
+
+    Attributes:
+        covariates: the table of the columns that the head was trained with, if it was.
+    """
 
     name: str
     predictor: KronosPredictor
+    covariates: pd.DataFrame | None = None
 
     def forecast(self, windows: Sequence[Past], horizon: int, paths: int, seed: int) -> Prediction:
         from kronos.heads.head import LEVELS
 
         quantiles_SQH = self.predictor.quantiles_direct(
-            [w.bars for w in windows], [w.times for w in windows], [w.future for w in windows], LEVELS
+            [w.bars for w in windows], [w.times for w in windows], [w.future for w in windows], LEVELS, self.covariates
         )
         return Prediction.of_quantiles(np.moveaxis(quantiles_SQH, 1, 2), LEVELS)
 
@@ -113,6 +120,9 @@ class HeadForecaster:
         content = hashlib.sha256(PairForecaster(self.name, self.predictor).fingerprint.encode())
         for key, value in sorted(self.predictor.heads["distribution"].network.state_dict().items()):
             content.update(key.encode() + value.contiguous().numpy().tobytes())
+        if self.covariates is not None:
+            content.update(repr(list(self.covariates.columns)).encode())
+            content.update(pd.util.hash_pandas_object(self.covariates).to_numpy().tobytes())
         return content.hexdigest()
 
 
@@ -169,13 +179,21 @@ def as_forecaster(name: str, model: Any, task: Task | None = None) -> Forecaster
     )
 
 
-def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device: str | None = None) -> Forecaster:
+def forecaster_of(
+    spec: str,
+    task: Task,
+    *,
+    tokenizer: str | None = None,
+    device: str | None = None,
+    covariates: pd.DataFrame | None = None,
+) -> Forecaster:
     """Return the model of a name.
 
     A baseline (see `kronos.evaluation.forecasters.BASELINES`); ``head:FOLDER`` (the distribution head of a
     pair); ``chronos:ID`` or ``timesfm:ID`` (their libraries, ID a Hub id or a
     folder); ``python:module:attribute`` (a callable or an object with the protocol, imported from Python's path); else a
-    Kronos pair, as `kronos.load` takes it, with the task's sampling.
+    Kronos pair, as `kronos.load` takes it, with the task's sampling. ``covariates``: the table, indexed by time, of the
+    columns that a head was trained with; other models take none.
     """
     from kronos.evaluation.forecasters import BASELINES, make_baseline
 
@@ -196,7 +214,18 @@ def forecaster_of(spec: str, task: Task, *, tokenizer: str | None = None, device
             raise ValueError(
                 f"{rest} has no head for distribution: train one with kronos heads train, into that folder"
             )
-        return HeadForecaster(spec, predictor)
+        head = predictor.heads["distribution"].spec
+        names = (*head.past_covariates, *head.known_covariates)
+        if names and covariates is None:
+            raise KronosError(
+                f"{spec} was trained with the covariates {', '.join(names)}: give their table, ",
+                Argument("covariates", "FILE"),
+            )
+        if not names or covariates is None:
+            return HeadForecaster(spec, predictor)
+        from kronos.heads.covariates import check_table
+
+        return HeadForecaster(spec, predictor, check_table(covariates, names))
     predictor = load(spec, tokenizer=tokenizer, device=device)
     return PairForecaster(spec, predictor, task.temperature, task.top_p, task.anchor)
 
@@ -251,6 +280,10 @@ def forecasters_of(
                 warnings.warn(f"{one.name} has no calibration for this sampling: it is scored as drawn", stacklevel=3)
             else:
                 result.append(made)
+    if options.get("covariates") is not None and not any(
+        getattr(one, "covariates", None) is not None for one in result
+    ):
+        raise ValueError("covariates are for heads that were trained with some, and none of the models is one")
     if calibration not in (None, "auto") and not any(getattr(one, "calibration", None) for one in result):
         raise ValueError("a calibration is for Kronos pairs, and none of the models is one")
     if not result:

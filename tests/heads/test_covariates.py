@@ -181,7 +181,20 @@ def market(tmp_path):
 
 def train(market, golden, *more):
     told = ["heads", "train", market / "bars.parquet", "--model", golden / "tiny", "--out", market / "mine"]
-    told += ["--lookback", 32, "--horizon", 2, "--windows", 400, "--epochs", 2, "--quiet", *more]
+    told += [
+        "--lookback",
+        32,
+        "--horizon",
+        2,
+        "--windows",
+        400,
+        "--epochs",
+        2,
+        "--quiet",
+        "--verdict-windows",
+        0,
+        *more,
+    ]
     return CliRunner().invoke(main, list(map(str, told)))
 
 

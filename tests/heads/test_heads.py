@@ -282,6 +282,7 @@ def market(tmp_path):
 
 def test_heads_train_adds_heads_to_one_pair(market, tmp_path):
     out, common = str(tmp_path / "mine"), ["--lookback", "32", "--horizon", "2", "--epochs", "2", "--quiet"]
+    common += ["--verdict-windows", "0"]
     for task, model in (("rank", "nano"), ("distribution", out)):
         told = ["heads", "train", market, "--task", task, "--out", out, "--model", model, "--windows", "200", *common]
         done = CliRunner().invoke(main, told, catch_exceptions=False)

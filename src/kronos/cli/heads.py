@@ -80,6 +80,13 @@ def heads() -> None:
 @click.option(
     "--epochs", type=click.IntRange(1), default=40, show_default=True, help="Passes over the windows, at most."
 )
+@click.option(
+    "--verdict-windows",
+    type=click.IntRange(0),
+    default=200,
+    show_default=True,
+    help="Windows of the verdict that other methods forecast too, for a table at the end; 0 leaves it out.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @until_option
 @tz_option
@@ -91,7 +98,8 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
     """Read past windows of DATA (a file or a folder of bars) with a model that is left as it is, and train a head on what came.
 
     The earliest 70 % of the windows are trained on, the next 15 % say when to stop, and the verdict is given on the latest 15 %,
-    against the volatility features alone and a walk from the last price. No horizon reaches from one part into the next.
+    against the volatility features alone and a walk from the last price. No horizon reaches from one part into the next. In the end
+    the last price, HAR, GARCH, LightGBM (where installed) and paths of the model forecast some of these windows too.
 
     \b
     Examples:
@@ -148,13 +156,20 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
 
         echo = None if quiet else lambda line: click.echo(line, err=True)
         head = train_head(predictor, windows, settings, names, told, read, echo, table)
+    predictor.heads[task] = head
+    if options["verdict_windows"]:
+        from kronos.evaluation.head_comparison import compare_head
+
+        most = options["verdict_windows"]
+        head.verdict["comparison"] = compare_head(predictor, head, windows, most, names, settings.seed, table, echo)
     if (target / "model").is_dir():
         head.save(target / HEADS_FOLDER)
     else:
-        predictor.heads[task] = head
         predictor.save_pretrained(target)
     for line in described(head):
         click.echo(line)
+    if "comparison" in head.verdict:
+        show_comparison(head.verdict["comparison"], task)
     click.echo(f"the head is in {out}: kronos.load({str(target)!r}).{ASKED_BY[task]}(...)")
 
 
@@ -224,6 +239,34 @@ def described(head: Any) -> list[str]:
     elif (over[1] >= 1) if loss is not None else (over[0] <= 0):
         lines.append("this cannot be told from no skill beyond the volatility features")
     return lines
+
+
+def show_comparison(found: dict[str, Any], task: str) -> None:
+    """Print the table of `kronos.evaluation.head_comparison.compare_head`, 80 columns wide."""
+    from kronos.cli.output import show_table
+
+    def cell(figures: dict[str, Any], name: str) -> str:
+        value, interval = figures.get(name), figures.get(f"{name}_interval")
+        if value is None:
+            return "-"
+        return f"{value:.3f}" + ("" if interval is None else f" ({interval[0]:.2f}, {interval[1]:.2f})")
+
+    distribution = task == "distribution"
+    header = ["", *(["CRPS", "head / it (95 %)", "80 %"] if distribution else []), "IC (95 %)", "s"]
+    rows = []
+    for name, figures in found["methods"].items():
+        crps = (
+            [f"{figures['crps']:.3f}", cell(figures, "head_over"), f"{figures['coverage_80']:.0%}"]
+            if distribution
+            else []
+        )
+        rows.append([name, *crps, cell(figures, "ic"), f"{figures['seconds']:.0f}"])
+    seconds = sum(figures["seconds"] for figures in found["methods"].values())
+    title = f"on {found['windows']:,} windows of the verdict, {found['paths']} paths, {seconds:.0f} s"
+    title += "; below 1 the head is better" if distribution else ""
+    show_table(header, rows, title, wide=80)
+    for name, reason in found["left_out"].items():
+        click.echo(f"left out: {reason if name in reason else f'{name}: {reason}'}")
 
 
 def _with_interval(verdict: dict[str, Any], name: str, digits: int) -> str:

@@ -56,12 +56,14 @@ class HeadExamples(HeadInputs):
         truth: float64 [N, K], log return of each close on the last known one.
         start, end: datetime64 [N], the last known bar and the last bar that came.
         series: str [N], the series' names.
+        number: int [N], of each window among those that were given.
     """
 
     truth: np.ndarray
     start: np.ndarray
     end: np.ndarray
     series: np.ndarray
+    number: np.ndarray
 
     def part(self, rows: np.ndarray) -> HeadExamples:
         """Those of a mask or of row numbers."""
@@ -124,9 +126,10 @@ def collect_examples(
                     *known,
                     covariates_of(given, past_covariates, known_covariates, pasts, futures),
                     np.log(np.stack([one.truth for one in chosen]) / last[:, None]),
-                    np.array([_plain(past[-1]) for past in pasts]),
-                    np.array([_plain(future[-1]) for future in futures]),
+                    np.array([plain_time(past[-1]) for past in pasts]),
+                    np.array([plain_time(future[-1]) for future in futures]),
                     np.array([named[i] for i in rows]),
+                    np.array(rows),
                 )
             )
         if progress is not None:
@@ -136,7 +139,7 @@ def collect_examples(
     return HeadExamples.joined(parts)
 
 
-def _plain(time: pd.Timestamp) -> np.datetime64:
+def plain_time(time: pd.Timestamp) -> np.datetime64:
     """UTC where there is a zone, so that windows of several zones can be ordered."""
     return (
         (time if time.tz is None else time.tz_convert("UTC").tz_localize(None)).to_datetime64().astype("datetime64[ns]")

@@ -206,6 +206,7 @@ class Head:
         lookback: bars of the windows that it was trained on.
         trained_on: first and last bar, windows, seed; what an audit reads.
         verdict: scores on the last windows, which it was not trained on.
+        tested: numbers of these windows among those that it was trained with; not kept in its file.
     """
 
     spec: HeadSpec
@@ -214,6 +215,7 @@ class Head:
     lookback: int = 0
     trained_on: dict[str, Any] = field(default_factory=dict)
     verdict: dict[str, Any] = field(default_factory=dict)
+    tested: tuple[int, ...] = ()
 
     @torch.no_grad()
     def __call__(self, inputs: HeadInputs, use_state: bool = True) -> np.ndarray:
@@ -299,7 +301,7 @@ class Head:
 
 def _described(head: Head) -> dict[str, Any]:
     """All of a head but its weights, for JSON."""
-    values = {name: getattr(head, name) for name in head.__dataclass_fields__ if name != "network"}
+    values = {name: getattr(head, name) for name in head.__dataclass_fields__ if name not in ("network", "tested")}
     return {**values, "spec": asdict(head.spec)}
 
 

@@ -196,6 +196,7 @@ def fit_head(
         },
     )
     head.verdict = judge_head(head, test, train, settings.seed)
+    head.tested = tuple(test.number.tolist())
     return head
 
 

@@ -49,8 +49,8 @@ def judge_head(head: Head, test: HeadExamples, train: HeadExamples, seed: int = 
         ]
         low, high = (found[..., LEVELS.index(level)] for level in COVERAGE)
         inside = ((test.truth >= low) & (test.truth <= high)).mean(1)
-        result["coverage_80"] = _rounded(inside.mean())
-        result["coverage_80_interval"] = _interval(blocks, np.stack((inside, np.ones(len(test))), 1), _ratio)
+        result["coverage_80"] = rounded(inside.mean())
+        result["coverage_80_interval"] = interval_of(blocks, np.stack((inside, np.ones(len(test))), 1), ratio_of)
         signal = found[:, -1, LEVELS.index(0.5)] / unit[:, -1]
     elif head.spec.task == "direction":
         classes = targets_of(head.spec, test)
@@ -60,26 +60,26 @@ def judge_head(head: Head, test: HeadExamples, train: HeadExamples, seed: int = 
             -np.log(np.clip(one[rows, classes], 1e-9, 1))
             for one in (found, alone, np.broadcast_to(shares, found.shape))
         ]
-        result["accuracy"] = _rounded((found.argmax(1) == classes).mean())
-        result["shares"] = [_rounded(share) for share in np.bincount(classes, minlength=3) / len(test)]
+        result["accuracy"] = rounded((found.argmax(1) == classes).mean())
+        result["shares"] = [rounded(share) for share in np.bincount(classes, minlength=3) / len(test)]
         signal = found[:, 2] - found[:, 0]
     else:
         losses, signal = [], found
     if losses:
-        result["loss"] = _rounded(losses[0].mean())
+        result["loss"] = rounded(losses[0].mean())
         for name, other in (("features", losses[1]), ("walk", losses[2])):
             columns = np.stack((losses[0], other), 1)
-            result[f"over_{name}"] = _rounded(_ratio(columns.sum(0)))
-            result[f"over_{name}_interval"] = _interval(blocks, columns, _ratio)
+            result[f"over_{name}"] = rounded(ratio_of(columns.sum(0)))
+            result[f"over_{name}_interval"] = interval_of(blocks, columns, ratio_of)
     came = test.truth[:, -1] / (test.volatility * np.sqrt(test.truth.shape[1]))
     for name, given in (("ic", signal), *((("ic_of_features", alone),) if head.spec.task == "rank" else ())):
-        columns, of = _ic_columns(np.asarray(given), came, test.start, head.spec.task == "rank")
-        result[name] = _rounded(of(columns.sum(0)))
-        result[f"{name}_interval"] = _interval(blocks, columns, of)
+        columns, of = ic_columns(np.asarray(given), came, test.start, head.spec.task == "rank")
+        result[name] = rounded(of(columns.sum(0)))
+        result[f"{name}_interval"] = interval_of(blocks, columns, of)
     return result
 
 
-def _ic_columns(
+def ic_columns(
     signal_N: np.ndarray, came_N: np.ndarray, start_N: np.ndarray, by_date: bool
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Columns whose sums give the correlation: over all windows, or the mean over dates of that within each."""
@@ -94,7 +94,7 @@ def _ic_columns(
     norms = np.sqrt((centred**2).groupby(table["date"]).sum().prod(axis=1))
     each = (sums / norms.where(norms > 0)).fillna(0.0)
     size = table.groupby("date")["x"].transform("size").to_numpy()
-    return np.stack((table["date"].map(each).to_numpy() / size, 1 / size), 1), _ratio
+    return np.stack((table["date"].map(each).to_numpy() / size, 1 / size), 1), ratio_of
 
 
 def _correlation(sums: np.ndarray) -> np.ndarray:
@@ -104,14 +104,17 @@ def _correlation(sums: np.ndarray) -> np.ndarray:
     return np.divide(covariance, np.sqrt(spread), out=np.zeros_like(covariance), where=spread > 1e-24)
 
 
-def _ratio(sums: np.ndarray) -> np.ndarray:
+def ratio_of(sums: np.ndarray) -> np.ndarray:
+    """The first of two sums over the second."""
     return np.asarray(sums[..., 0] / sums[..., 1])
 
 
-def _interval(blocks: Blocks, columns: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> list[float] | None:
+def interval_of(blocks: Blocks, columns: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> list[float] | None:
+    """95 % interval of a statistic of sums, rounded; None where there are too few blocks."""
     low, high = blocks.interval(columns, of)
-    return [_rounded(low), _rounded(high)] if np.isfinite([low, high]).all() else None
+    return [rounded(low), rounded(high)] if np.isfinite([low, high]).all() else None
 
 
-def _rounded(value: Any) -> float:
+def rounded(value: Any) -> float:
+    """Four decimals, as a head's JSON file has them."""
     return round(float(value), 4)

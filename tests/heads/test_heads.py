@@ -82,6 +82,17 @@ def test_head_finds_nothing_in_white_noise(white, task):
         assert verdict["coverage_80_interval"][0] <= 0.8 <= verdict["coverage_80_interval"][1]
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_trees_that_read_the_same_are_scored_beside_the_head(white, found, task):
+    pytest.importorskip("lightgbm")
+    verdict, of_noise = found[task].verdict, fit_head(white, HeadSettings(task, epochs=1)).verdict
+    assert verdict["ic_of_trees"] > 0.2 and verdict["ic_of_trees_interval"][0] > 0
+    assert of_noise["ic_of_trees_interval"][0] <= 0 <= of_noise["ic_of_trees_interval"][1]
+    assert ("over_trees" in verdict) == (task == "distribution")
+    if task == "distribution":
+        assert 0.9 < of_noise["over_trees"] < 1.02
+
+
 def test_inputs_do_not_move_when_the_future_does(predictor):
     bars = noise(3, BACK + AHEAD)
     moved = bars.copy()

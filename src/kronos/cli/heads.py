@@ -214,6 +214,11 @@ def _check_times(table: pd.DataFrame, windows: list[PastWindow], settings: HeadS
             )
 
 
+BESIDE = {
+    "features": "volatility features alone",
+    "walk": "a walk from the last price",
+    "trees": "LightGBM on the same features and states",
+}
 ASKED_BY = {"distribution": "quantiles_direct", "direction": "direction_direct", "rank": "rank_direct"}
 
 
@@ -226,13 +231,16 @@ def described(head: Any) -> list[str]:
     )
     loss = {"distribution": "CRPS", "direction": "log loss"}.get(head.spec.task)
     if loss is not None:
-        for name, what in (("features", "volatility features alone"), ("walk", "a walk from the last price")):
-            lines.append(f"{loss} over that of {what}: {_with_interval(verdict, f'over_{name}', 4)}")
+        for name, what in BESIDE.items():
+            if f"over_{name}" in verdict:
+                lines.append(f"{loss} over that of {what}: {_with_interval(verdict, f'over_{name}', 4)}")
     if "coverage_80" in verdict:
         lines.append(f"80 % intervals cover: {verdict['coverage_80']:.1%}")
     if "accuracy" in verdict:
         lines.append(f"right: {verdict['accuracy']:.1%}; shares of falls, little change, rises: {verdict['shares']}")
     lines.append(f"IC: {_with_interval(verdict, 'ic', 3)}")
+    if "ic_of_trees" in verdict:
+        lines.append(f"IC of {BESIDE['trees']}: {_with_interval(verdict, 'ic_of_trees', 3)}")
     over = verdict.get("over_features_interval") if loss is not None else verdict["ic_interval"]
     if over is None:
         lines.append("too few blocks of time to tell it from chance: give a longer span of time")

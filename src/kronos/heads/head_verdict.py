@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from kronos.heads.boosted_trees import boosted_trees
 from kronos.heads.head import LEVELS
 from kronos.heads.head_losses import TRUTH_CLIP, targets_of
+from kronos.io.extras import installed
 from kronos.metrics.probabilistic import crps_quantiles
 from kronos.metrics.significance import Blocks
 
@@ -32,7 +34,8 @@ def judge_head(head: Head, test: HeadExamples, train: HeadExamples, seed: int = 
         that knows the lookback's volatility and the training windows' returns (for direction, their classes) alone, each with
         over_..._interval; coverage_80 of the distribution, accuracy of the direction; and ic, ic_interval: correlation of the
         median, of the probability of a rise less that of a fall, or for "rank" of the score within each date, with the return
-        over the horizon in units of volatility. An interval is None where there are fewer than ten blocks.
+        over the horizon in units of volatility. Where LightGBM is installed, over_trees (of a distribution) and ic_of_trees are the
+        same for `boosted_trees` on all that the head reads. An interval is None where there are fewer than ten blocks.
     """
     blocks = Blocks.of(pd.Series(test.start), pd.Series(test.end), seed)
     result: dict[str, Any] = {"windows": len(test), "blocks": blocks.count}
@@ -65,14 +68,20 @@ def judge_head(head: Head, test: HeadExamples, train: HeadExamples, seed: int = 
         signal = found[:, 2] - found[:, 0]
     else:
         losses, signal = [], found
+    signals = {"ic": signal} | ({"ic_of_features": alone} if head.spec.task == "rank" else {})
+    others = {"features": losses[1], "walk": losses[2]} if losses else {}
+    if installed("lightgbm"):
+        quantiles, signals["ic_of_trees"] = boosted_trees(head.spec, train, test, seed)
+        if quantiles is not None:
+            others["trees"] = crps_quantiles(came, quantiles, np.array(LEVELS)).mean(1)
     if losses:
         result["loss"] = rounded(losses[0].mean())
-        for name, other in (("features", losses[1]), ("walk", losses[2])):
+        for name, other in others.items():
             columns = np.stack((losses[0], other), 1)
             result[f"over_{name}"] = rounded(ratio_of(columns.sum(0)))
             result[f"over_{name}_interval"] = interval_of(blocks, columns, ratio_of)
     came = test.truth[:, -1] / (test.volatility * np.sqrt(test.truth.shape[1]))
-    for name, given in (("ic", signal), *((("ic_of_features", alone),) if head.spec.task == "rank" else ())):
+    for name, given in signals.items():
         columns, of = ic_columns(np.asarray(given), came, test.start, head.spec.task == "rank")
         result[name] = rounded(of(columns.sum(0)))
         result[f"{name}_interval"] = interval_of(blocks, columns, of)

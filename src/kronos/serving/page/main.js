@@ -339,15 +339,21 @@ function requestOf(asked) {
   return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
 }
 
+/* A function's result; undefined after its problem was shown. */
+function orShown(read) {
+  try {
+    return read();
+  } catch (problem) {
+    failed(problem, null);
+    return undefined;
+  }
+}
+
 async function run() {
   if (!state.source?.answer.ok) return;
   hideAlert();
-  let asked;
-  try {
-    asked = settings();
-  } catch (problem) {
-    return failed(problem, null);
-  }
+  const asked = orShown(settings);
+  if (!asked) return;
   Object.assign(state, { answer: null, partial: null }); // no old figures under a new forecast
   node("results").hidden = true;
   node("pin").disabled = true;
@@ -533,12 +539,8 @@ async function showSeveral() {
 
 async function runSeveral() {
   hideAlert();
-  let asked;
-  try {
-    asked = settings();
-  } catch (problem) {
-    return failed(problem, null);
-  }
+  const asked = orShown(settings);
+  if (!asked) return;
   const { limits, models } = state.service, context = Math.min(limits.lookback, models.find(({ name }) => name === asked.model).context);
   remember();
   await during(runSeveral, (running) => several.forecastAll(optionsOf(asked), LEVELS, context, smallView, (name, data) => state.running === running && name === "progress" && showProgress(data), running.signal), node("several"));

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,14 +51,7 @@ def text_columns(first: Sequence[str]) -> list[int]:
 
 def first_row(source: Path | io.BytesIO, header: Header, encoding: str) -> list[str]:
     """The cells of the first data row; none where there is no row."""
-    with _opened(source, encoding) as stream:
-        rows = csv.reader(
-            itertools.islice(stream, header.skip, None), delimiter=header.separator, skipinitialspace=True
-        )
-        try:
-            return next((row for row in rows if not _is_blank(row)), [])
-        except csv.Error as error:
-            raise _no_row(header.skip + rows.line_num, error) from error
+    return next((row for _, row in _rows(source, header, encoding)), [])
 
 
 def narrowed(source: Path | io.BytesIO, header: Header, encoding: str, keep: Sequence[int]) -> tuple[bytes, Header]:
@@ -71,41 +64,34 @@ def narrowed(source: Path | io.BytesIO, header: Header, encoding: str, keep: Seq
     out = io.StringIO()
     write = csv.writer(out, delimiter=header.separator, lineterminator="\n").writerow
     width, most = len(header.names), max(keep) + 1
-    with _opened(source, encoding) as stream:
-        rows = csv.reader(
-            itertools.islice(stream, header.skip, None), delimiter=header.separator, skipinitialspace=True
-        )
-        try:
-            for row in rows:
-                if _is_blank(row):
-                    continue
-                if len(row) > width:
-                    line = header.skip + rows.line_num
-                    raise KlineError(
-                        f"line {line} has {len(row)} cells, expected {width} (separator {header.separator!r}): one cell for "
-                        "each column name"
-                    )
-                if len(row) < most:
-                    row += [""] * (most - len(row))
-                write([row[i] for i in keep])
-        except csv.Error as error:
-            raise _no_row(header.skip + rows.line_num, error) from error
+    for line, row in _rows(source, header, encoding):
+        if len(row) > width:
+            raise KlineError(
+                f"line {line} has {len(row)} cells, expected {width} (separator {header.separator!r}): one cell for each "
+                "column name"
+            )
+        if len(row) < most:
+            row += [""] * (most - len(row))
+        write([row[i] for i in keep])
     place = {old: new for new, old in enumerate(keep)}
     found = {role: place[i] for role, i in header.found.items() if i in place}
     names = [header.names[i] for i in keep]
     return out.getvalue().encode(), replace(header, names=names, found=found, skip=0)
 
 
-def _opened(source: Path | io.BytesIO, encoding: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(source.open("rb") if isinstance(source, Path) else source, encoding=encoding, newline="")
-
-
-def _is_blank(row: Sequence[str]) -> bool:
-    return len(row) < 2 and not (row and row[0].strip())
-
-
-def _no_row(line: int, error: csv.Error) -> KlineError:
-    return KlineError(
-        f"line {line} is no row of a table ({error}): leave columns out in the file, or name the encoding with ",
-        Argument("encoding"),
-    )
+def _rows(source: Path | io.BytesIO, header: Header, encoding: str) -> Iterator[tuple[int, list[str]]]:
+    """The number of the last line and the cells of each data row, without blank ones."""
+    opened = source.open("rb") if isinstance(source, Path) else source
+    with io.TextIOWrapper(opened, encoding=encoding, newline="") as stream:
+        lines = itertools.islice(stream, header.skip, None)
+        rows = csv.reader(lines, delimiter=header.separator, skipinitialspace=True)
+        try:
+            for row in rows:
+                if len(row) > 1 or (row and row[0].strip()):
+                    yield header.skip + rows.line_num, row
+        except csv.Error as error:
+            raise KlineError(
+                f"line {header.skip + rows.line_num} is no row of a table ({error}): leave columns out in the file, or name the "
+                "encoding with ",
+                Argument("encoding"),
+            ) from error

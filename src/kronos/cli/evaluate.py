@@ -12,6 +12,7 @@ from kronos.cli.options import (
     calibration_told,
     clean_option,
     device_option,
+    listed,
     read_options,
     reading_options,
     timeframe_option,
@@ -152,7 +153,7 @@ def _checked(make: Any) -> Task:
 def _baselines(text: str, references: list[str], models: tuple[str, ...]) -> list[str]:
     from kronos.evaluation.forecasters import BASELINES
 
-    names = [n.strip() for n in text.split(",") if n.strip()]
+    names = list(listed(text))
     names = list(BASELINES) if names == ["all"] else [] if names == ["none"] else names
     needed = [r for r in references if r in BASELINES and r not in models]
     return list(dict.fromkeys([*(r for r in needed if r not in names), *names]))

@@ -9,13 +9,14 @@ import click
 from kronos.cli.options import (
     cutoffs_option,
     device_option,
+    listed,
     max_age_option,
     model_option,
     precision_option,
     tokenizer_option,
     worker_options,
 )
-from kronos.cli.score import listed, run_scoring
+from kronos.cli.score import run_scoring
 
 
 @click.command(short_help="Write embeddings of thousands of series at many dates.")

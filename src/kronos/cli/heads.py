@@ -11,6 +11,7 @@ import click
 from kronos.cli.options import (
     clean_option,
     device_option,
+    listed,
     model_option,
     read_options,
     reading_options,
@@ -122,8 +123,8 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
         None if embargo is None else embargo * 86400,
         options["epochs"],
         seed=options["seed"],
-        past_covariates=_names(options["past_covariates"]),
-        known_covariates=_names(options["known_covariates"]),
+        past_covariates=listed(options["past_covariates"] or ""),
+        known_covariates=listed(options["known_covariates"] or ""),
     )
     table = _covariates(options["covariates"], settings, reading.tz)
     target, lookback, horizon = Path(out), options["lookback"], options["horizon"]
@@ -171,10 +172,6 @@ def train(data: str, task: Any, out: str, quiet: bool, **options: Any) -> None:
     if "comparison" in head.verdict:
         show_comparison(head.verdict["comparison"], task)
     click.echo(f"the head is in {out}: kronos.load({str(target)!r}).{ASKED_BY[task]}(...)")
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return () if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _covariates(file: str | None, settings: HeadSettings, tz: str | None) -> pd.DataFrame | None:

@@ -135,6 +135,11 @@ def worker_options(command: _Command) -> _Command:
     return command
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """Split A,B,... into its names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def read_options(
     given: dict[str, Any], *, tz: str | None = None, symbol: str | None = None, clean: Any = None
 ) -> ReadOptions:

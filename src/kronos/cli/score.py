@@ -12,6 +12,7 @@ from kronos.cli.options import (
     calibration_told,
     cutoffs_option,
     device_option,
+    listed,
     max_age_option,
     model_option,
     precision_option,
@@ -69,11 +70,6 @@ def score(data: str, out: str, **options: Any) -> None:
     options["signals"] = listed(options["signals"])
     options["memory"] = None if options["memory"] is None else int(options["memory"] * 2**30)
     run_scoring(data, out, "ScoreSettings", options, "scores")
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """Split A,B,... into its names."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def run_scoring(

@@ -21,7 +21,7 @@ import pandas as pd
 
 from kronos.calibration.volatility_features import FEATURES, features_of, lookback_volatility
 from kronos.io.atomic import json_bytes, write_file
-from kronos.number_checks import is_number
+from kronos.number_checks import is_plain_number
 from kronos.schema import CLOSE
 
 VERSION = 1
@@ -64,7 +64,7 @@ class Calibration:
         numbers = {"shrink": self.shrink, "spread": self.spread, "own_spread": self.own_spread}
         numbers |= self.features | {f"offset of {name}": value for name, value in self.frequencies.items()}
         for name, value in numbers.items():
-            if not is_number(value):
+            if not is_plain_number(value) or not np.isfinite(value):
                 raise ValueError(f"a calibration's {name} must be a finite number, found {value!r}")
         if set(self.features) != set(FEATURES):
             raise ValueError(f"a calibration has the features {', '.join(FEATURES)}, found {', '.join(self.features)}")

@@ -31,7 +31,7 @@ from kronos.evaluation.tasks import LEVELS, Task, task_of
 from kronos.io.atomic import json_bytes, parquet_bytes
 from kronos.io.extras import need
 from kronos.io.run_folder import RunFolder
-from kronos.number_checks import is_whole
+from kronos.number_checks import is_plain_whole
 
 if TYPE_CHECKING:
     from kronos.evaluation.scores import Scores
@@ -145,7 +145,7 @@ def evaluate(
     if task.kind in ("synthetic", "investment"):
         where = "kronos.evaluation.synthetic" if task.kind == "synthetic" else "kronos.backtest.investment"
         raise ValueError(f"the task {task.name} is no forecast of windows; it is run by {where}")
-    if not is_whole(seed, 0, 2**32 - 1):
+    if not is_plain_whole(seed, 0, 2**32 - 1):
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, found {seed!r}")
     need("scipy statsmodels", "evaluate", "an evaluation")
     dataset = read_series(data)

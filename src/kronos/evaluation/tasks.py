@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kronos.forecast.anchoring import Anchor, check_anchor
-from kronos.number_checks import whole
+from kronos.number_checks import check_plain_whole
 
 PAPER_WINDOWS: dict[str, tuple[int, int]] = {
     "5m": (480, 96),
@@ -77,7 +77,7 @@ class Task:
         ):
             value = getattr(self, name)
             if value is not None:
-                whole(value, name, least)
+                check_plain_whole(value, name, least)
         check_anchor(self.anchor)
         for frequency, pair in self.windows.items():
             if len(pair) != 2 or pair[0] < 2 or pair[1] < 1:

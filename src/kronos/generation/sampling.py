@@ -6,12 +6,13 @@ Legend: B rows, V codes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from kronos.number_checks import is_real, is_whole
 
 COLDEST = 1e-8
 """Below this temperature float32 logits cannot be divided without overflow, and only the likeliest code is ever drawn."""
@@ -33,11 +34,11 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not _is_real(self.temperature) or not 0 <= self.temperature < float("inf"):
+        if not is_real(self.temperature) or not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature must be a finite number of at least 0, found {self.temperature!r}")
-        if self.top_k is not None and (not _is_whole(self.top_k) or self.top_k < 0):
+        if self.top_k is not None and (not is_whole(self.top_k) or self.top_k < 0):
             raise ValueError(f"top_k must be a whole number of at least 0, or None for off, found {self.top_k!r}")
-        if self.top_p is not None and (not _is_real(self.top_p) or not 0 < self.top_p <= 1):
+        if self.top_p is not None and (not is_real(self.top_p) or not 0 < self.top_p <= 1):
             raise ValueError(f"top_p must lie in (0, 1], or None for off, found {self.top_p!r}")
 
     @classmethod
@@ -49,12 +50,12 @@ class Sampling:
         Raises:
             ValueError: a temperature below 0, or an argument that is no number.
         """
-        if top_p is not None and _is_real(top_p):
+        if top_p is not None and is_real(top_p):
             if top_p <= 0:
                 top_k, top_p = 1, None
             elif top_p > 1:
                 top_p = None
-        return cls(T, 0 if top_k is not None and _is_whole(top_k) and top_k < 0 else top_k, top_p)
+        return cls(T, 0 if top_k is not None and is_whole(top_k) and top_k < 0 else top_k, top_p)
 
     def with_(self, temperature: float | None = None, top_k: int | None = None, top_p: float | None = None) -> Sampling:
         """Return a copy in which arguments that are not None replace its values, to merge a model's and a caller's settings."""
@@ -64,14 +65,6 @@ class Sampling:
     @property
     def greedy(self) -> bool:
         return self.temperature < COLDEST or self.top_k == 1
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def weights(logits_BV: Tensor, sampling: Sampling) -> Tensor:

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from kronos.calibration.volatility_features import FEATURES
 from kronos.io.atomic import json_bytes, write_file
-from kronos.number_checks import is_number, whole
+from kronos.number_checks import check_plain_whole, is_plain_number
 
 if TYPE_CHECKING:
     from kronos.heads.examples import HeadInputs
@@ -73,8 +73,8 @@ class HeadSpec:
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, found {self.task!r}")
         for name, least in (("horizon", 1), ("width", 1), ("hidden", 0)):
-            whole(getattr(self, name), name, least)
-        if not is_number(self.band) or not 0 < self.band < 10:
+            check_plain_whole(getattr(self, name), name, least)
+        if not is_plain_number(self.band) or not 0 < self.band < 10:
             raise ValueError(f"band must be a positive number below 10, found {self.band!r}")
 
     @property

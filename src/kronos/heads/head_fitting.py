@@ -21,7 +21,7 @@ from kronos.heads.head import Head, HeadNetwork, HeadSpec, HeadTask, known_colum
 from kronos.heads.head_losses import loss_of, targets_of
 from kronos.heads.head_verdict import judge_head
 from kronos.heads.purged_splits import purged_split
-from kronos.number_checks import is_number, whole
+from kronos.number_checks import check_plain_whole, is_plain_number
 
 if TYPE_CHECKING:
     from kronos.calibration.fitting import PastWindow
@@ -75,7 +75,7 @@ class HeadSettings:
     def __post_init__(self) -> None:
         HeadSpec(self.task, 1, 1, (), self.hidden, self.band, tuple(self.past_covariates), tuple(self.known_covariates))
         for name, least in (("epochs", 1), ("patience", 1), ("batch", 2), ("seed", 0)):
-            whole(getattr(self, name), name, least)
+            check_plain_whole(getattr(self, name), name, least)
         for name, low, high in (
             ("rate", 1e-7, 1.0),
             ("decay", 0.0, 1e4),
@@ -85,7 +85,7 @@ class HeadSettings:
             value = getattr(self, name)
             if value is None and name == "embargo":
                 continue
-            if not is_number(value) or not low <= value <= high:
+            if not is_plain_number(value) or not low <= value <= high:
                 raise ValueError(f"{name} must lie in {low:g} to {high:g}, found {value!r}")
 
 

@@ -10,7 +10,7 @@ from kronos.generation.sampling import Sampling
 from kronos.io.atomic import write_file
 from kronos.nn import CheckpointError
 from kronos.nn.checkpoint import read_config
-from kronos.number_checks import is_number, is_whole
+from kronos.number_checks import is_plain_number, is_plain_whole
 
 PAIR_FILE, CALIBRATION_FILE = "pair.json", "calibration.json"
 DEFAULT_CONTEXT = 512
@@ -69,10 +69,10 @@ class GenerationConfig:
             values["trained_bars"] = tuple(bars)
         settings = cls(**values)
         context = settings.max_context
-        if not is_whole(context, 1):
+        if not is_plain_whole(context, 1):
             raise CheckpointError(f"max_context in {path} must be a whole number of at least 1, found {context!r}")
         clip = settings.clip
-        if not is_number(clip) or clip <= 0:
+        if not is_plain_number(clip) or not clip > 0:
             raise CheckpointError(f"clip in {path} must be a positive number, found {clip!r}")
         try:
             _ = settings.sampling

@@ -11,7 +11,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from kronos.errors import KronosError
-from kronos.number_checks import is_number, is_whole
+from kronos.number_checks import is_plain_number, is_plain_whole
 
 Config = TypeVar("Config", bound="NetworkConfig")
 
@@ -57,19 +57,19 @@ class NetworkConfig:
     def _check_counts(self, *names: str, least: int = 1) -> None:
         for name in names:
             value = getattr(self, name)
-            if not is_whole(value, least):
+            if not is_plain_whole(value, least):
                 raise ConfigError(f"{name} must be a whole number of at least {least}, found {value!r}")
 
     def _check_fractions(self, *names: str) -> None:
         for name in names:
             value = getattr(self, name)
-            if not is_number(value) or not 0 <= value < 1:
+            if not is_plain_number(value) or not 0.0 <= value < 1.0:
                 raise ConfigError(f"{name} is a dropout probability and must be in [0, 1), found {value!r}")
 
     def _check_weights(self, *names: str) -> None:
         for name in names:
             value = getattr(self, name)
-            if not is_number(value) or value < 0:
+            if not is_plain_number(value) or not 0.0 <= value < float("inf"):
                 raise ConfigError(f"{name} must be a finite number of at least 0, found {value!r}")
 
     def _check_flags(self, *names: str) -> None:

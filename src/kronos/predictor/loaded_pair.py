@@ -23,8 +23,7 @@ from kronos.io.atomic import whole_folder
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.checkpoint import save_checkpoint
 from kronos.nn.device import best_device
-from kronos.number_checks import whole
-from kronos.predictor.arguments import is_real
+from kronos.number_checks import is_real, whole
 from kronos.schema import FEATURES, TIME_FIELDS
 
 

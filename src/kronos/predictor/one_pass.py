@@ -16,7 +16,8 @@ from kronos.generation.prepared import PreparedSeries, Timestamps
 from kronos.heads.covariates import Tables
 from kronos.heads.direct import inputs_of, price_quantiles
 from kronos.heads.head import Head, HeadTask
-from kronos.predictor.arguments import as_lists, is_whole
+from kronos.number_checks import is_whole
+from kronos.predictor.arguments import as_lists
 from kronos.predictor.loaded_pair import LoadedPair
 
 

@@ -29,8 +29,8 @@ from kronos.heads.marginals import HeadMarginals
 from kronos.klines.in_memory import check_times_given, read_tables
 from kronos.klines.read_options import Policy
 from kronos.metrics.quantiles import path_quantiles
-from kronos.number_checks import whole
-from kronos.predictor.arguments import as_lists, is_whole
+from kronos.number_checks import is_whole, whole
+from kronos.predictor.arguments import as_lists
 from kronos.predictor.in_prices import in_prices
 from kronos.predictor.one_pass import DirectPredictor
 from kronos.schema import FEATURES

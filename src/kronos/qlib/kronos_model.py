@@ -20,7 +20,7 @@ from kronos.errors import KronosError
 from kronos.heads import HeadSettings, train_head
 from kronos.heads.head import Head
 from kronos.loading import load
-from kronos.number_checks import whole
+from kronos.number_checks import check_plain_whole
 
 Signal = Literal["rank", "return"]
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -63,7 +63,7 @@ class KronosModel(Model):
             raise ValueError(f"signal must be 'rank' or 'return', found {signal!r}")
         counts = {"lookback": (lookback, 2), "horizon": (horizon, 1), "windows": (windows, 200), "paths": (paths, 1)}
         for name, (value, least) in counts.items():
-            whole(value, name, least)
+            check_plain_whole(value, name, least)
         self.settings = HeadSettings("rank", **{"seed": seed, **(head or {})})
         self.name_or_path, self.tokenizer, self.device = model, tokenizer, device
         self.signal, self.lookback, self.horizon = signal, lookback, horizon

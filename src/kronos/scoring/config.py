@@ -11,7 +11,7 @@ from kronos.calibration.calibration import Calibration
 from kronos.forecast.price_limits import price_limit
 from kronos.generation.precision import Precision
 from kronos.klines.read_options import ReadOptions
-from kronos.number_checks import is_whole
+from kronos.number_checks import is_plain_whole
 from kronos.scoring.signal_names import DEFAULT_SIGNALS, check_signals
 
 LATEST = "latest"
@@ -90,7 +90,7 @@ class ScoreSettings:
             value = getattr(self, name)
             if value is None and name in ("lookback", "memory"):
                 continue
-            if not is_whole(value, least, most):
+            if not is_plain_whole(value, least, most):
                 raise ValueError(f"{name} must be a whole number in {least:,}..{most:,}, found {value!r}")
         if self.max_age is not None and not self.max_age >= 0:
             raise ValueError(f"max_age is a number of days of at least 0, found {self.max_age!r}")
@@ -156,7 +156,7 @@ class FeatureSettings(ScoreSettings):
         super().__post_init__()
         if self.pooling not in ("last", "mean"):
             raise ValueError(f'pooling must be "last" or "mean", found {self.pooling!r}')
-        if not is_whole(self.layer):
+        if not is_plain_whole(self.layer):
             raise ValueError(f"layer must be a whole number, found {self.layer!r}")
         unknown = [name for name in self.groups if name not in FEATURE_GROUPS]
         if unknown or not self.groups or len(set(self.groups)) < len(self.groups):

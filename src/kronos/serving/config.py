@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
-from kronos.number_checks import is_number
+from kronos.number_checks import is_plain_number
 
 MIB = 2**20
 
@@ -51,7 +51,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            if not is_number(value) or value <= 0:
+            if not is_plain_number(value) or not value > 0:
                 raise ValueError(f"the limit {name} must be a number above 0, found {value!r}")
 
 
